@@ -1,0 +1,30 @@
+"""/api/health: does the deployment reach its store, and with ?deep=1, does the store do what is asked of it?"""
+
+from lib import probe, settings
+from lib.call import Call
+from lib.endpoint import Actions, Endpoint, Reply
+
+
+def health(call: Call) -> Reply:
+    """Answer 200 where the store does, and the store's problem where it does not."""
+    if call.query.get("deep") == "1":
+        probe.deep(call.store)
+    else:
+        call.store.ping()
+    return Reply(
+        200,
+        {
+            "status": "ok",
+            "store": {"latencyMs": round(call.store.seconds / call.store.calls * 1000, 1)},
+            "environment": settings.environment(),
+            "commit": settings.commit(),
+        },
+    )
+
+
+class handler(Endpoint):
+    """The health of the deployment."""
+
+    def actions(self, call: Call) -> Actions:
+        """Return what it answers."""
+        return {"GET": health}

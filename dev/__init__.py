@@ -1,0 +1,1 @@
+"""Tools for developing and operating Parley. Nothing of this is deployed."""

@@ -1,0 +1,113 @@
+"""Run Parley on this machine, or a part of it."""
+
+import argparse
+import errno
+import json
+import secrets
+import signal
+import sys
+import threading
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx
+from watchfiles import Change, watch
+
+from dev import environment, upstash
+from dev.function import Function, from_source
+from dev.platform import Platform
+from dev.project import Project
+from dev.server import Server
+
+PROJECT = Path(__file__).resolve().parent.parent
+_SOURCES = (PROJECT / "api", PROJECT / "lib", PROJECT / "lib" / "scripts")
+_SETTINGS = ("vercel.json", ".env.local")
+
+
+def main() -> int:
+    """Run the command of the command line until it is interrupted. Returns the exit code."""
+    arguments = _arguments()
+    for stopping in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(stopping, signal.default_int_handler)
+    try:
+        arguments.run(arguments)
+    except KeyboardInterrupt:
+        return 0
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        print(f"Port {arguments.port} is in use: choose another one with --port.", file=sys.stderr)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+    return 1
+
+
+def run_platform(arguments: argparse.Namespace) -> None:
+    """Serve the project, and start its functions again when its files change."""
+    with ExitStack() as running:
+        store = environment.store(PROJECT)
+        local_store: dict[str, str] = {}
+        if not store.upstash:
+            token = secrets.token_hex(16)
+            server = running.enter_context(Server(upstash.local(token, store.redis)))
+            local_store = {"KV_REST_API_URL": server.url, "KV_REST_API_TOKEN": token}
+
+        def start(name: str) -> Function:
+            return from_source(name, PROJECT, environment.of_functions(PROJECT, local_store))
+
+        platform = Platform(Project(PROJECT), start)
+        front = running.enter_context(Server(platform, arguments.port, parser="h11"))
+        running.enter_context(platform)
+        print(f"Parley  {front.url}  (Ctrl-C stops it, a changed file reloads it)")
+        print(f"Store   {store}{_health(front.url)}")
+        if local_store:
+            print(f"        REST at {server.url} with the token {token}")
+        print(f"Try     curl -X POST {front.url}/api/sessions", flush=True)
+        for _ in watch(PROJECT, *_SOURCES, recursive=False, watch_filter=_matters):
+            try:
+                platform.reload(Project(PROJECT))
+                print("Reloaded", flush=True)
+            except ValueError as error:
+                print(error, flush=True)
+
+
+def run_store(arguments: argparse.Namespace) -> None:
+    """Serve the local Upstash alone, for any client of Upstash's."""
+    store = environment.store(PROJECT)
+    if store.upstash:
+        raise ValueError("The environment names an Upstash database already: unset its variables to run a local one.")
+    token = arguments.token or secrets.token_hex(16)
+    with Server(upstash.local(token, store.redis), arguments.port) as server:
+        print(f"Store   {store}")
+        print(f"UPSTASH_REDIS_REST_URL={server.url}")
+        print(f"UPSTASH_REDIS_REST_TOKEN={token}", flush=True)
+        threading.Event().wait()
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m dev", description=__doc__)
+    parser.add_argument("--port", type=int, default=3000, help="where Parley listens (default: 3000; 0: a free one)")
+    parser.set_defaults(run=run_platform)
+    store = parser.add_subparsers(title="parts").add_parser("store", help="the local Upstash alone")
+    store.add_argument("--port", type=int, default=8079, help="where it listens (default: 8079; 0: a free one)")
+    store.add_argument("--token", help="the bearer token that it asks for (default: a random one)")
+    store.set_defaults(run=run_store)
+    return parser.parse_args()
+
+
+def _health(url: str) -> str:
+    """Return what the first look at the store tells a developer."""
+    try:
+        health = httpx.get(f"{url}/api/health", timeout=20)
+        return "" if health.is_success else f": {health.json()['detail']} ({health.json()['code']})"
+    except (httpx.HTTPError, json.JSONDecodeError, KeyError):
+        return ": not known, since /api/health does not answer"
+
+
+def _matters(_: Change, path: str) -> bool:
+    changed = Path(path)
+    return changed.name in _SETTINGS if changed.parent == PROJECT else changed.suffix in (".py", ".lua")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""What Parley's functions share: the store, the sessions, the wire."""

@@ -1,0 +1,158 @@
+"""What every function does with HTTP, so that `api/` only says what it answers."""
+
+import json
+import secrets
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler
+from typing import TYPE_CHECKING, Any
+
+from lib import body, log, settings
+from lib.call import Call
+from lib.kv import Store
+from lib.problems import InternalError, InvalidRequest, MethodNotAllowed, Problem, StoreProblem
+
+# A message's envelope (its id, white space) comes on top of its payload.
+_ENVELOPE_BYTES = 16 * 1024
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer. `content` is anything that JSON can say; None is no body at all."""
+
+    status: int
+    content: object = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    media_type: str = "application/json"
+
+
+type Actions = Mapping[str, Callable[[Call], Reply]]
+
+
+class Endpoint(BaseHTTPRequestHandler):
+    """The base of each `handler` in `api/`, which only has to say what answers which method."""
+
+    # Seconds that a caller may stay silent while it sends its request or takes its answer.
+    timeout = 15
+    disable_nagle_algorithm = True
+
+    def actions(self, call: Call) -> Actions:
+        """Return the methods that the resource knows, and what answers each. HEAD and OPTIONS come by themselves."""
+        raise NotImplementedError
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            # The server looks for do_METHOD, and answers a method that it does not find with a page of HTML.
+            if name.startswith("do_"):
+                return self._serve
+            raise AttributeError(name)
+
+    def _serve(self) -> None:
+        started = time.perf_counter()
+        store = Store()
+        call = Call(self.command, self.path, self.headers, self._read_body(), self.client_address[0], store)
+        notes: dict[str, object] = {}
+        try:
+            reply = self._answer(call)
+        except Problem as problem:
+            reply = _refusal(problem)
+            notes["problem"] = problem.code
+            if isinstance(problem, StoreProblem):
+                notes["cause"] = problem.cause
+        except Exception as defect:  # noqa: BLE001 - a caller gets an answer, whatever it is
+            reply = _refusal(InternalError())
+            place = traceback.extract_tb(defect.__traceback__)[-1]
+            notes = {"problem": InternalError.code, "cause": f"{type(defect).__name__} in {place.name}:{place.lineno}"}
+        try:
+            self._send(reply, store)
+        except OSError:
+            notes["clientGone"] = True
+        log.line(
+            level="error" if reply.status >= 500 else "info",
+            method=call.method[:16],
+            route=call.route,
+            status=reply.status,
+            ms=_milliseconds(time.perf_counter() - started),
+            storeCalls=store.calls,
+            storeMs=_milliseconds(store.seconds),
+            requestId=call.request_id or secrets.token_hex(8),
+            **notes,
+        )
+
+    def _read_body(self) -> bytes | Problem:
+        try:
+            return body.read(self.headers, self.rfile, settings.max_payload() + _ENVELOPE_BYTES)
+        except Problem as problem:
+            return problem
+        except OSError:
+            return InvalidRequest("The body did not arrive.")
+
+    def _answer(self, call: Call) -> Reply:
+        actions = dict(self.actions(call))
+        if "GET" in actions:
+            actions["HEAD"] = actions["GET"]
+        allow = ", ".join([*actions, "OPTIONS"])
+        if call.method == "OPTIONS":
+            return Reply(204, headers=_preflight(allow))
+        if call.method not in actions:
+            raise MethodNotAllowed(call.method[:16], allow)
+        return actions[call.method](call)
+
+    def _send(self, reply: Reply, store: Store) -> None:
+        content = b"" if reply.content is None else _json(reply.content)
+        headers = _common_headers(store) | dict(reply.headers)
+        if reply.content is not None:
+            headers["Content-Type"] = reply.media_type
+        if reply.status != 204:
+            headers["Content-Length"] = str(len(content))
+        self.close_connection = True
+        self.send_response_only(reply.status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if content and self.command != "HEAD":
+            self.wfile.write(content)
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Refuse what the server itself could not read, where it would send a page of HTML."""
+        self._send(_refusal(InvalidRequest("The request line or the headers are not well formed.")), Store())
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Write nothing: the server's own lines hold the query, and a token with it."""
+
+    # The platform's runtime has its own log_message, which comes before this one.
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        """Write nothing, as above."""
+
+
+def _refusal(problem: Problem) -> Reply:
+    return Reply(problem.status, problem.body(), problem.headers, "application/problem+json")
+
+
+def _common_headers(store: Store) -> dict[str, str]:
+    return {
+        "Cache-Control": "no-store",
+        "Access-Control-Allow-Origin": settings.allowed_origin(),
+        "Access-Control-Expose-Headers": "Location, Retry-After, Preference-Applied, Server-Timing",
+        "Server-Timing": f'kv;dur={_milliseconds(store.seconds)};desc="{store.calls} calls"',
+    }
+
+
+def _preflight(allow: str) -> dict[str, str]:
+    return {
+        "Allow": allow,
+        "Access-Control-Allow-Methods": allow,
+        "Access-Control-Allow-Headers": "Authorization, Content-Type, Last-Event-ID, Prefer",
+        "Access-Control-Max-Age": "86400",
+    }
+
+
+def _json(content: object) -> bytes:
+    return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _milliseconds(seconds: float) -> float:
+    return round(seconds * 1000, 1)

@@ -1,0 +1,32 @@
+"""Every name in the store, and the only place that makes one. A preview deployment's names have a prefix."""
+
+from lib import settings
+
+
+def session(code: str) -> str:
+    """Return the key of the session's record: JSON, a string."""
+    return _named("session", code)
+
+
+def requests(code: str) -> str:
+    """Return the key of the requests that are not answered yet: a stream, oldest first."""
+    return _named("req", code)
+
+
+def responses(code: str) -> str:
+    """Return the key of request id -> pending marker or answer: a hash."""
+    return _named("res", code)
+
+
+def bell(code: str) -> str:
+    """Return the channel that is rung when something of the session changed; it carries no data."""
+    return _named("bell", code)
+
+
+def rate(what: str, who: str) -> str:
+    """Return the key of a counter over one minute."""
+    return _named("rate", f"{what}:{who}")
+
+
+def _named(kind: str, name: str) -> str:
+    return f"{settings.key_prefix()}{kind}:{name}"

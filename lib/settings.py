@@ -1,0 +1,122 @@
+"""What the environment says, with the contract's defaults."""
+
+import os
+from functools import cache
+from typing import NamedTuple
+from urllib.parse import quote
+
+from lib import log
+from lib.problems import StoreNotConfigured
+
+_STORE_VARIABLES = (
+    ("KV_REST_API_URL", "KV_REST_API_TOKEN"),
+    ("UPSTASH_REDIS_REST_URL", "UPSTASH_REDIS_REST_TOKEN"),
+)
+
+
+class Credentials(NamedTuple):
+    """Where the store's REST API is, and the bearer token that opens it."""
+
+    url: str
+    token: str
+
+
+def store() -> Credentials:
+    """Return the first complete pair of credentials.
+
+    Raises StoreNotConfigured, which names the variable that is missing or of no use.
+    """
+    half: list[str] = []
+    for url_name, token_name in _STORE_VARIABLES:
+        url, token = text(url_name), text(token_name)
+        if url and token:
+            if not url.startswith(("https://", "http://")):
+                raise StoreNotConfigured(f"{url_name} must be the store's REST address (https://…).")
+            if not (token.isascii() and token.isprintable()):
+                raise StoreNotConfigured(f"{token_name} must be the store's REST token, without other characters.")
+            return Credentials(url.rstrip("/"), token)
+        if url or token:
+            half.append(token_name if url else url_name)
+    if half:
+        raise StoreNotConfigured(f"Set the environment variable {half[0]} as well.")
+    raise StoreNotConfigured(
+        "Connect an Upstash Redis database: set KV_REST_API_URL and KV_REST_API_TOKEN, "
+        "or UPSTASH_REDIS_REST_URL and UPSTASH_REDIS_REST_TOKEN."
+    )
+
+
+def key_prefix() -> str:
+    """Return what every key and channel starts with: nothing, except on a preview deployment.
+
+    A branch's name is percent-encoded: distinct branches stay distinct, and none can hold a separator or a
+    wildcard of ours. `KV_KEY_PREFIX` is used as it is.
+    """
+    if override := text("KV_KEY_PREFIX"):
+        return override
+    if environment() == "preview":
+        return f"preview:{quote(text('VERCEL_GIT_COMMIT_REF'), safe='')}:"
+    return ""
+
+
+def secret() -> str:
+    """Return what host tokens are derived from. Raises StoreNotConfigured where there is nothing secret."""
+    return text("SESSION_SECRET") or store().token
+
+
+def environment() -> str:
+    """Return `production`, `preview` or `development`."""
+    return text("VERCEL_ENV") or "development"
+
+
+def commit() -> str | None:
+    """Return the commit that this deployment was built from, where the platform tells."""
+    return text("VERCEL_GIT_COMMIT_SHA") or None
+
+
+def session_max() -> int:
+    """Return how many seconds after its creation a session ends, however often it is renewed."""
+    return _whole("SESSION_MAX_SECONDS", 4 * 60 * 60)
+
+
+def session_ttl() -> int:
+    """Return how many seconds a session lives from its creation or its last renewal."""
+    return min(_whole("SESSION_TTL_SECONDS", 600), session_max())
+
+
+def max_payload() -> int:
+    """Return how many bytes a message may have."""
+    return _whole("MAX_PAYLOAD_BYTES", 128 * 1024)
+
+
+def sessions_a_minute() -> int:
+    """Return how many sessions one address may create in a minute."""
+    return _whole("RATE_LIMIT_SESSIONS", 30)
+
+
+def misses_a_minute() -> int:
+    """Return how many unknown codes one address may try in a minute."""
+    return _whole("RATE_LIMIT_MISSES", 30)
+
+
+def allowed_origin() -> str:
+    """Return the origin whose pages may call the API; `*` is every one."""
+    return text("CORS_ALLOW_ORIGIN") or "*"
+
+
+def text(name: str) -> str:
+    """Return a variable without the white space that a paste leaves around it; `""` where it is not set."""
+    return os.environ.get(name, "").strip()
+
+
+def _whole(name: str, default: int) -> int:
+    return _parsed(name, text(name), default)
+
+
+@cache
+def _parsed(name: str, value: str, default: int) -> int:
+    """Parse a positive whole number. Anything else is logged, once, and the default stands."""
+    if value.isascii() and value.isdigit() and 0 < len(value) < 10 and int(value) > 0:
+        return int(value)
+    if value:
+        log.line(level="warning", event="setting_ignored", variable=name, used=default)
+    return default
