@@ -47,6 +47,7 @@ class Function:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
+                process_group=0,  # Ctrl-C is for the platform, which stops its functions itself
             )
             try:
                 messages = _messages(self._accept(listener))

@@ -81,12 +81,13 @@ class Platform:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] == "lifespan":
-            await lifespan(receive, send)
-            await self._http.aclose()
+            await lifespan(receive, send, self._http.aclose)
             return
         path = scope["raw_path"].decode("latin-1")
         query = scope["query_string"].decode("latin-1")
+        request_id = b"local::" + secrets.token_hex(8).encode()
         added = [(name.lower().encode(), value.encode()) for name, value in self._project.headers(path).items()]
+        added.append((b"x-vercel-id", request_id))
 
         async def answer(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -96,7 +97,7 @@ class Platform:
         route = self._project.route(f"{path}?{query}" if query else path)
         try:
             if route:
-                await self._invoke(route, scope, receive, answer)
+                await self._invoke(route, request_id, scope, receive, answer)
             elif path == "/api" or path.startswith("/api/"):
                 raise HTTPException(404, "NOT_FOUND")
             else:
@@ -106,7 +107,7 @@ class Platform:
         except ClientDisconnect:
             pass
 
-    async def _invoke(self, route: Route, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _invoke(self, route: Route, request_id: bytes, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
         body = bytearray()
         async for part in request.stream():
@@ -121,7 +122,7 @@ class Platform:
         handed = httpx.Request(
             scope["method"],
             f"http://127.0.0.1:{function.port}",
-            headers=_handed_over(scope),
+            headers=_handed_over(scope, request_id),
             content=_chunked(body) if "transfer-encoding" in request.headers else bytes(body) or None,
             extensions={
                 "target": route.target.encode("latin-1"),
@@ -168,7 +169,7 @@ class Platform:
             raise HTTPException(500, "FUNCTION_INVOCATION_FAILED") from None
 
 
-def _handed_over(scope: Scope) -> list[tuple[bytes, bytes]]:
+def _handed_over(scope: Scope, request_id: bytes) -> list[tuple[bytes, bytes]]:
     """Return the caller's headers without those that only the platform sets, and the platform's own."""
     address = scope["client"][0].encode()
     headers = [
@@ -180,7 +181,6 @@ def _handed_over(scope: Scope) -> list[tuple[bytes, bytes]]:
         headers = [(name, value) for name, value in headers if name != b"content-length"]
         headers.append((b"transfer-encoding", b"chunked"))
     host = next((value for name, value in headers if name == b"host"), b"localhost")
-    request = secrets.token_hex(8).encode()
     return [
         *headers,
         (b"x-real-ip", address),
@@ -188,8 +188,8 @@ def _handed_over(scope: Scope) -> list[tuple[bytes, bytes]]:
         (b"x-vercel-forwarded-for", address),
         (b"x-forwarded-proto", b"http"),
         (b"x-forwarded-host", host),
-        (b"x-vercel-id", b"local::" + request),
-        (b"x-vercel-internal-invocation-id", request),
+        (b"x-vercel-id", request_id),
+        (b"x-vercel-internal-invocation-id", request_id),
         (b"x-vercel-internal-request-id", b"1"),
     ]
 

@@ -3,6 +3,7 @@
 import socket
 import threading
 import time
+from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Self
 
@@ -33,6 +34,7 @@ class Server:
                 log_level="warning",
                 access_log=False,
                 server_header=False,
+                proxy_headers=False,
                 backlog=2048,
                 timeout_graceful_shutdown=1,
             )
@@ -55,8 +57,9 @@ class Server:
         self._socket.close()
 
 
-async def lifespan(receive: Receive, send: Send) -> None:
-    """Return when the server stops: an application then closes what it holds."""
+async def lifespan(receive: Receive, send: Send, close: Callable[[], Awaitable[None]]) -> None:
+    """Be there until the server stops, and then close what the application holds."""
     while (await receive())["type"] == "lifespan.startup":
         await send({"type": "lifespan.startup.complete"})
+    await close()
     await send({"type": "lifespan.shutdown.complete"})

@@ -7,9 +7,11 @@ import base64
 import hmac
 import json
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 from urllib.parse import parse_qsl, unquote_to_bytes
 
+from anyio import CancelScope
 from fakeredis import FakeAsyncRedis, FakeServer
 from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
@@ -59,8 +61,7 @@ class _Api:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] == "lifespan":
-            await lifespan(receive, send)
-            await self._redis.aclose()
+            await lifespan(receive, send, self._redis.aclose)
         else:
             response = await self._response(Request(scope, receive))
             await response(scope, receive, send)
@@ -95,14 +96,15 @@ class _Api:
             case [b"multi-exec"]:
                 return _json(await self._transaction(_commands(body), encoded))
             case [b"subscribe" | b"psubscribe" as verb, *channels] if channels:
-                return await self._subscribe(verb.decode(), channels)
+                events = _events(self._redis.pubsub(), verb.decode(), channels)
+                return StreamingResponse(events, media_type="text/event-stream", headers={"Cache-Control": "no-cache"})
             case _:
                 return _json(await self._run(_path_command(path, body, request.url.query), encoded))
 
     async def _run(self, command: Command, encoded: bool) -> dict[str, Any]:
         _check(command)
         try:
-            return {"result": _encode(await self._redis.execute_command(*command), encoded)}
+            return {"result": _encode(await self._redis.execute_command(*command), encoded)}  # type: ignore[no-untyped-call]
         except ResponseError as error:
             raise Refused(_text(error)) from None
         except RedisError:
@@ -131,17 +133,11 @@ class _Api:
             for result in results
         ]
 
-    async def _subscribe(self, verb: str, channels: list[bytes]) -> Response:
-        # The answer starts when the subscription stands, so that whoever reads it has missed nothing since.
-        subscription = self._redis.pubsub()
-        await getattr(subscription, verb)(*channels)
-        return StreamingResponse(
-            _events(subscription), media_type="text/event-stream", headers={"Cache-Control": "no-cache"}
-        )
 
-
-async def _events(subscription: PubSub) -> AsyncIterator[bytes]:
+async def _events(subscription: PubSub, verb: str, channels: list[bytes]) -> AsyncIterator[bytes]:
+    """Yield what happens on the channels, beginning with word that the subscription stands."""
     try:
+        await getattr(subscription, verb)(*channels)
         while True:
             message = await subscription.get_message(timeout=None)
             if message is None:
@@ -150,7 +146,11 @@ async def _events(subscription: PubSub) -> AsyncIterator[bytes]:
             texts = (str(part).encode() if isinstance(part, int) else part for part in parts if part is not None)
             yield b"data: " + b",".join(texts) + b"\n\n"
     finally:
-        await subscription.aclose()  # type: ignore[no-untyped-call]
+        # The embedded Redis does not notice that a connection is closed.
+        with CancelScope(shield=True), suppress(RedisError):
+            await subscription.unsubscribe()
+            await subscription.punsubscribe()
+            await subscription.aclose()  # type: ignore[no-untyped-call]
 
 
 def _parsed(body: bytes) -> Any:

@@ -2,7 +2,7 @@
 
 import re
 from email.message import Message
-from typing import BinaryIO
+from io import BufferedIOBase
 
 from lib.problems import InvalidRequest, PayloadTooLarge
 
@@ -13,7 +13,7 @@ _LINE_LIMIT = 4096
 _DISCARD_LIMIT = 8 * 1024 * 1024
 
 
-def read(headers: Message, stream: BinaryIO, limit: int) -> bytes:
+def read(headers: Message, stream: BufferedIOBase, limit: int) -> bytes:
     """Return the whole body, of at most `limit` bytes.
 
     Raises PayloadTooLarge, and InvalidRequest where length or chunks are not what RFC 9112 says or do not come.
@@ -26,7 +26,7 @@ def read(headers: Message, stream: BinaryIO, limit: int) -> bytes:
         raise InvalidRequest("The body did not arrive in time.") from None
 
 
-def _sized(length: str, stream: BinaryIO, limit: int) -> bytes:
+def _sized(length: str, stream: BufferedIOBase, limit: int) -> bytes:
     if not re.fullmatch("[0-9]{1,18}", length):
         raise InvalidRequest("Content-Length must be a whole number.")
     body = _Collected(limit)
@@ -34,7 +34,7 @@ def _sized(length: str, stream: BinaryIO, limit: int) -> bytes:
     return body.whole()
 
 
-def _chunked(headers: Message, stream: BinaryIO, limit: int) -> bytes:
+def _chunked(headers: Message, stream: BufferedIOBase, limit: int) -> bytes:
     if headers["Transfer-Encoding"].strip().lower() != "chunked":
         raise InvalidRequest("Transfer-Encoding must be chunked.")
     body = _Collected(limit)
@@ -60,7 +60,7 @@ class _Collected:
         self.size = 0
         self.parts: list[bytes] = []
 
-    def take(self, stream: BinaryIO, size: int) -> None:
+    def take(self, stream: BufferedIOBase, size: int) -> None:
         while size:
             part = stream.read(min(size, _READ_SIZE))
             if not part:

@@ -109,6 +109,8 @@ class Endpoint(BaseHTTPRequestHandler):
         if reply.status != 204:
             headers["Content-Length"] = str(len(content))
         self.close_connection = True
+        # What has no version, or could not be read, counts as HTTP/0.9: answers without status and headers.
+        self.request_version = self.protocol_version
         self.send_response_only(reply.status)
         for name, value in headers.items():
             self.send_header(name, value)

@@ -26,9 +26,9 @@ _NO_ANSWER = (httpx.HTTPError, httpx.InvalidURL, ValueError, TypeError, KeyError
 _QUOTA = re.compile(r"max (daily |monthly )?(request|bandwidth)s? limit exceeded|quota exceeded", re.IGNORECASE)
 _UNAUTHORIZED = re.compile(r"unauthorized|WRONGPASS|NOAUTH|NOPERM", re.IGNORECASE)
 
-_client: Redis | None = None
-_client_for: settings.Credentials | None = None
-_client_lock = threading.Lock()
+# One client in a process, as its credentials do not change.
+_clients: dict[settings.Credentials, Redis] = {}
+_clients_lock = threading.Lock()
 
 # httpx logs the address of every call that it makes.
 logging.getLogger("httpx").setLevel(logging.WARNING)
@@ -97,10 +97,9 @@ def _named(error: str) -> StoreProblem:
 
 def _shared_client() -> Redis:
     """Return the process's client. Raises StoreNotConfigured."""
-    global _client, _client_for
     credentials = settings.store()
-    with _client_lock:
-        if _client is None or _client_for != credentials:
+    with _clients_lock:
+        if credentials not in _clients:
             # Retries are ours: the SDK's would also be made without a word in the count. Scripts run on the
             # primary, so reads need no sync token, which the SDK would keep in a dictionary shared by threads.
             client = Redis(
@@ -108,5 +107,5 @@ def _shared_client() -> Redis:
             )
             # The SDK sets no time limit and offers no way to set one.
             client._http._client.timeout = _TIMEOUT
-            _client, _client_for = client, credentials
-        return _client
+            _clients[credentials] = client
+        return _clients[credentials]

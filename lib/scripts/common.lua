@@ -35,10 +35,10 @@ end
 
 -- Reads and sets a field of a session's record. The record is edited as text, so its other fields stay as they are.
 local function field(record, name)
-  return string.match(record, '"' .. name .. '"%s*:%s*"?([^",}]*)')
+  return string.match(record, '"' .. name .. '"%s*:%s*"?([^",}%s]*)')
 end
 local function with(record, name, value)
-  return (string.gsub(record, '("' .. name .. '"%s*:%s*"?)[^",}]*', '%1' .. value, 1))
+  return (string.gsub(record, '("' .. name .. '"%s*:%s*"?)[^",}%s]*', '%1' .. value, 1))
 end
 
 -- Seconds until a caller whose counter has reached the limit may try again; false while it has not.

@@ -1,0 +1,82 @@
+"""A store that fails on demand: an ASGI layer before the local Upstash, which also counts what is asked of it."""
+
+import asyncio
+import json
+from collections import deque
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+HTML = b"<html><body><h1>502 Bad Gateway</h1></body></html>"
+ERRORS = {
+    "quota": (400, "ERR max requests limit exceeded. Limit: 500000, Usage: 500000. See https://upstash.com/docs"),
+    "daily quota": (400, "ERR max daily request limit exceeded. Limit: 10000, Usage: 10000."),
+    "unauthorized": (401, "Unauthorized"),
+    "wrong password": (401, "WRONGPASS invalid or missing auth token"),
+    "read-only token": (400, "NOPERM this user has no permissions to run the 'eval' command"),
+    "busy": (400, "ERR max concurrent connections exceeded"),
+}
+BODIES = {
+    "html": (502, HTML),
+    "empty": (200, b""),
+    "no object": (200, b"[1]"),
+    "no result": (200, b"{}"),
+    "odd result": (200, b'{"result":{"a":1}}'),
+    "odd reply": (200, b'{"result":["what"]}'),
+}
+
+
+class Faults:
+    """Passes calls on, except those for which `fail` has named a fault. `calls` counts them all."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.calls = 0
+        self._app = app
+        self._next: deque[str] = deque()
+        self._always: str | None = None
+
+    def fail(self, fault: str, times: int | None = None) -> None:
+        """Let the next calls fail, or all from now on.
+
+        A fault is a key of ERRORS or BODIES, or `hang`: no answer at all, or `lost`: an answer that is lost
+        after the command has run.
+        """
+        if times is None:
+            self._always = fault
+        else:
+            self._next.extend([fault] * times)
+
+    def heal(self) -> None:
+        """Fail no more, and count from zero."""
+        self._next.clear()
+        self._always = None
+        self.calls = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        self.calls += 1
+        fault = self._next.popleft() if self._next else self._always
+        if fault is None:
+            await self._app(scope, receive, send)
+        elif fault == "hang":
+            while (await receive())["type"] != "http.disconnect":
+                pass
+        elif fault == "lost":
+            await self._app(scope, receive, _nowhere)
+            await _answer(send, 502, HTML)
+        elif fault in ERRORS:
+            status, error = ERRORS[fault]
+            await _answer(send, status, json.dumps({"error": error}).encode())
+        else:
+            await _answer(send, *BODIES[fault])
+
+
+async def _nowhere(_: Message) -> None:
+    await asyncio.sleep(0)
+
+
+async def _answer(send: Send, status: int, body: bytes) -> None:
+    headers = [(b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

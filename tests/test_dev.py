@@ -1,0 +1,157 @@
+"""python -m dev: what a developer sees."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+import pytest
+from upstash_redis import Redis
+
+from tests.conftest import PROJECT, clean_environment, redis_server, wait_until
+
+
+@contextmanager
+def running(*arguments: str, until: str, **variables: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Run a command until it has printed a line that begins so; yield it with what it printed. It has to stop well."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dev", *arguments],
+        cwd=PROJECT,
+        env=clean_environment() | variables,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert process.stdout
+    try:
+        printed = ""
+        for line in process.stdout:
+            printed += line
+            if line.startswith(until):
+                break
+        yield process, printed
+        process.send_signal(signal.SIGINT)
+        rest = process.stdout.read()
+        assert process.wait(20) == 0
+        assert "Traceback" not in printed + rest
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def test_serve() -> None:
+    with running("--port", "0", until="Try") as (_, printed):
+        assert "Store   embedded, gone when this stops\n" in printed
+        curl = re.search(r"^Try     (curl -X POST (http://127\.0\.0\.1:\d+)/api/sessions)$", printed, re.MULTILINE)
+        assert curl
+        created = subprocess.run(curl[1].split(), capture_output=True, check=True, text=True)
+        assert '"code":"' in created.stdout
+        assert httpx.get(f"{curl[2]}/").status_code == 200
+        store = re.search(r"REST at (\S+) with the token (\w+)", printed)
+        assert store
+        with Redis(store[1], store[2]) as db:
+            (session,) = db.keys("session:*")
+            assert db.ttl(session) in (599, 600)
+
+
+def test_serve_with_redis() -> None:
+    with redis_server() as url, running("--port", "0", until="Try", REDIS_URL=url) as (_, printed):
+        assert f"Store   Redis at {url.removeprefix('redis://')}\n" in printed
+
+
+def test_serve_with_a_redis_that_is_down() -> None:
+    with running("--port", "0", until="Try", REDIS_URL="redis://:hidden@127.0.0.1:1") as (_, printed):
+        assert "Store   Redis at 127.0.0.1:1: Try again in a few seconds. (store_unavailable)\n" in printed
+        assert "hidden" not in printed
+
+
+def test_serve_with_upstash() -> None:
+    """With credentials of a database, no local one is started: the functions go straight to it."""
+    with (
+        running("store", "--port", "0", until="UPSTASH_REDIS_REST_TOKEN") as (_, printed),
+    ):
+        given = dict(line.split("=", 1) for line in printed.splitlines() if line.startswith("UPSTASH"))
+        with running("--port", "0", until="Try", **given) as (_, serving):
+            assert f"Store   Upstash at {given['UPSTASH_REDIS_REST_URL'].removeprefix('http://')}\n" in serving
+            assert given["UPSTASH_REDIS_REST_TOKEN"] not in serving
+            assert "REST at" not in serving
+
+
+def test_store_alone() -> None:
+    with running("store", "--port", "0", "--token", "mine", until="UPSTASH_REDIS_REST_TOKEN") as (_, printed):
+        url = re.search(r"^UPSTASH_REDIS_REST_URL=(.+)$", printed, re.MULTILINE)
+        assert url
+        assert "UPSTASH_REDIS_REST_TOKEN=mine\n" in printed
+        with Redis(url[1], "mine") as db:
+            assert db.ping() == "PONG"
+
+
+@pytest.mark.parametrize("arguments", [[], ["store"]])
+def test_port_in_use(arguments: list[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = subprocess.run(
+            [sys.executable, "-m", "dev", *arguments, "--port", port],
+            cwd=PROJECT,
+            env=clean_environment(),
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"Port {port} is in use: choose another one with --port.\n"
+
+
+def test_reload() -> None:
+    """A changed file starts the functions anew."""
+    with running("--port", "0", until="Try") as (process, _):
+        assert process.stdout
+        done = threading.Event()
+
+        def touch() -> None:
+            # The watch begins at some moment after the last printed line.
+            while not done.wait(0.2):
+                (PROJECT / "lib" / "kv.py").touch()
+
+        touching = threading.Thread(target=touch)
+        touching.start()
+        try:
+            assert process.stdout.readline() == "Reloaded\n"
+        finally:
+            done.set()
+            touching.join()
+
+
+def test_no_process_stays_behind() -> None:
+    with running("--port", "0", until="Try") as (process, _):
+        children = [
+            int(pid)
+            for pid in subprocess.run(
+                ["ps", "-o", "pid=", "--ppid", str(process.pid)], capture_output=True, text=True, check=True
+            ).stdout.split()
+        ]
+        assert children
+    wait_until(lambda: not any(alive(pid) for pid in children))
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_start_is_quick() -> None:
+    started = time.monotonic()
+    with running("--port", "0", until="Try"):
+        assert time.monotonic() - started < 60

@@ -1,0 +1,155 @@
+"""lib/scripts: each script's replies, on an embedded and a real Redis; running one twice is running it once."""
+
+import json
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+
+from lib import kv
+from tests.conftest import PROJECT, Store
+
+CODE = "ABC12345"
+RECORD = (
+    '{"code":"ABC12345","createdAt":"2026-01-01T00:00:00.000Z",'
+    '"expiresAt":"2026-01-01T00:10:00.000Z","ip":"192.0.2.1","active":true}'
+)
+ENDED = RECORD.replace("true", "false")
+
+
+def run(store: Store, name: str, keys: list[str], args: list[Any]) -> Any:
+    return store.db.eval(kv.script(name), [store.prefix + key for key in keys], [str(arg) for arg in args])
+
+
+def held(store: Store) -> dict[str, tuple[str, int]]:
+    """Return what is in the store: name -> value, and whether it expires."""
+    return {
+        name: (
+            str(store.db.execute(["GET", store.prefix + name])),
+            min(1, store.db.ttl(store.prefix + name)),
+        )
+        for name in store.names()
+    }
+
+
+CREATE = ["session:ABC12345", "rate:sessions:a", "rate:call:1"], [CODE, '"a"', 600, 2]
+READ = ["session:ABC12345", "rate:misses:a"]
+WHOLE = ["session:ABC12345", "req:ABC12345", "res:ABC12345"]
+MISSING: dict[str, str] = {}
+FOUND = {"session:ABC12345": RECORD}
+OVER = {"session:ABC12345": ENDED}
+
+
+@pytest.mark.parametrize(
+    ("name", "keys", "args", "before", "outcome"),
+    [
+        ("create_session", *CREATE, MISSING, "created"),
+        ("create_session", *CREATE, FOUND, "taken"),
+        ("create_session", *CREATE, {"rate:sessions:a": "1"}, "created"),
+        ("create_session", *CREATE, {"rate:sessions:a": "2"}, "limited"),
+        ("read_session", READ, [2], FOUND, "found"),
+        ("read_session", READ, [2], OVER, "found"),
+        ("read_session", READ, [2], FOUND | {"rate:misses:a": "1"}, "found"),
+        ("read_session", READ, [2], FOUND | {"rate:misses:a": "2"}, "limited"),
+        ("read_session", READ, [2], {"rate:misses:a": "9"}, "limited"),
+        ("read_session", READ, [0], FOUND | {"rate:misses:a": "9"}, "found"),
+        ("read_session", READ, [0], MISSING, "missing"),
+        ("renew_session", WHOLE, [600, 999_999_999, "bell"], MISSING, "missing"),
+        ("renew_session", WHOLE, [600, 999_999_999, "bell"], OVER, "ended"),
+        ("renew_session", WHOLE, [600, 999_999_999, "bell"], FOUND, "found"),
+        ("end_session", WHOLE, ["bell"], MISSING, "missing"),
+        ("end_session", WHOLE, ["bell"], FOUND, "ended"),
+        ("end_session", WHOLE, ["bell"], OVER, "ended"),
+        ("probe", ["rate:probe:x"], ["v", 60], MISSING, "probed"),
+    ],
+)
+def test_reply(store: Store, name: str, keys: list[str], args: list[Any], before: dict[str, str], outcome: str) -> None:
+    """A script says what it did, and says and does the same when it runs again."""
+    for key, value in before.items():
+        store.db.set(store.prefix + key, value, ex=60)
+    reply = run(store, name, keys, args)
+    assert reply[0] == outcome
+    after = held(store)
+    assert all(expires == 1 for _, expires in after.values())
+    again = run(store, name, keys, args)
+    assert again[0] == outcome
+    if name != "renew_session":  # which counts from now each time
+        assert held(store) == after
+        assert again[1:2] == reply[1:2]
+
+
+def test_a_miss_counts(store: Store) -> None:
+    replies = [run(store, "read_session", READ, [2])[0] for _ in range(4)]
+    assert replies == ["missing", "missing", "limited", "limited"]
+    assert 0 < store.db.ttl(f"{store.prefix}rate:misses:a") <= 60
+
+
+def test_limited_says_how_long(store: Store) -> None:
+    store.db.set(f"{store.prefix}rate:sessions:a", "2", ex=17)
+    assert run(store, "create_session", *CREATE) == ["limited", 17]
+
+
+@pytest.mark.parametrize(
+    ("name", "keys", "args", "word"),
+    [("renew_session", WHOLE, [600, 999_999_999], "renewed"), ("end_session", WHOLE, [], "ended")],
+)
+def test_bell(store: Store, name: str, keys: list[str], args: list[Any], word: str) -> None:
+    """What changes a session rings its bell, once, and tells nothing but that."""
+    store.db.set(f"{store.prefix}session:{CODE}", RECORD, ex=60)
+    headers = {"Authorization": f"Bearer {store.token}"}
+    with httpx.stream("POST", f"{store.url}/subscribe/{store.prefix}bell", headers=headers, timeout=5) as listening:
+        lines = (line for line in listening.iter_lines() if line)
+        next(lines)
+        run(store, name, keys, [*args, f"{store.prefix}bell"])
+        assert next(lines) == f"data: message,{store.prefix}bell,{word}"
+        store.db.publish(f"{store.prefix}bell", "last")
+        assert next(lines).endswith(",last")
+
+
+MOMENTS = [
+    datetime(1970, 1, 1, tzinfo=UTC),
+    datetime(2000, 2, 29, 23, 59, 59, 999_000, tzinfo=UTC),
+    datetime(2026, 11, 22, 18, 16, 28, 7_000, tzinfo=UTC),
+    datetime(2100, 2, 28, 23, 59, 59, tzinfo=UTC),
+    datetime(2100, 3, 1, tzinfo=UTC),
+    *(datetime(2024, 1, 1, tzinfo=UTC) + timedelta(days=day, milliseconds=86_399_999) for day in range(0, 1500, 7)),
+]
+
+
+def test_clock(store: Store) -> None:
+    """The scripts' calendar is the standard library's."""
+    clock = (
+        kv.script("common") + "\nlocal out = {} for i, v in ipairs(ARGV) do out[i] = iso(tonumber(v)) end return out"
+    )
+    back = kv.script("common") + (
+        "\nlocal out = {} for i, v in ipairs(ARGV) do out[i] = string.format('%.0f', epoch(v)) end return out"
+    )
+    numbers = [str(round(moment.timestamp() * 1000)) for moment in MOMENTS]
+    texts = [moment.isoformat(timespec="milliseconds").replace("+00:00", "Z") for moment in MOMENTS]
+    assert store.db.eval(clock, args=numbers) == texts
+    assert store.db.eval(back, args=texts) == numbers
+    now = store.db.eval(kv.script("common") + "\nreturn iso(now())")
+    assert abs(datetime.fromisoformat(str(now)) - datetime.now(UTC)) < timedelta(seconds=30)
+
+
+def test_a_record_keeps_what_it_has(store: Store) -> None:
+    """Ending and renewing touch one field; spacing, order and foreign fields stay."""
+    written = json.dumps({"x": [1.10], **json.loads(RECORD)}, indent=2)
+    store.db.set(f"{store.prefix}session:{CODE}", written, ex=60)
+    run(store, "end_session", WHOLE, ["bell"])
+    assert store.db.get(f"{store.prefix}session:{CODE}") == written.replace("true", "false")
+
+
+def test_every_script_has_its_header() -> None:
+    """KEYS, ARGV and reply are told, every key comes in KEYS, and none is put together inside."""
+    for path in (PROJECT / "lib" / "scripts").glob("*.lua"):
+        text = path.read_text("utf-8")
+        if path.stem == "common":
+            continue
+        header = text.split("\n\n")[0]
+        assert all(part in header for part in ("-- KEYS  1", "-- ARGV  1", "-- reply {'")), path.name
+        used = max(int(number) for number in re.findall(r"KEYS\[(\d)\]", text))
+        assert f"  {used} " in header.split("ARGV")[0], path.name
+        assert not re.search(r"redis\.call\([^)]*\.\.", text), path.name

@@ -1,0 +1,72 @@
+"""lib/settings.py, lib/keys.py: defaults, overrides, and names that never meet."""
+
+import json
+
+import pytest
+
+from lib import keys, settings
+
+CREDENTIALS = ("KV_REST_API_URL", "KV_REST_API_TOKEN", "UPSTASH_REDIS_REST_URL", "UPSTASH_REDIS_REST_TOKEN")
+
+
+@pytest.fixture(autouse=True)
+def _nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (*CREDENTIALS, "KV_KEY_PREFIX", "VERCEL_ENV", "VERCEL_GIT_COMMIT_REF", "SESSION_TTL_SECONDS"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_first_complete_pair(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KV_REST_API_URL", "https://half.test")
+    monkeypatch.setenv("UPSTASH_REDIS_REST_URL", " https://whole.test/ ")
+    monkeypatch.setenv("UPSTASH_REDIS_REST_TOKEN", "b\n")
+    assert settings.store() == ("https://whole.test", "b")
+    monkeypatch.setenv("KV_REST_API_TOKEN", "a")
+    assert settings.store() == ("https://half.test", "a")
+
+
+@pytest.mark.parametrize(
+    ("variables", "prefix"),
+    [
+        ({}, ""),
+        ({"VERCEL_ENV": "production", "VERCEL_GIT_COMMIT_REF": "main"}, ""),
+        ({"VERCEL_ENV": "development", "VERCEL_GIT_COMMIT_REF": "main"}, ""),
+        ({"VERCEL_ENV": "preview", "VERCEL_GIT_COMMIT_REF": "fix-1.2_x"}, "preview:fix-1.2_x:"),
+        ({"VERCEL_ENV": "preview", "VERCEL_GIT_COMMIT_REF": "a/b"}, "preview:a%2Fb:"),
+        ({"VERCEL_ENV": "preview", "VERCEL_GIT_COMMIT_REF": "a%2Fb"}, "preview:a%252Fb:"),
+        ({"VERCEL_ENV": "preview", "VERCEL_GIT_COMMIT_REF": "a:session:{*}"}, "preview:a%3Asession%3A%7B%2A%7D:"),
+        ({"VERCEL_ENV": "preview", "VERCEL_GIT_COMMIT_REF": "ä"}, "preview:%C3%A4:"),
+        ({"VERCEL_ENV": "preview"}, "preview::"),
+        ({"VERCEL_ENV": "preview", "VERCEL_GIT_COMMIT_REF": "a", "KV_KEY_PREFIX": "mine:"}, "mine:"),
+        ({"KV_KEY_PREFIX": "mine:"}, "mine:"),
+    ],
+)
+def test_prefix(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], prefix: str) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert keys.session("ABC12345") == f"{prefix}session:ABC12345"
+    assert keys.requests("ABC12345") == f"{prefix}req:ABC12345"
+    assert keys.responses("ABC12345") == f"{prefix}res:ABC12345"
+    assert keys.bell("ABC12345") == f"{prefix}bell:ABC12345"
+    assert keys.rate("sessions", "::1") == f"{prefix}rate:sessions:::1"
+
+
+@pytest.mark.parametrize("value", ["abc", "0", "-1", "1.5", "²", "9" * 5000])
+def test_setting_that_is_none(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], value: str) -> None:
+    settings._parsed.cache_clear()
+    monkeypatch.setenv("SESSION_TTL_SECONDS", value)
+    assert settings.session_ttl() == 600
+    assert settings.session_ttl() == 600
+    (line,) = capsys.readouterr().out.splitlines()
+    assert json.loads(line) == {
+        "level": "warning",
+        "event": "setting_ignored",
+        "variable": "SESSION_TTL_SECONDS",
+        "used": 600,
+    }
+
+
+def test_ttl_is_within_the_longest_life(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SESSION_TTL_SECONDS", "700")
+    assert settings.session_ttl() == 700
+    monkeypatch.setenv("SESSION_MAX_SECONDS", "60")
+    assert settings.session_ttl() == 60
