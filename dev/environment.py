@@ -8,10 +8,8 @@ from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 
-_CREDENTIALS = (
-    ("KV_REST_API_URL", "KV_REST_API_TOKEN"),
-    ("UPSTASH_REDIS_REST_URL", "UPSTASH_REDIS_REST_TOKEN"),
-)
+from lib.settings import STORE_VARIABLES
+
 _OF_THE_TOOLS = {"VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", "REDIS_URL"}
 
 
@@ -30,7 +28,7 @@ class Store(NamedTuple):
 def store(folder: Path) -> Store:
     """Return the store that the variables name. What this process was given counts before what `.env.local` says."""
     for variables in (os.environ, _file(folder)):
-        for url, token in _CREDENTIALS:
+        for url, token in STORE_VARIABLES:
             if variables.get(url) and variables.get(token):
                 return Store(upstash=variables[url])
         if redis_url := variables.get("REDIS_URL"):

@@ -1,16 +1,31 @@
 """One HTTP request, read as the contract reads it."""
 
 import ipaddress
+import json
 import re
+import socket
 from email.message import Message
 from functools import cached_property
 from urllib.parse import parse_qs, unquote
 
-from lib import codes, jsontext, settings, tokens
+from lib import codes, jsontext, messages, settings, tokens
+from lib.jsontext import JsonText
 from lib.kv import Store
-from lib.problems import HostTokenRequired, HostTokenWrong, InvalidRequest, Problem, UnsupportedMediaType
+from lib.problems import (
+    HostTokenRequired,
+    HostTokenWrong,
+    InvalidRequest,
+    PayloadTooLarge,
+    Problem,
+    UnsupportedMediaType,
+)
+
+LONGEST_WAIT = 55
 
 _SESSION_PATH = re.compile(r"/api/sessions(?:\.py)?/(?P<code>[^/]+)(?P<rest>/[a-z]+)?(?:/(?P<id>[^/]+))?/?")
+_ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+_CURSOR = re.compile(r"[0-9]{1,15}-[0-9]{1,15}")
+_PREFER_WAIT = re.compile(r'(?:^|,)\s*wait\s*=\s*"?([0-9]{1,9})"?\s*(?:[;,]|$)', re.IGNORECASE)
 _OWN_PATH = re.compile(r"/api/[a-z]+")
 
 
@@ -21,13 +36,21 @@ class Call:
     """
 
     def __init__(
-        self, method: str, target: str, headers: Message, body: bytes | Problem, peer: str, store: Store
+        self,
+        method: str,
+        target: str,
+        headers: Message,
+        body: bytes | Problem,
+        connection: socket.socket,
+        peer: str,
+        store: Store,
     ) -> None:
         self.method = method
         self.headers = headers
+        self.connection = connection
+        self._peer = peer
         self.store = store
         self._body = body
-        self._peer = peer
         path, _, query = target.partition("?")
         self._path = path
         # After a rewrite the path is still the caller's, and so may be parameters: what the path says comes first.
@@ -85,24 +108,89 @@ class Call:
         """Tell whether the call carries the host token of its session."""
         return bool(self._bearer) and tokens.matches(self._bearer, self.code)
 
-    def require_host(self) -> None:
-        """Return if the call is the host's. Raises HostTokenRequired, HostTokenWrong."""
+    def require_host(self, *, in_query: bool = False) -> None:
+        """Return if the call is the host's; its token may stand in the query where `in_query` says so.
+
+        Raises HostTokenRequired, HostTokenWrong.
+        """
         code = self.code
-        if not self._bearer:
+        token = self._bearer or (self.query.get("token", "") if in_query else "")
+        if not token:
             raise HostTokenRequired
-        if not tokens.matches(self._bearer, code):
+        if not tokens.matches(token, code):
             raise HostTokenWrong
+
+    @property
+    def names_id(self) -> bool:
+        """Tell whether the call names a request at all."""
+        return bool(self._session_path["id"]) if self._session_path else "id" in self.query
+
+    @property
+    def id(self) -> str:
+        """Return the id of the request, from the path or else the query. Raises InvalidRequest."""
+        return _checked_id(unquote(self._session_path["id"]) if self._session_path else self.query.get("id", ""))
+
+    @property
+    def cursor(self) -> str:
+        """Return where to go on: what the client saw last, else `after`, else the beginning. Raises InvalidRequest."""
+        cursor = self.headers.get("Last-Event-ID", "").strip() or self.query.get("after", "") or messages.START
+        if not _CURSOR.fullmatch(cursor):
+            raise InvalidRequest("after, or Last-Event-ID, must be a cursor as it was given.")
+        return cursor
+
+    @cached_property
+    def wait(self) -> int:
+        """Return the seconds to wait: `?wait=`, else the preference of RFC 7240. Raises InvalidRequest."""
+        return min(self._wished_wait, LONGEST_WAIT)
+
+    def preference_applied(self) -> dict[str, str]:
+        """Return the header that tells of a preference that was followed, or of a wait that was cut."""
+        if self._preferred_wait is None and self._wished_wait <= LONGEST_WAIT:
+            return {}
+        return {"Preference-Applied": f"wait={self.wait}"}
+
+    @cached_property
+    def _preferred_wait(self) -> int | None:
+        preferred = _PREFER_WAIT.search(",".join(self.headers.get_all("Prefer", [])))
+        return int(preferred[1]) if preferred and "wait" not in self.query else None
+
+    @cached_property
+    def _wished_wait(self) -> int:
+        if self._preferred_wait is not None:
+            return self._preferred_wait
+        seconds = self.query.get("wait", "0")
+        if not re.fullmatch("[0-9]{1,9}", seconds):
+            raise InvalidRequest("wait must be a whole number of seconds.")
+        return int(seconds)
 
     def require_no_fields(self) -> None:
         """Return if the body is empty or `{}`. Raises InvalidRequest, InvalidJson, UnsupportedMediaType."""
-        for name in self.fields():
-            raise InvalidRequest(f"{name[:64]!r} is not known here: send no body, or {{}}.")
+        self.fields()
 
-    def fields(self) -> dict[str, str]:
+    def message(self, fields: dict[str, JsonText], name: str) -> JsonText:
+        """Return a field that is a message. Raises InvalidRequest where it is missing, PayloadTooLarge."""
+        if name not in fields:
+            raise InvalidRequest(f"{name} is missing: any JSON value.")
+        if len(fields[name].encode()) > settings.max_payload():
+            raise PayloadTooLarge(settings.max_payload())
+        return fields[name]
+
+    def given_id(self, fields: dict[str, JsonText]) -> str:
+        """Return the field `id`. Raises InvalidRequest."""
+        given = json.loads(fields.get("id", "null")) if fields.get("id", "").startswith('"') else None
+        return _checked_id(given)
+
+    def fields(self, *known: str) -> dict[str, JsonText]:
         """Return the members of the body's JSON object as text; none where there is no body.
 
-        Raises InvalidRequest, InvalidJson, UnsupportedMediaType, PayloadTooLarge.
+        Raises InvalidRequest, also for a field that is not known, InvalidJson, UnsupportedMediaType, PayloadTooLarge.
         """
+        found = self._fields()
+        for name in found.keys() - set(known):
+            raise InvalidRequest(f"{json.dumps(name[:64])} is not a field here. Known: {', '.join(known) or 'none'}.")
+        return found
+
+    def _fields(self) -> dict[str, JsonText]:
         if isinstance(self._body, Problem):
             raise self._body
         if not self._body:
@@ -116,3 +204,9 @@ class Call:
     def _bearer(self) -> str:
         scheme, _, token = self.headers.get("Authorization", "").strip().partition(" ")
         return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def _checked_id(text: str | None) -> str:
+    if text is None or not _ID.fullmatch(text):
+        raise InvalidRequest("id must be 1 to 64 letters, digits or _ . : - as a string.")
+    return text

@@ -1,16 +1,18 @@
 """What every function does with HTTP, so that `api/` only says what it answers."""
 
-import json
 import secrets
 import time
 import traceback
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator, Mapping
+from contextlib import closing, nullcontext
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any
 
 from lib import body, log, settings
+from lib.bell import ClientGone
 from lib.call import Call
+from lib.jsontext import write
 from lib.kv import Store
 from lib.problems import InternalError, InvalidRequest, MethodNotAllowed, Problem, StoreProblem
 
@@ -20,12 +22,14 @@ _ENVELOPE_BYTES = 16 * 1024
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer. `content` is anything that JSON can say; None is no body at all."""
+    """An answer: `content`, anything that JSON can say, or a `stream` of text, or no body at all."""
 
     status: int
     content: object = None
     headers: Mapping[str, str] = field(default_factory=dict)
     media_type: str = "application/json"
+    stream: Generator[bytes] | None = None
+    opening: bytes = b""
 
 
 type Actions = Mapping[str, Callable[[Call], Reply]]
@@ -53,34 +57,49 @@ class Endpoint(BaseHTTPRequestHandler):
     def _serve(self) -> None:
         started = time.perf_counter()
         store = Store()
-        call = Call(self.command, self.path, self.headers, self._read_body(), self.client_address[0], store)
+        call = Call(
+            self.command, self.path, self.headers, self._read_body(), self.connection, self.client_address[0], store
+        )
         notes: dict[str, object] = {}
+        status = None
         try:
-            reply = self._answer(call)
-        except Problem as problem:
-            reply = _refusal(problem)
-            notes["problem"] = problem.code
-            if isinstance(problem, StoreProblem):
-                notes["cause"] = problem.cause
-        except Exception as defect:  # noqa: BLE001 - a caller gets an answer, whatever it is
-            reply = _refusal(InternalError())
-            place = traceback.extract_tb(defect.__traceback__)[-1]
-            notes = {"problem": InternalError.code, "cause": f"{type(defect).__name__} in {place.name}:{place.lineno}"}
-        try:
-            self._send(reply, store)
+            reply = self._reply(call, notes)
+            status = reply.status
+            with closing(reply.stream) if reply.stream else nullcontext():
+                self._send(reply, store)
         except OSError:
             notes["clientGone"] = True
+        except Exception as defect:  # noqa: BLE001 - in a stream that has begun: it ends here
+            notes |= _defect(defect)
         log.line(
-            level="error" if reply.status >= 500 else "info",
+            level="error" if (status or 0) >= 500 or "defect" in notes else "info",
             method=call.method[:16],
             route=call.route,
-            status=reply.status,
+            status=status,
             ms=_milliseconds(time.perf_counter() - started),
             storeCalls=store.calls,
             storeMs=_milliseconds(store.seconds),
             requestId=call.request_id or secrets.token_hex(8),
             **notes,
         )
+
+    def _reply(self, call: Call, notes: dict[str, object]) -> Reply:
+        """Return the answer, a refusal included. Raises ClientGone where nobody waits for it any more."""
+        try:
+            reply = self._answer(call)
+            if reply.stream:  # What it has to refuse it refuses before its first part.
+                return replace(reply, opening=next(reply.stream))
+        except ClientGone:
+            raise
+        except Problem as problem:
+            notes["problem"] = problem.code
+            if isinstance(problem, StoreProblem):
+                notes["cause"] = problem.cause
+            return _refusal(problem)
+        except Exception as defect:  # noqa: BLE001 - a caller gets an answer, whatever it is
+            notes |= _defect(defect)
+            return _refusal(InternalError())
+        return reply
 
     def _read_body(self) -> bytes | Problem:
         try:
@@ -102,11 +121,11 @@ class Endpoint(BaseHTTPRequestHandler):
         return actions[call.method](call)
 
     def _send(self, reply: Reply, store: Store) -> None:
-        content = b"" if reply.content is None else _json(reply.content)
+        content = b"" if reply.content is None else write(reply.content).encode()
         headers = _common_headers(store) | dict(reply.headers)
         if reply.content is not None:
             headers["Content-Type"] = reply.media_type
-        if reply.status != 204:
+        if reply.status != 204 and not reply.stream:
             headers["Content-Length"] = str(len(content))
         self.close_connection = True
         # What has no version, or could not be read, counts as HTTP/0.9: answers without status and headers.
@@ -115,8 +134,11 @@ class Endpoint(BaseHTTPRequestHandler):
         for name, value in headers.items():
             self.send_header(name, value)
         self.end_headers()
-        if content and self.command != "HEAD":
-            self.wfile.write(content)
+        if self.command != "HEAD":
+            self.wfile.write(content or reply.opening)
+        if reply.stream:
+            for part in reply.stream:
+                self.wfile.write(part)
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """Refuse what the server itself could not read, where it would send a page of HTML."""
@@ -152,8 +174,10 @@ def _preflight(allow: str) -> dict[str, str]:
     }
 
 
-def _json(content: object) -> bytes:
-    return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
+def _defect(defect: Exception) -> dict[str, object]:
+    """Return what the log may tell of a defect of ours: where it is, not what it was about."""
+    place = traceback.extract_tb(defect.__traceback__)[-1]
+    return {"problem": InternalError.code, "defect": f"{type(defect).__name__} in {place.name}:{place.lineno}"}
 
 
 def _milliseconds(seconds: float) -> float:

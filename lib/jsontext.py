@@ -9,7 +9,13 @@ from lib.problems import InvalidJson, InvalidRequest
 _SPACE = re.compile(r"[ \t\n\r]*")
 
 
-def members(body: bytes) -> dict[str, str]:
+class JsonText(str):
+    """JSON that is written already."""
+
+    __slots__ = ()
+
+
+def members(body: bytes) -> dict[str, JsonText]:
     """Return the members of the JSON object in `body`: name -> the value's own text, to the digit.
 
     Raises InvalidJson, and InvalidRequest for a value that is no object or names a member twice.
@@ -24,8 +30,8 @@ def members(body: bytes) -> dict[str, str]:
         raise InvalidJson("The body is nested too deeply.") from None
 
 
-def _members(text: str) -> dict[str, str]:
-    found: dict[str, str] = {}
+def _members(text: str) -> dict[str, JsonText]:
+    found: dict[str, JsonText] = {}
     at = _skip_space(text, 0)
     if not text.startswith("{", at):
         _expect_end(text, _value(text, at)[1])
@@ -42,7 +48,7 @@ def _members(text: str) -> dict[str, str]:
         end = _value(text, start)[1]
         if name in found:
             raise InvalidRequest(f"{json.dumps(name)} is there twice.")
-        found[str(name)] = text[start:end]
+        found[str(name)] = JsonText(text[start:end])
         at = _skip_space(text, end)
         if text.startswith("}", at):
             _expect_end(text, at + 1)
@@ -78,3 +84,15 @@ def _expect_end(text: str, at: int) -> None:
     at = _skip_space(text, at)
     if at != len(text):
         raise json.JSONDecodeError("Expecting the end", text, at)
+
+
+def compose(**members_: object) -> JsonText:
+    """Return an object as text. A JsonText stands in it as it is, anything else as JSON says it."""
+    return JsonText("{" + ",".join(f'"{name}":{write(value)}' for name, value in members_.items()) + "}")
+
+
+def write(value: object) -> JsonText:
+    """Return a value as text: compact, and as it is where it is a JsonText."""
+    if isinstance(value, JsonText):
+        return value
+    return JsonText(json.dumps(value, ensure_ascii=False, separators=(",", ":")))

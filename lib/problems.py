@@ -75,6 +75,15 @@ class SessionNotFound(Problem):
         super().__init__("Check the code, or ask the host for a new one: a session lives ten minutes.")
 
 
+class RequestNotFound(Problem):
+    """The session has no request with this id."""
+
+    status, code, title = 404, "request_not_found", "No such request"
+
+    def __init__(self) -> None:
+        super().__init__("Check the id: it is the one that posting the request returned.")
+
+
 class MethodNotAllowed(Problem):
     """The resource does not know the method; `Allow` lists those it knows."""
 
@@ -82,6 +91,24 @@ class MethodNotAllowed(Problem):
 
     def __init__(self, method: str, allow: str) -> None:
         super().__init__(f"{method} is not possible here. Use one of: {allow}.", {"Allow": allow})
+
+
+class IdConflict(Problem):
+    """The id is taken by a request with another payload."""
+
+    status, code, title = 409, "id_conflict", "The id belongs to another request"
+
+    def __init__(self) -> None:
+        super().__init__("Give the request an id of its own, or none: then the relay draws one.")
+
+
+class AlreadyAnswered(Problem):
+    """The request has another answer, and the first one counts."""
+
+    status, code, title = 409, "already_answered", "The request has been answered"
+
+    def __init__(self) -> None:
+        super().__init__("The first answer stands; drop this one.")
 
 
 class SessionEnded(Problem):
@@ -102,6 +129,15 @@ class PayloadTooLarge(Problem):
         super().__init__(f"Send at most {limit} bytes in one message.")
 
 
+class SessionFull(Problem):
+    """The messages of a session take up all the room it has."""
+
+    status, code, title = 413, "session_full", "The session holds too much"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"A session holds {limit} bytes of requests and responses. Create a new one.")
+
+
 class UnsupportedMediaType(Problem):
     """A body that does not say it is JSON."""
 
@@ -118,6 +154,15 @@ class RateLimited(Problem):
 
     def __init__(self, seconds: int) -> None:
         super().__init__(f"Wait {seconds} s, then try again.", {"Retry-After": str(seconds)})
+
+
+class TooManyPending(Problem):
+    """The host has not answered what there is."""
+
+    status, code, title = 429, "too_many_pending", "Too many requests wait for an answer"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"{limit} requests wait already: let the host answer some first.", {"Retry-After": "5"})
 
 
 class StoreProblem(Problem):

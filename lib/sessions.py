@@ -52,7 +52,7 @@ def create(store: Store, address: str, draw: Callable[[], str] = codes.draw) -> 
             [code, json.dumps(address), settings.session_ttl(), settings.sessions_a_minute()],
         )
         if reply[0] != "taken":
-            return _session(reply)
+            return from_reply(reply)
     raise StoreUnavailable(f"{_DRAWS} codes in a row were taken")
 
 
@@ -62,7 +62,7 @@ def read(store: Store, code: str, guest: str | None) -> Session:
     Raises SessionNotFound, and RateLimited for a guest who has tried too many unknown codes.
     """
     limit = 0 if guest is None else settings.misses_a_minute()
-    return _session(store.run(_READ, [keys.session(code), keys.rate("misses", guest or "host")], [limit]))
+    return from_reply(store.run(_READ, [keys.session(code), keys.rate("misses", guest or "host")], [limit]))
 
 
 def renew(store: Store, code: str) -> Session:
@@ -70,7 +70,7 @@ def renew(store: Store, code: str) -> Session:
 
     Raises SessionNotFound, SessionEnded.
     """
-    return _session(
+    return from_reply(
         store.run(
             _RENEW,
             [keys.session(code), keys.requests(code), keys.responses(code)],
@@ -89,7 +89,8 @@ def end(store: Store, code: str) -> None:
         raise SessionNotFound
 
 
-def _session(reply: list[Any]) -> Session:
+def from_reply(reply: list[Any]) -> Session:
+    """Return the session in a script's reply, or raise what stands there in its place."""
     match reply:
         case ["created" | "found", str(record), int(milliseconds)]:
             try:

@@ -8,7 +8,7 @@ from urllib.parse import quote
 from lib import log
 from lib.problems import StoreNotConfigured
 
-_STORE_VARIABLES = (
+STORE_VARIABLES = (
     ("KV_REST_API_URL", "KV_REST_API_TOKEN"),
     ("UPSTASH_REDIS_REST_URL", "UPSTASH_REDIS_REST_TOKEN"),
 )
@@ -27,7 +27,7 @@ def store() -> Credentials:
     Raises StoreNotConfigured, which names the variable that is missing or of no use.
     """
     half: list[str] = []
-    for url_name, token_name in _STORE_VARIABLES:
+    for url_name, token_name in STORE_VARIABLES:
         url, token = text(url_name), text(token_name)
         if url and token:
             if not url.startswith(("https://", "http://")):
@@ -96,6 +96,16 @@ def sessions_a_minute() -> int:
 def misses_a_minute() -> int:
     """Return how many unknown codes one address may try in a minute."""
     return _whole("RATE_LIMIT_MISSES", 30)
+
+
+def requests_a_minute() -> int:
+    """Return how many requests one address may send to one session in a minute."""
+    return _whole("RATE_LIMIT_REQUESTS", 60)
+
+
+def stream_seconds() -> int:
+    """Return how long a stream lasts before it asks its client to connect again; a function's own limit is 300 s."""
+    return _whole("STREAM_SECONDS", 280)
 
 
 def allowed_origin() -> str:

@@ -33,6 +33,7 @@ class Faults:
         self._app = app
         self._next: deque[str] = deque()
         self._always: str | None = None
+        self._every = 0
 
     def fail(self, fault: str, times: int | None = None) -> None:
         """Let the next calls fail, or all from now on.
@@ -45,10 +46,15 @@ class Faults:
         else:
             self._next.extend([fault] * times)
 
+    def lose_every(self, number: int) -> None:
+        """Let one call in so many lose its answer after its command has run."""
+        self._every = number
+
     def heal(self) -> None:
         """Fail no more, and count from zero."""
         self._next.clear()
         self._always = None
+        self._every = 0
         self.calls = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -57,13 +63,16 @@ class Faults:
             return
         self.calls += 1
         fault = self._next.popleft() if self._next else self._always
+        if fault is None and self._every and self.calls % self._every == 0:
+            fault = "lost"
         if fault is None:
             await self._app(scope, receive, send)
         elif fault == "hang":
             while (await receive())["type"] != "http.disconnect":
                 pass
         elif fault == "lost":
-            await self._app(scope, receive, _nowhere)
+            if not scope["path"].startswith("/subscribe"):
+                await self._app(scope, receive, _nowhere)
             await _answer(send, 502, HTML)
         elif fault in ERRORS:
             status, error = ERRORS[fault]

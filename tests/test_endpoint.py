@@ -270,7 +270,7 @@ def test_defect_is_answered(tmp_path: Path) -> None:
         answer = httpx.get(f"http://127.0.0.1:{function.port}/api/broken")
         assert refusal(answer) == (500, "internal_error")
         wait_until(lambda: bool(lines))
-        assert json.loads(lines[0])["cause"].startswith("KeyError in fail:")
+        assert json.loads(lines[0])["defect"].startswith("KeyError in fail:")
         assert "secret" not in answer.text + "".join(lines)
     finally:
         function.stop()

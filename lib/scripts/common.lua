@@ -47,8 +47,39 @@ local function limited(counter, limit)
   return math.max(redis.call('TTL', counter), 1)
 end
 
+-- What the hash of responses holds for a request: 'pending <cursor> <bytes> <digest>', and once there is an answer,
+-- 'answered <ms since 1970> <digest> <kind> <text>'. Digests are of the request's payload.
+local function pending(held)
+  local cursor, bytes, digest = string.match(held, '^pending (%S+) (%d+) (%S+)$')
+  return cursor, tonumber(bytes), digest
+end
+local function answered(held)
+  return string.match(held, '^answered (%d+) (%S+) (%a+) (.*)$')
+end
+
+-- Lets a key of a session vanish together with it.
+local function belong(key, session)
+  redis.call('PEXPIRE', key, redis.call('PTTL', session))
+end
+
 -- Adds one to a counter, which lives for one minute from its first use.
 local function count(counter)
   redis.call('INCR', counter)
   if redis.call('TTL', counter) < 0 then redis.call('EXPIRE', counter, 60) end
+end
+
+-- The reply for a session that takes no messages, or nothing where it does.
+local function closed(session)
+  local record = redis.call('GET', session)
+  if not record then return {'missing'} end
+  if field(record, 'active') ~= 'true' then return {'ended'} end
+end
+
+-- The same for a guest, whose address is told nothing once it has tried too many unknown codes in this minute.
+local function closed_to_guest(session, counter, limit)
+  local seconds = limited(counter, limit)
+  if seconds then return {'limited', seconds} end
+  local reply = closed(session)
+  if reply and reply[1] == 'missing' then count(counter) end
+  return reply
 end

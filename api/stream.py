@@ -1,0 +1,24 @@
+"""/api/sessions/{code}/stream: the host hears of each request as it comes."""
+
+from lib import messages, stream
+from lib.call import Call
+from lib.endpoint import Actions, Endpoint, Reply
+
+_HEADERS = {"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"}
+
+
+def listen(call: Call) -> Reply:
+    """Send the session's events from the caller's cursor on."""
+    call.require_host(in_query=True)
+    if call.method == "HEAD":  # which must not take the stream from the one that listens
+        messages.unanswered(call.store, call.code, call.cursor)
+        return Reply(200, headers=_HEADERS)
+    return Reply(200, headers=_HEADERS, stream=stream.run(call.store, call.code, call.cursor, call.connection))
+
+
+class handler(Endpoint):
+    """The stream of a session."""
+
+    def actions(self, call: Call) -> Actions:
+        """Return what it answers."""
+        return {"GET": listen}

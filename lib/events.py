@@ -1,0 +1,13 @@
+"""Server-sent events, as bytes.
+
+Source: https://html.spec.whatwg.org/multipage/server-sent-events.html
+"""
+
+KEEP_ALIVE = b":\n\n"
+
+_LINES = str.maketrans("\r\n", "  ")
+
+
+def encode(name: str, data: str, cursor: str) -> bytes:
+    """Return an event. `data` is JSON text, in which line breaks can only be white space between its parts."""
+    return f"id: {cursor}\nevent: {name}\ndata: {data.translate(_LINES)}\n\n".encode()
