@@ -7,11 +7,12 @@ path with the rewrite's parameters, the platform's headers in place of the calle
 import asyncio
 import secrets
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from types import TracebackType
 from typing import Self
 
-import httpx
+import h11
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse
@@ -23,6 +24,7 @@ from dev.project import Project, Route
 from dev.server import lifespan
 
 BODY_LIMIT = 4_500_000
+_READ_SIZE = 64 * 1024
 
 _HOP_BY_HOP = (b"connection", b"keep-alive", b"transfer-encoding")
 _PLATFORM_ONLY = (b"x-vercel-", b"x-forwarded-", b"x-real-ip", b"forwarded")
@@ -43,7 +45,6 @@ class Platform:
         self._functions: dict[str, Function] = {}
         self._lock = threading.Lock()
         self._static = StaticFiles(directory=project.public, html=True)
-        self._http = httpx.AsyncHTTPTransport(limits=httpx.Limits(max_connections=None, max_keepalive_connections=0))
 
     def __enter__(self) -> Self:
         self.reload(self._project)
@@ -81,7 +82,7 @@ class Platform:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] == "lifespan":
-            await lifespan(receive, send, self._http.aclose)
+            await lifespan(receive, send)
             return
         path = scope["raw_path"].decode("latin-1")
         query = scope["query_string"].decode("latin-1")
@@ -115,21 +116,19 @@ class Platform:
             if len(body) > BODY_LIMIT:
                 raise HTTPException(413, "FUNCTION_PAYLOAD_TOO_LARGE")
         try:
-            function = await asyncio.to_thread(self.function, route.function)
+            function = self._functions.get(route.function)
+            if function is None or not function.running:
+                function = await asyncio.to_thread(self.function, route.function)
         except FunctionBroken as broken:
             self._complain(str(broken))
             raise HTTPException(500, "FUNCTION_INVOCATION_FAILED") from None
-        handed = httpx.Request(
-            scope["method"],
-            f"http://127.0.0.1:{function.port}",
+        handed = h11.Request(
+            method=scope["method"],
+            target=route.target.encode("latin-1"),
             headers=_handed_over(scope, request_id),
-            content=_chunked(body) if "transfer-encoding" in request.headers else bytes(body) or None,
-            extensions={
-                "target": route.target.encode("latin-1"),
-                "timeout": {"connect": 5, "read": None, "write": 5, "pool": 5},
-            },
         )
-        relaying = asyncio.ensure_future(self._relay(handed, self._project.max_duration(route.function), send))
+        answer = _exchange(function.port, handed, bytes(body))
+        relaying = asyncio.ensure_future(_relay(answer, self._project.max_duration(route.function), send))
         leaving = asyncio.ensure_future(_client_gone(receive))
         try:
             await asyncio.wait({relaying, leaving}, return_when=asyncio.FIRST_COMPLETED)
@@ -140,33 +139,51 @@ class Platform:
             leaving.cancel()
             await asyncio.gather(relaying, leaving, return_exceptions=True)
 
-    async def _relay(self, request: httpx.Request, seconds: int, send: Send) -> None:
-        """Send the request to its function and the answer back as it comes, for as long as a function may run."""
-        begun = False
-        try:
-            async with asyncio.timeout(seconds):
-                response = await self._http.handle_async_request(request)
-                try:
+
+async def _relay(answer: AsyncGenerator[h11.Event], seconds: int, send: Send) -> None:
+    """Send a function's answer on as it comes, for as long as the function may run."""
+    begun = False
+    try:
+        async with asyncio.timeout(seconds), aclosing(answer):
+            async for event in answer:
+                if isinstance(event, h11.Response):
                     headers = [
-                        (name.lower(), value)
-                        for name, value in response.headers.raw
-                        if name.lower() not in _HOP_BY_HOP and not name.lower().startswith(b"x-vercel-internal-")
+                        (name, value)
+                        for name, value in event.headers
+                        if name not in _HOP_BY_HOP and not name.startswith(b"x-vercel-internal-")
                     ]
-                    await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
+                    await send({"type": "http.response.start", "status": event.status_code, "headers": headers})
                     begun = True
-                    async for part in response.aiter_raw():
-                        await send({"type": "http.response.body", "body": part, "more_body": True})
-                    await send({"type": "http.response.body", "body": b""})
-                finally:
-                    await response.aclose()
-        except TimeoutError:
-            if begun:
-                raise
-            raise HTTPException(504, "FUNCTION_INVOCATION_TIMEOUT") from None
-        except httpx.HTTPError:
-            if begun:
-                raise
-            raise HTTPException(500, "FUNCTION_INVOCATION_FAILED") from None
+                elif isinstance(event, h11.Data):
+                    await send({"type": "http.response.body", "body": bytes(event.data), "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+    except TimeoutError:
+        if begun:
+            raise
+        raise HTTPException(504, "FUNCTION_INVOCATION_TIMEOUT") from None
+    except (OSError, h11.RemoteProtocolError):
+        if begun:
+            raise
+        raise HTTPException(500, "FUNCTION_INVOCATION_FAILED") from None
+
+
+async def _exchange(port: int, request: h11.Request, body: bytes) -> AsyncGenerator[h11.Event]:
+    """Send a request to a function, and yield the events of its answer up to the end.
+
+    Raises OSError and RemoteProtocolError where the function fails it.
+    """
+    http = h11.Connection(h11.CLIENT)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        parts = [http.send(request), http.send(h11.Data(data=body)) if body else b"", http.send(h11.EndOfMessage())]
+        writer.write(b"".join(part or b"" for part in parts))
+        while not isinstance(event := http.next_event(), h11.EndOfMessage):
+            if event is h11.NEED_DATA:
+                http.receive_data(await reader.read(_READ_SIZE))
+            elif isinstance(event, h11.Event):
+                yield event
+    finally:
+        writer.close()
 
 
 def _handed_over(scope: Scope, request_id: bytes) -> list[tuple[bytes, bytes]]:
@@ -183,6 +200,7 @@ def _handed_over(scope: Scope, request_id: bytes) -> list[tuple[bytes, bytes]]:
     host = next((value for name, value in headers if name == b"host"), b"localhost")
     return [
         *headers,
+        (b"connection", b"close"),
         (b"x-real-ip", address),
         (b"x-forwarded-for", address),
         (b"x-vercel-forwarded-for", address),
@@ -192,11 +210,6 @@ def _handed_over(scope: Scope, request_id: bytes) -> list[tuple[bytes, bytes]]:
         (b"x-vercel-internal-invocation-id", request_id),
         (b"x-vercel-internal-request-id", b"1"),
     ]
-
-
-async def _chunked(body: bytearray) -> AsyncIterator[bytes]:
-    """Yield a body that came without a length, which httpx then sends in chunks."""
-    yield bytes(body)
 
 
 async def _client_gone(receive: Receive) -> None:

@@ -57,9 +57,10 @@ class Server:
         self._socket.close()
 
 
-async def lifespan(receive: Receive, send: Send, close: Callable[[], Awaitable[None]]) -> None:
+async def lifespan(receive: Receive, send: Send, close: Callable[[], Awaitable[None]] | None = None) -> None:
     """Be there until the server stops, and then close what the application holds."""
     while (await receive())["type"] == "lifespan.startup":
         await send({"type": "lifespan.startup.complete"})
-    await close()
+    if close:
+        await close()
     await send({"type": "lifespan.shutdown.complete"})

@@ -101,8 +101,8 @@ class Watch:
 
     def _rings(self, until: float) -> bool:
         """Wait for a reason to look, and tell whether there was one."""
-        while (left := until - time.monotonic()) > 0:
-            for source in self._ready(left):
+        while ready := self._ready(max(0.0, until - time.monotonic())):
+            for source in ready:
                 if isinstance(source, _Subscription):
                     try:
                         words = source.read()

@@ -23,6 +23,7 @@ from dev.function import Function, from_source
 from dev.platform import Platform
 from dev.project import Project
 from dev.server import Server
+from lib import kv
 from tests.faults import Faults
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -123,6 +124,16 @@ def store(any_store: Store) -> Store:
     """Give an empty store that does not fail."""
     any_store.clear()
     return any_store
+
+
+@pytest.fixture
+def kv_store(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    """Give the store to the library in this very process."""
+    for name, value in store.variables().items():
+        monkeypatch.setenv(name, value)
+    yield store
+    while kv._clients:
+        kv._clients.popitem()[1].close()  # type: ignore[no-untyped-call]
 
 
 @dataclass

@@ -46,6 +46,11 @@ class Faults:
         else:
             self._next.extend([fault] * times)
 
+    def fail_after(self, number: int, fault: str) -> None:
+        """Let so many more calls through, and all after them fail."""
+        self._next.extend([""] * number)
+        self._always = fault
+
     def lose_every(self, number: int) -> None:
         """Let one call in so many lose its answer after its command has run."""
         self._every = number
@@ -65,7 +70,7 @@ class Faults:
         fault = self._next.popleft() if self._next else self._always
         if fault is None and self._every and self.calls % self._every == 0:
             fault = "lost"
-        if fault is None:
+        if not fault:
             await self._app(scope, receive, send)
         elif fault == "hang":
             while (await receive())["type"] != "http.disconnect":

@@ -3,7 +3,9 @@
 import json
 import os
 import re
+import signal
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +17,8 @@ from dev.function import Function, from_bundle
 from dev.platform import Platform
 from dev.project import Project
 from dev.server import Server
-from tests.conftest import PROJECT, Parley, Store, need
+from tests.clients import Host, ask
+from tests.conftest import PROJECT, Parley, Store, events_of, need
 from tests.test_sessions import refusal
 
 FUNCTIONS = sorted(path.stem for path in (PROJECT / "api").glob("*.py"))
@@ -74,6 +77,7 @@ def test_a_function_holds_what_it_needs(output: Path, name: str) -> None:
     assert any(file.endswith(".pyc") for file in said["filePathMap"])
     assert said["runtime"] == "python" + (PROJECT / ".python-version").read_text().strip()
     assert 0 < said["maxDuration"] <= 300
+    assert said.get("supportsCancellation", False) == (name in ("stream", "requests", "responses"))
 
 
 def test_local_routes_are_the_deployments(output: Path) -> None:
@@ -88,6 +92,11 @@ def test_local_routes_are_the_deployments(output: Path) -> None:
         "/api/sessions/ABC1-2345",
         "/api/sessions/x&c=1",
         "/api/sessions/a/b",
+        "/api/sessions/ABC12345/requests",
+        "/api/sessions/ABC12345/responses",
+        "/api/sessions/ABC12345/responses/q.1",
+        "/api/sessions/ABC12345/stream",
+        "/api/sessions/ABC12345/stream/",
         "/api/sessions/%2F",
         "/api/nothing",
         "/api/nothing/at/all",
@@ -110,6 +119,48 @@ def test_built_functions_answer(built: Parley) -> None:
     assert refusal(built.http.patch(url, headers=session["host"])) == (410, "session_ended")
     assert refusal(built.http.post("/api/sessions", content=b"[" * 10_000)) == (400, "invalid_json")
     assert refusal(built.http.put("/api/sessions")) == (405, "method_not_allowed")
+
+
+def test_built_round_trip(built: Parley) -> None:
+    """A request is pushed, answered and read, the stream arriving event by event."""
+    session = built.create()
+    url = f"/api/sessions/{session['code']}"
+    answers: list[httpx.Response] = []
+
+    def guest() -> None:
+        prefer = {"Prefer": "wait=20"}
+        answers.append(
+            httpx.post(f"{built.url}{url}/requests", json={"id": "q", "payload": 1}, headers=prefer, timeout=30)
+        )
+
+    with built.http.stream("GET", f"{url}/stream", headers=session["host"]) as stream:
+        found = events_of(stream)
+        assert next(found).name == "open"
+        asking = threading.Thread(target=guest)
+        asking.start()
+        request = next(found)
+        assert (request.name, request.data["id"]) == ("request", "q")
+        # The stream is still open here: what has come has come by itself, not in a lump at the end.
+        answered = httpx.post(f"{built.url}{url}/responses", json={"id": "q", "result": 2}, headers=session["host"])
+        assert answered.status_code == 201
+        asking.join()
+        assert answers[0].json()["result"] == 2
+        assert httpx.delete(f"{built.url}{url}", headers=session["host"]).status_code == 204
+        assert next(found).data == {"reason": "ended"}
+
+
+def test_built_functions_are_killed(built: Parley) -> None:
+    """Every process dies in the middle of a conversation, and nothing is lost."""
+    session = built.create()
+    host = Host(built.url, session)
+    assert host.connected.wait(10)
+    for number, victim in enumerate([*FUNCTIONS, *FUNCTIONS]):
+        os.kill(built.platform.function(victim).pid, signal.SIGKILL)
+        assert ask(built.http, session["code"], f"q{number}", number) == {"echo": number}
+    built.http.delete(f"/api/sessions/{session['code']}", headers=session["host"])
+    host.join()
+    assert host.order == [f"q{number}" for number in range(2 * len(FUNCTIONS))]
+    assert host.late == []
 
 
 def test_built_preview_has_names_of_its_own(built: Parley) -> None:

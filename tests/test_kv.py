@@ -2,7 +2,6 @@
 
 import threading
 import time
-from collections.abc import Iterator
 
 import httpx
 import pytest
@@ -23,16 +22,6 @@ ANSWERS = [
     ("busy", StoreUnavailable),
     *((body, StoreUnavailable) for body in BODIES),
 ]
-
-
-@pytest.fixture
-def kv_store(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
-    """Give the store to the library in this very process."""
-    for name, value in store.variables().items():
-        monkeypatch.setenv(name, value)
-    yield store
-    while kv._clients:
-        kv._clients.popitem()[1].close()  # type: ignore[no-untyped-call]
 
 
 @pytest.mark.parametrize(("fault", "problem"), ANSWERS)

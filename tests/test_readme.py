@@ -4,6 +4,7 @@ import json
 import os
 import re
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -11,20 +12,45 @@ from lib import settings
 from tests.conftest import PROJECT, Parley, wait_until
 
 README = (PROJECT / "README.md").read_text("utf-8")
-SESSION = README.partition("## A first session")[2].partition("\n## ")[0]
 
 
-def test_the_session_as_pasted(parley: Parley) -> None:
-    blocks = re.findall(r"```sh\n(.*?)```", SESSION, re.DOTALL)
-    script = "set -eu\n" + "\n".join(blocks).replace("http://127.0.0.1:3000", parley.url)
+def blocks(chapter: str, parley: Parley, folder: Path) -> list[str]:
+    """Return what a chapter says to paste, for this deployment."""
+    text = README.partition(f"## {chapter}\n")[2].partition("\n## ")[0]
+    found = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    return [
+        f"set -eu\n{one}".replace("http://127.0.0.1:3000", parley.url).replace("/tmp/", f"{folder}/") for one in found
+    ]
+
+
+def test_a_session_as_pasted(parley: Parley, tmp_path: Path) -> None:
+    script = "\n".join(blocks("A first session", parley, tmp_path) + blocks("The health", parley, tmp_path))
     done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
+    assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.count('"active":true') == 3
     assert done.stdout.endswith('"environment":"development","commit":null}')
     wait_until(lambda: len(parley.lines) == 5)
     statuses = [json.loads(line)["status"] for line in parley.lines]
     assert statuses == [201, 200, 200, 204, 200]
+
+
+def test_a_round_trip_as_pasted(parley: Parley, tmp_path: Path) -> None:
+    """Three terminals: the host listens, a guest asks, the host answers."""
+    listen, ask, answer = blocks("A round trip", parley, tmp_path)
+    with subprocess.Popen(["sh", "-c", f"exec 2>&1\n{listen}"], stdout=subprocess.PIPE, text=True) as host:
+        assert host.stdout
+        try:
+            assert [host.stdout.readline() for _ in range(4)][1] == "event: open\n"
+            with subprocess.Popen(["sh", "-c", ask], stdout=subprocess.PIPE, text=True) as guest:
+                request = [host.stdout.readline() for _ in range(4)]
+                assert request[1] == "event: request\n"
+                assert '"payload":{"question":"6 x 7?"}' in request[2]
+                answered = subprocess.run(["sh", "-c", answer], capture_output=True, text=True, check=True)
+                assert answered.stdout == '{"id":"q1","status":"answered"}'
+                assert guest.communicate(timeout=20)[0].startswith('{"id":"q1","status":"answered","result":42,')
+        finally:
+            host.kill()
+            subprocess.run(["pkill", "-f", f"{parley.url}/api/sessions/.*/stream"], check=False)
 
 
 def test_every_variable_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -41,6 +67,8 @@ def test_every_variable_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
         "SESSION_TTL_SECONDS": settings.session_ttl(),
         "SESSION_MAX_SECONDS": settings.session_max(),
         "MAX_PAYLOAD_BYTES": settings.max_payload(),
+        "RATE_LIMIT_REQUESTS": settings.requests_a_minute(),
+        "STREAM_SECONDS": settings.stream_seconds(),
         "RATE_LIMIT_SESSIONS": settings.sessions_a_minute(),
         "RATE_LIMIT_MISSES": settings.misses_a_minute(),
     }

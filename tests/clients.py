@@ -1,0 +1,97 @@
+"""A host and a guest as users write them: they try again when the network or the store fails them."""
+
+import json
+import threading
+from collections import Counter
+from contextlib import suppress
+from typing import Any
+
+import httpx
+
+from tests.conftest import Event, events_of
+
+JSON = {"Content-Type": "application/json"}
+
+
+class Host:
+    """A host that listens to its session's stream and answers each request with its payload, until the session ends.
+
+    `seen` counts deliveries by request id, `order` has the ids in the order of their first delivery, and `late` those
+    that were delivered though their answer had been taken.
+    """
+
+    def __init__(self, url: str, session: dict[str, Any]) -> None:
+        self.url = f"{url}/api/sessions/{session['code']}"
+        self.headers = {"Authorization": f"Bearer {session['token']}"}
+        self.seen: Counter[str] = Counter()
+        self.order: list[str] = []
+        self.late: list[str] = []
+        self.answers = 0
+        self.reason = ""
+        self.connected = threading.Event()
+        self._answered: set[str] = set()
+        self._cursor = ""
+        self._stream: httpx.Response | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def join(self) -> None:
+        """Return when the session has ended and everything is answered."""
+        self._thread.join(60)
+        assert not self._thread.is_alive()
+
+    def cut(self) -> None:
+        """Let the connection break, as a network does."""
+        if self._stream:
+            with suppress(OSError):
+                self._stream.extensions["network_stream"].get_extra_info("socket").shutdown(2)
+
+    def _run(self) -> None:
+        while not self.reason:
+            with suppress(httpx.HTTPError), httpx.Client(timeout=30) as http:
+                headers = self.headers | ({"Last-Event-ID": self._cursor} if self._cursor else {})
+                with http.stream("GET", f"{self.url}/stream", headers=headers) as answer:
+                    if answer.status_code in (404, 410):
+                        self.reason = "gone"
+                    elif answer.status_code == 200:
+                        self._stream = answer
+                        for event in events_of(answer):
+                            self._take(event, http)
+
+    def _take(self, event: Event, http: httpx.Client) -> None:
+        self._cursor = event.id
+        if event.name == "open":
+            self.connected.set()
+        elif event.name == "ended":
+            self.reason = event.data["reason"]
+        elif event.name == "request":
+            request_id = event.data["id"]
+            if request_id in self._answered:
+                self.late.append(request_id)
+            if not self.seen[request_id]:
+                self.order.append(request_id)
+            self.seen[request_id] += 1
+            self._answer(request_id, event.data["payload"], http)
+
+    def _answer(self, request_id: str, payload: Any, http: httpx.Client) -> None:
+        while True:
+            with suppress(httpx.HTTPError):
+                body = {"id": request_id, "result": {"echo": payload}}
+                answer = http.post(f"{self.url}/responses", json=body, headers=self.headers)
+                if answer.status_code < 500:
+                    assert answer.status_code in (200, 201), answer.text
+                    self._answered.add(request_id)
+                    self.answers += answer.status_code == 201
+                    return
+
+
+def ask(http: httpx.Client, code: str, request_id: str, payload: Any) -> Any:
+    """Send a request and wait for its result, as often as it takes."""
+    url = f"/api/sessions/{code}/requests?wait=20"
+    content = json.dumps({"id": request_id, "payload": payload})
+    while True:
+        with suppress(httpx.HTTPError):
+            answer = http.post(url, content=content, headers=JSON)
+            if answer.status_code == 200:
+                return answer.json()["result"]
+            assert answer.status_code in (202, 500, 503), answer.text
