@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 from watchfiles import Change, watch
 
-from dev import environment, upstash
+from dev import bench, environment, upstash
 from dev.function import Function, from_source
 from dev.platform import Platform
 from dev.project import Project
@@ -31,6 +31,7 @@ def main() -> int:
         signal.signal(stopping, signal.default_int_handler)
     try:
         arguments.run(arguments)
+        return 0
     except KeyboardInterrupt:
         return 0
     except OSError as error:
@@ -84,11 +85,20 @@ def run_store(arguments: argparse.Namespace) -> None:
         threading.Event().wait()
 
 
+def run_bench(arguments: argparse.Namespace) -> None:
+    """Measure the local platform."""
+    bench.run(PROJECT, arguments.times)
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m dev", description=__doc__)
     parser.add_argument("--port", type=int, default=3000, help="where Parley listens (default: 3000; 0: a free one)")
     parser.set_defaults(run=run_platform)
-    store = parser.add_subparsers(title="parts").add_parser("store", help="the local Upstash alone")
+    parts = parser.add_subparsers(title="parts")
+    measure = parts.add_parser("bench", help="measure push and round trip on the local platform")
+    measure.add_argument("--times", type=int, default=200, help="how often (default: 200)")
+    measure.set_defaults(run=run_bench)
+    store = parts.add_parser("store", help="the local Upstash alone")
     store.add_argument("--port", type=int, default=8079, help="where it listens (default: 8079; 0: a free one)")
     store.add_argument("--token", help="the bearer token that it asks for (default: a random one)")
     store.set_defaults(run=run_store)

@@ -94,21 +94,39 @@ def test_store_alone() -> None:
             assert db.ping() == "PONG"
 
 
+def finished(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run a command that ends by itself."""
+    return subprocess.run(
+        [sys.executable, "-m", "dev", *arguments],
+        cwd=PROJECT,
+        env=clean_environment() | variables,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
 @pytest.mark.parametrize("arguments", [[], ["store"]])
 def test_port_in_use(arguments: list[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        done = subprocess.run(
-            [sys.executable, "-m", "dev", *arguments, "--port", port],
-            cwd=PROJECT,
-            env=clean_environment(),
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=False,
-        )
+        done = finished(*arguments, "--port", port)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == f"Port {port} is in use: choose another one with --port.\n"
+
+
+def test_bench() -> None:
+    done = finished("bench", "--times", "2")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.search(r"floor +[\d.]+ +[\d.]+ +1.00\npush +[\d.]+ +[\d.]+ +[\d.]+\nround trip +[\d.]+", done.stdout)
+
+
+def test_bench_of_a_database_of_the_clouds() -> None:
+    """It has to know the store's token, and would cost money: it says so."""
+    done = finished("bench", KV_REST_API_URL="http://127.0.0.1:1", KV_REST_API_TOKEN="x")
+    assert done.returncode == 1
+    assert done.stderr == "The benchmark needs a local store: unset the variables of your Upstash database.\n"
 
 
 def test_reload() -> None:
