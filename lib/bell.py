@@ -33,7 +33,7 @@ class Moment(Enum):
     """What a moment is good for."""
 
     LOOK = "look"
-    IDLE = "idle"
+    BEAT = "beat"
 
 
 class ClientGone(ConnectionError):
@@ -45,7 +45,7 @@ class Watch:
 
     The first one comes when the bell is being listened to, so that a look then misses nothing; the next ones whenever
     it rings with a word that `matters`, when the subscription had to be renewed, and after half a minute at most.
-    `idle` seconds without any are a moment, too. Iterating raises ClientGone.
+    Every `beat` seconds are a moment, too, whatever else there was. Iterating raises ClientGone.
     """
 
     def __init__(
@@ -55,14 +55,14 @@ class Watch:
         client: socket.socket,
         seconds: float,
         matters: Callable[[str], bool],
-        idle: float = float("inf"),
+        beat: float = float("inf"),
     ) -> None:
         self._store = store
         self._channel = keys.bell(code)
         self._client: socket.socket | None = client
         self._until = time.monotonic() + seconds
         self._matters = matters
-        self._idle = idle
+        self._beat = beat
         self._subscription: _Subscription | None = None
         self._lives_until = float("inf")
 
@@ -81,6 +81,7 @@ class Watch:
     def __iter__(self) -> Iterator[Moment]:
         """Yield the moments. One that is spent longer than the time that is left is the last."""
         tries, again_at = 0, 0.0
+        beat_at = time.monotonic() + self._beat
         while True:
             if self._subscription is None and time.monotonic() >= again_at:
                 again_at = time.monotonic() + _AGAIN_SECONDS[min(tries, len(_AGAIN_SECONDS) - 1)]
@@ -89,13 +90,15 @@ class Watch:
             yield Moment.LOOK
             now = time.monotonic()
             look_at = max(now + 0.01, min(now + _LOOK_SECONDS if self._subscription else again_at, self._lives_until))
-            while not self._rings(min(look_at, self._until, time.monotonic() + self._idle)):
+            while not self._rings(min(look_at, beat_at, self._until)):
                 now = time.monotonic()
                 if now >= self._until:
                     return
+                if now >= beat_at:
+                    beat_at = now + self._beat
+                    yield Moment.BEAT
                 if now >= look_at:
                     break
-                yield Moment.IDLE
             if self._subscription:
                 tries = 0
 

@@ -27,7 +27,7 @@ def run(store: Store, code: str, cursor: str, client: socket.socket) -> Generato
 
     with Watch(store, code, client, settings.stream_seconds(), matters, _KEEP_ALIVE_SECONDS) as watch:
         for moment in watch:
-            if moment is Moment.IDLE:
+            if moment is Moment.BEAT:
                 yield events.KEEP_ALIVE
                 continue
             try:
