@@ -4,7 +4,7 @@ import secrets
 import time
 import traceback
 from collections.abc import Callable, Generator, Mapping
-from contextlib import closing, nullcontext
+from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,7 @@ _ENVELOPE_BYTES = 16 * 1024
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer: `content`, anything that JSON can say, or a `stream` of text, or no body at all."""
+    """An answer: `content`, anything that JSON can say, or a `stream` whose first part is `opening`, or no body."""
 
     status: int
     content: object = None
@@ -142,7 +142,8 @@ class Endpoint(BaseHTTPRequestHandler):
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """Refuse what the server itself could not read, where it would send a page of HTML."""
-        self._send(_refusal(InvalidRequest("The request line or the headers are not well formed.")), Store())
+        with suppress(OSError):
+            self._send(_refusal(InvalidRequest("The request line or the headers are not well formed.")), Store())
 
     def log_message(self, format: str, *args: Any) -> None:
         """Write nothing: the server's own lines hold the query, and a token with it."""
