@@ -31,7 +31,6 @@ class Host:
         self.connected = threading.Event()
         self._answered: set[str] = set()
         self._cursor = ""
-        self._stream: httpx.Response | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -39,12 +38,6 @@ class Host:
         """Return when the session has ended and everything is answered."""
         self._thread.join(60)
         assert not self._thread.is_alive()
-
-    def cut(self) -> None:
-        """Let the connection break, as a network does."""
-        if self._stream:
-            with suppress(OSError):
-                self._stream.extensions["network_stream"].get_extra_info("socket").shutdown(2)
 
     def _run(self) -> None:
         while not self.reason:
@@ -54,7 +47,6 @@ class Host:
                     if answer.status_code in (404, 410):
                         self.reason = "gone"
                     elif answer.status_code == 200:
-                        self._stream = answer
                         for event in events_of(answer):
                             self._take(event, http)
 
