@@ -21,10 +21,16 @@ def post(call: Call) -> Reply:
         call.connection,
         call.wait,
         lambda: messages.post(call.store, code, call.address, request_id, payload),
-        lambda: messages.read(call.store, code, call.address, request_id),
+        lambda: messages.read(call.store, code, None, request_id),
     )
-    location = {"Location": f"/api/sessions/{code}/responses/{request_id}"}
-    return Reply(202 if response.answer is None else 200, response.public(), location | call.preference_applied())
+    headers = {"Location": _location(code, request_id)} | call.preference_applied()
+    return Reply(202 if response.answer is None else 200, response.public(), headers)
+
+
+def _location(code: str, request_id: str) -> str:
+    if request_id in (".", ".."):  # which would mean a folder in a path
+        return f"/api/responses?code={code}&id={request_id}"
+    return f"/api/sessions/{code}/responses/{request_id}"
 
 
 def read(call: Call) -> Reply:

@@ -22,11 +22,15 @@ def answer(call: Call) -> Reply:
 def read(call: Call) -> Reply:
     """Read what became of a request; with `wait`, as soon as it is answered."""
     code, request_id = call.code, call.id
-
-    def look() -> messages.Response:
-        return messages.read(call.store, code, call.address, request_id)
-
-    response = waiting.for_response(call.store, code, request_id, call.connection, call.wait, look, look)
+    response = waiting.for_response(
+        call.store,
+        code,
+        request_id,
+        call.connection,
+        call.wait,
+        lambda: messages.read(call.store, code, call.guest, request_id),
+        lambda: messages.read(call.store, code, None, request_id),
+    )
     return Reply(202 if response.answer is None else 200, response.public(), call.preference_applied())
 
 

@@ -18,8 +18,7 @@ def create(call: Call) -> Reply:
 
 def read(call: Call) -> Reply:
     """Read a session, ended ones included."""
-    guest = None if call.by_host else call.address
-    return Reply(200, sessions.read(call.store, call.code, guest).public())
+    return Reply(200, sessions.read(call.store, call.code, call.guest).public())
 
 
 def renew(call: Call) -> Reply:

@@ -37,7 +37,9 @@ def main() -> int:
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
             raise
-        print(f"Port {arguments.port} is in use: choose another one with --port.", file=sys.stderr)
+        print(
+            f"Port {arguments.port} is in use: choose another one with --port N, or make dev PORT=N.", file=sys.stderr
+        )
     except ValueError as error:
         print(error, file=sys.stderr)
     return 1

@@ -24,8 +24,8 @@ from lib.kv import Store
 
 _LOOK_SECONDS = 30.0
 _AGAIN_SECONDS = (0.1, 1.0, 5.0, 15.0, 30.0)
-_CONNECT_SECONDS = 3.0
-_READ_SECONDS = 5.0
+# For all that it takes until a subscription stands; after that, for the rest of an event that has begun to come.
+_SUBSCRIBE_SECONDS = 3.0
 _READ_SIZE = 64 * 1024
 
 
@@ -89,6 +89,8 @@ class Watch:
                 self._subscription = self._subscribe()
             yield Moment.LOOK
             now = time.monotonic()
+            if now >= self._until:
+                return
             look_at = max(now + 0.01, min(now + _LOOK_SECONDS if self._subscription else again_at, self._lives_until))
             while not self._rings(min(look_at, beat_at, self._until)):
                 now = time.monotonic()
@@ -131,7 +133,7 @@ class Watch:
     def _subscribe(self) -> "_Subscription | None":
         started = time.perf_counter()
         try:
-            return _Subscription(self._channel)
+            return _Subscription(self._channel, min(_SUBSCRIBE_SECONDS, max(0.1, self._until - time.monotonic())))
         except (OSError, ValueError, h11.ProtocolError):
             return None
         finally:
@@ -147,15 +149,13 @@ class Watch:
 class _Subscription:
     """A subscription that stands. Raises OSError where it cannot be had, and when it drops."""
 
-    def __init__(self, channel: str) -> None:
+    def __init__(self, channel: str, seconds: float) -> None:
+        until = time.monotonic() + seconds
         url, token = settings.store()
         place = urlsplit(url)
         tls = place.scheme == "https"
-        self._socket = socket.create_connection(
-            (place.hostname or "", place.port or (443 if tls else 80)), _CONNECT_SECONDS
-        )
+        self._socket = socket.create_connection((place.hostname or "", place.port or (443 if tls else 80)), seconds)
         try:
-            self._socket.settimeout(_READ_SECONDS)
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if tls:
                 self._socket = _tls().wrap_socket(self._socket, server_hostname=place.hostname)
@@ -172,10 +172,9 @@ class _Subscription:
                 ],
             )
             self._socket.sendall((self._http.send(request) or b"") + (self._http.send(h11.EndOfMessage()) or b""))
-            until = time.monotonic() + _READ_SECONDS
             while not any(kind == "subscribe" for kind, _ in self._events()):
-                if time.monotonic() > until:
-                    raise TimeoutError
+                self._socket.settimeout(max(0.01, until - time.monotonic()))
+            self._socket.settimeout(_SUBSCRIBE_SECONDS)
         except BaseException:
             self._socket.close()
             raise

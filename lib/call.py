@@ -25,7 +25,8 @@ LONGEST_WAIT = 55
 _SESSION_PATH = re.compile(r"/api/sessions(?:\.py)?/(?P<code>[^/]+)(?P<rest>/[a-z]+)?(?:/(?P<id>[^/]+))?/?")
 _ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 _CURSOR = re.compile(r"[0-9]{1,15}-[0-9]{1,15}")
-_PREFER_WAIT = re.compile(r'(?:^|,)\s*wait\s*=\s*"?([0-9]{1,9})"?\s*(?:[;,]|$)', re.IGNORECASE)
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
+_PREFER_WAIT = re.compile(r"(?:^|,)\s*wait\s*=\s*([0-9]+)\s*(?:[;,]|$)", re.IGNORECASE)
 _OWN_PATH = re.compile(r"/api/[a-z]+")
 
 
@@ -59,11 +60,8 @@ class Call:
 
     @cached_property
     def query(self) -> dict[str, str]:
-        """Return the parameters. Raises InvalidRequest for more than a hundred."""
-        try:
-            found = parse_qs(self._query, keep_blank_values=True, errors="replace", max_num_fields=100)
-        except ValueError:
-            raise InvalidRequest("There are too many parameters.") from None
+        """Return the parameters, each with its first value."""
+        found = parse_qs(self._query, keep_blank_values=True, errors="replace")
         return {name: values[0] for name, values in found.items()}
 
     @property
@@ -84,7 +82,8 @@ class Call:
         claimed = self.headers.get("x-real-ip", "") if settings.text("VERCEL") else ""
         for text in (claimed.strip(), self._peer):
             try:
-                return str(ipaddress.ip_address(text))
+                address = ipaddress.ip_address(text)
+                return str(getattr(address, "ipv4_mapped", None) or address)
             except ValueError:
                 continue
         return "unknown"
@@ -103,10 +102,10 @@ class Call:
         own = _OWN_PATH.match(self._path)
         return own[0] if own else "other"
 
-    @cached_property
-    def by_host(self) -> bool:
-        """Tell whether the call carries the host token of its session."""
-        return bool(self._bearer) and tokens.matches(self._bearer, self.code)
+    @property
+    def guest(self) -> str | None:
+        """Return the caller's address, or None for the host, whose token has proved that it knows the code."""
+        return None if self._bearer and tokens.matches(self._bearer, self.code) else self.address
 
     def require_host(self, *, in_query: bool = False) -> None:
         """Return if the call is the host's; its token may stand in the query where `in_query` says so.
@@ -151,17 +150,18 @@ class Call:
 
     @cached_property
     def _preferred_wait(self) -> int | None:
-        preferred = _PREFER_WAIT.search(",".join(self.headers.get_all("Prefer", [])))
-        return int(preferred[1]) if preferred and "wait" not in self.query else None
+        preferences = _QUOTED.sub(_unquoted_number, ",".join(self.headers.get_all("Prefer", [])))
+        preferred = _PREFER_WAIT.search(preferences)
+        return _seconds(preferred[1]) if preferred and "wait" not in self.query else None
 
     @cached_property
     def _wished_wait(self) -> int:
         if self._preferred_wait is not None:
             return self._preferred_wait
         seconds = self.query.get("wait", "0")
-        if not re.fullmatch("[0-9]{1,9}", seconds):
+        if not re.fullmatch("[0-9]+", seconds):
             raise InvalidRequest("wait must be a whole number of seconds.")
-        return int(seconds)
+        return _seconds(seconds)
 
     def require_no_fields(self) -> None:
         """Return if the body is empty or `{}`. Raises InvalidRequest, InvalidJson, UnsupportedMediaType."""
@@ -210,3 +210,13 @@ def _checked_id(text: str | None) -> str:
     if text is None or not _ID.fullmatch(text):
         raise InvalidRequest("id must be 1 to 64 letters, digits or _ . : - as a string.")
     return text
+
+
+def _unquoted_number(quoted: re.Match[str]) -> str:
+    number = quoted[0].strip('"')
+    return number if number.isdigit() else ""
+
+
+def _seconds(digits: str) -> int:
+    """Return a number of seconds; of one with very many digits only that it is too large."""
+    return int((digits.lstrip("0") or "0")[:9])

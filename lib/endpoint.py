@@ -14,7 +14,7 @@ from lib.bell import ClientGone
 from lib.call import Call
 from lib.jsontext import write
 from lib.kv import Store
-from lib.problems import InternalError, InvalidRequest, MethodNotAllowed, Problem, StoreProblem
+from lib.problems import InternalError, InvalidRequest, MethodNotAllowed, PayloadTooLarge, Problem, StoreProblem
 
 # A message's envelope (its id, white space) comes on top of its payload.
 _ENVELOPE_BYTES = 16 * 1024
@@ -104,6 +104,8 @@ class Endpoint(BaseHTTPRequestHandler):
     def _read_body(self) -> bytes | Problem:
         try:
             return body.read(self.headers, self.rfile, settings.max_payload() + _ENVELOPE_BYTES)
+        except PayloadTooLarge:
+            return PayloadTooLarge(settings.max_payload())
         except Problem as problem:
             return problem
         except OSError:

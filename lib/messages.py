@@ -41,12 +41,8 @@ class Request:
 
     id: str
     payload: JsonText
+    created_at: str
     cursor: str
-
-    @property
-    def created_at(self) -> str:
-        """Return when the store took it, as its cursor tells."""
-        return _iso(self.cursor.partition("-")[0])
 
 
 @dataclass(frozen=True)
@@ -103,16 +99,14 @@ def post(store: Store, code: str, address: str, request_id: str, payload: JsonTe
     return _response(request_id, reply)
 
 
-def read(store: Store, code: str, address: str, request_id: str) -> Response:
-    """Read what became of a request.
+def read(store: Store, code: str, guest: str | None, request_id: str) -> Response:
+    """Read what became of a request. `guest` is the caller's address; None for one who has proved to know the code.
 
     Raises RequestNotFound, RateLimited, SessionNotFound, SessionEnded.
     """
-    reply = store.run(
-        _READ_RESPONSE,
-        [keys.session(code), keys.responses(code), keys.rate("misses", address)],
-        [request_id, settings.misses_a_minute()],
-    )
+    limit = 0 if guest is None else settings.misses_a_minute()
+    keys_ = [keys.session(code), keys.responses(code), keys.rate("misses", guest or "host")]
+    reply = store.run(_READ_RESPONSE, keys_, [request_id, limit])
     return _response(request_id, reply)
 
 
@@ -128,10 +122,8 @@ def unanswered(store: Store, code: str, cursor: str, stream: str = "", *, opens:
     )
     match reply:
         case ["found", record, int(milliseconds), list(entries)]:
-            requests = [
-                Request(fields[1], JsonText(fields[3]), entry_cursor) for entry_cursor, fields in _checked(entries)
-            ]
-            return Backlog(sessions.from_reply(["found", record, milliseconds]), requests, milliseconds)
+            session = sessions.from_reply(["found", record, milliseconds])
+            return Backlog(session, [_request(entry) for entry in entries], milliseconds)
         case ["replaced"]:
             raise Replaced
     raise _refusal(reply)
@@ -161,13 +153,12 @@ def _response(request_id: str, reply: list[Any]) -> Response:
     raise _refusal(reply)
 
 
-def _checked(entries: list[Any]) -> list[Any]:
-    for entry in entries:
-        match entry:
-            case [str(), ["id", str(), "payload", str()]]:
-                continue
-        raise StoreUnavailable("a request in the store is not readable")
-    return entries
+def _request(entry: Any) -> Request:
+    match entry:
+        case [str(cursor), ["id", str(request_id), "payload", str(payload)]]:
+            # A stream's ids begin with the time at which the store took the entry.
+            return Request(request_id, JsonText(payload), _iso(cursor.partition("-")[0]), cursor)
+    raise StoreUnavailable("a request in the store is not readable")
 
 
 def _refusal(reply: list[Any]) -> Problem:
@@ -188,9 +179,12 @@ def _refusal(reply: list[Any]) -> Problem:
             return TooManyPending(PENDING)
         case ["full"]:
             return SessionFull(SESSION_BYTES)
-    return StoreUnavailable("a message script's reply is not readable")
+    return StoreUnavailable("a message in the store is not readable")
 
 
 def _iso(milliseconds: str) -> str:
-    moment = datetime.fromtimestamp(int(milliseconds) / 1000, UTC)
+    try:
+        moment = datetime.fromtimestamp(int(milliseconds) / 1000, UTC)
+    except (ValueError, OverflowError, OSError):
+        raise StoreUnavailable("a time in the store is not readable") from None
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -85,8 +85,8 @@ def end(store: Store, code: str) -> None:
     Raises SessionNotFound.
     """
     reply = store.run(_END, [keys.session(code), keys.requests(code), keys.responses(code)], [keys.bell(code)])
-    if reply[0] == "missing":
-        raise SessionNotFound
+    if reply != ["ended"]:
+        from_reply(reply)
 
 
 def from_reply(reply: list[Any]) -> Session:
@@ -95,19 +95,15 @@ def from_reply(reply: list[Any]) -> Session:
         case ["created" | "found", str(record), int(milliseconds)]:
             try:
                 held = json.loads(record)
-                return Session(
-                    code=held["code"],
-                    created_at=held["createdAt"],
-                    expires_at=held["expiresAt"],
-                    active=held["active"],
-                    ttl=-(-milliseconds // 1000),
-                )
-            except (ValueError, KeyError, TypeError):
-                raise StoreUnavailable("a session's record is not readable") from None
+            except ValueError:
+                held = None
+            match held:
+                case {"code": str(code), "createdAt": str(created), "expiresAt": str(expires), "active": bool(active)}:
+                    return Session(code, created, expires, active, ttl=-(-milliseconds // 1000))
         case ["missing"]:
             raise SessionNotFound
         case ["ended"]:
             raise SessionEnded
         case ["limited", int(seconds)]:
             raise RateLimited(seconds)
-    raise StoreUnavailable("a session script's reply is not readable")
+    raise StoreUnavailable("a session in the store is not readable")

@@ -33,7 +33,7 @@ def run(store: Store, code: str, cursor: str, client: socket.socket) -> Generato
             try:
                 backlog = messages.unanswered(store, code, cursor, stream, opens=not expires_at)
             except (SessionNotFound, SessionEnded, messages.Replaced, StoreProblem) as reason:
-                if not expires_at:
+                if not expires_at and not isinstance(reason, messages.Replaced):
                     raise
                 if name := _END.get(type(reason)):
                     yield events.encode("ended", compose(reason=name), cursor)

@@ -153,6 +153,22 @@ def test_subscription_drops(
     assert way.calls <= 4
 
 
+def test_subscription_that_hangs(kv_store: Store, client: tuple[socket.socket, socket.socket]) -> None:
+    """It does not take longer than the wait that it is for."""
+    kv_store.faults.fail("hang")
+    started = time.monotonic()
+    with watch(client[0], seconds=0.5) as watching:
+        assert list(watching) == [Moment.LOOK]
+    assert time.monotonic() - started < 2.5
+
+
+def test_bell_that_never_stops(kv_store: Store, client: tuple[socket.socket, socket.socket]) -> None:
+    """The time is over all the same."""
+    with watch(client[0], seconds=0.3) as watching:
+        for _ in watching:
+            ring(kv_store, "request")
+
+
 def test_address_of_nothing(
     kv_store: Store, client: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -113,7 +113,7 @@ def test_port_in_use(arguments: list[str]) -> None:
         port = str(taken.getsockname()[1])
         done = finished(*arguments, "--port", port)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == f"Port {port} is in use: choose another one with --port.\n"
+    assert done.stderr == f"Port {port} is in use: choose another one with --port N, or make dev PORT=N.\n"
 
 
 def test_bench() -> None:

@@ -186,10 +186,80 @@ def test_long_wait_is_cut(pair: Pair) -> None:
     prefer = {"Prefer": "wait=9999"}
     assert pair.parley.http.get(f"{pair.url}/responses/q", headers=prefer).headers["preference-applied"] == "wait=55"
     assert "preference-applied" not in pair.read("q", "?wait=3").headers
+    assert pair.read("q", "?wait=" + "9" * 5000).headers["preference-applied"] == "wait=55"
+    for text, applied in (
+        ('foo="a, wait=9, b"', None),
+        ('foo="\\", wait=9"', None),
+        ("foo=bar, wait=010; x=y, baz", "wait=10"),
+        ("wait=99999999999", "wait=55"),
+    ):
+        headers = pair.parley.http.get(f"{pair.url}/responses/q", headers={"Prefer": text}).headers
+        assert headers.get("preference-applied") == applied
     assert refusal(pair.read("q", "?wait=x")) == (400, "invalid_request")
     assert refusal(pair.read("q", "?wait=-1")) == (400, "invalid_request")
     ignored = {"Prefer": "wait=soon"}
     assert pair.parley.http.get(f"{pair.url}/responses/q", headers=ignored).status_code == 200
+
+
+def test_wait_of_a_guest_whose_address_is_limited_meanwhile(pair: Pair) -> None:
+    """Who has posted a request knows the code: guesses from the same address do not cost it the answer."""
+    answers: list[httpx.Response] = []
+    url = f"{pair.parley.url}{pair.url}"
+    waiting = [
+        threading.Thread(target=lambda: answers.append(httpx.post(f"{url}/requests?wait=20", json={"payload": 1}))),
+        threading.Thread(target=lambda: answers.append(httpx.get(f"{url}/responses/q?wait=20"))),
+    ]
+    pair.post(request_id="q")
+    for thread in waiting:
+        thread.start()
+    wait_until(lambda: len(pair.unanswered().json()["requests"]) == 2)
+    time.sleep(0.2)
+    for number in range(30):
+        pair.parley.http.get(f"/api/sessions/0000{number:04}")
+    assert refusal(pair.read("q")) == (429, "rate_limited")
+    for request in pair.unanswered().json()["requests"]:
+        pair.answer(request["id"])
+    for thread in waiting:
+        thread.join()
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert pair.parley.http.get(f"{pair.url}/responses/q", headers=pair.host).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("key", "command", "value"),
+    [
+        ("session", "SET", "garbage"),
+        ("session", "SET", '{"code":1,"createdAt":2,"expiresAt":{"a":1},"active":"perhaps"}'),
+        ("res", "HSET", "rubbish"),
+        ("res", "HSET", "pending x y z"),
+        ("res", "HSET", "answered 99999999999999999999 d result x"),
+        ("res", "SET", "a string"),
+        ("req", "SET", "a string"),
+        ("req", "XADD", "99999999999999999-1"),
+    ],
+)
+def test_data_that_is_not_ours(pair: Pair, key: str, command: str, value: str) -> None:
+    """It is the store's problem: never a 500, and never believed."""
+    name = f"{pair.parley.store.prefix}{key}:{pair.code}"
+    pair.parley.store.db.delete(name)
+    written = {"SET": [name, value], "HSET": [name, "q", value], "XADD": [name, value, "x", "y"]}[command]
+    pair.parley.store.db.execute([command, *written])
+    pair.parley.store.db.expire(name, 60)
+    calls = [lambda: pair.read("q"), lambda: pair.answer("q"), lambda: pair.post(request_id="q")]
+    if key == "req":
+        calls = [pair.unanswered]
+    if key == "session":
+        calls += [pair.unanswered, lambda: pair.parley.http.delete(pair.url, headers=pair.host)]
+    if "answered" in value:  # which can be told from another payload or answer, if not read
+        calls = calls[:1]
+    for call in calls:
+        assert refusal(call()) == (503, "store_unavailable")  # type: ignore[no-untyped-call]
+
+
+@pytest.mark.parametrize("request_id", [".", "..", "...", ":", "-", "a.b_c:d-e"])
+def test_location_leads_to_the_response(pair: Pair, request_id: str) -> None:
+    location = pair.post(request_id=request_id).headers["location"]
+    assert pair.parley.http.get(location).json() == {"id": request_id, "status": "pending"}
 
 
 @pytest.mark.parametrize("end", ["ended", "expired"])
@@ -396,7 +466,9 @@ def test_passed_on_unchanged(pair: Pair, payload: str) -> None:
 def test_too_large(pair: Pair, payload: str) -> None:
     assert refusal(pair.post(payload, "q")) == (413, "payload_too_large")
     pair.post("1", "p")
-    assert refusal(pair.answer("p", payload)) == (413, "payload_too_large")
+    answer = pair.answer("p", payload)
+    assert refusal(answer) == (413, "payload_too_large")
+    assert f" {LIMIT} bytes" in answer.json()["detail"]
 
 
 def test_any_json(pair: Pair) -> None:

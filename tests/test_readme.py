@@ -18,9 +18,7 @@ def blocks(chapter: str, parley: Parley, folder: Path) -> list[str]:
     """Return what a chapter says to paste, for this deployment."""
     text = README.partition(f"## {chapter}\n")[2].partition("\n## ")[0]
     found = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
-    return [
-        f"set -eu\n{one}".replace("http://127.0.0.1:3000", parley.url).replace("/tmp/", f"{folder}/") for one in found
-    ]
+    return [f"set -eu\n{one}".replace("http://127.0.0.1:3000", parley.url).replace("~/", f"{folder}/") for one in found]
 
 
 def test_a_session_as_pasted(parley: Parley, tmp_path: Path) -> None:
@@ -40,7 +38,9 @@ def test_a_round_trip_as_pasted(parley: Parley, tmp_path: Path) -> None:
     with subprocess.Popen(["sh", "-c", f"exec 2>&1\n{listen}"], stdout=subprocess.PIPE, text=True) as host:
         assert host.stdout
         try:
-            assert [host.stdout.readline() for _ in range(4)][1] == "event: open\n"
+            session, _, opened, *_ = [host.stdout.readline() for _ in range(5)]
+            assert session.startswith('{"code":"')
+            assert opened == "event: open\n"
             with subprocess.Popen(["sh", "-c", ask], stdout=subprocess.PIPE, text=True) as guest:
                 request = [host.stdout.readline() for _ in range(4)]
                 assert request[1] == "event: request\n"

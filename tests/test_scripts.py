@@ -202,6 +202,21 @@ def test_answer_once(store: Store) -> None:
     assert run(store, "post_request", POST_KEYS, ["q", "[1]", "other", *POST[3:]]) == ["conflict"]
 
 
+def test_a_stream_that_opens_again_is_not_newer(store: Store) -> None:
+    """An opening whose answer was lost is sent again; the stream that opened in between stays the session's."""
+    store.db.set(f"{store.prefix}session:{CODE}", RECORD, ex=60)
+    opened = [
+        run(store, "read_requests", WHOLE, ["(0-0", name, "open", "bell"])[0] for name in ("a1", "a1", "b2", "a1")
+    ]
+    assert opened == ["found", "found", "found", "replaced"]
+    assert run(store, "read_requests", WHOLE, ["(0-0", "b2", "", "bell"])[0] == "found"
+    assert run(store, "read_requests", WHOLE, ["(0-0", "a1", "", "bell"]) == ["replaced"]
+    assert run(store, "read_requests", WHOLE, ["(0-0", "", "", "bell"])[0] == "found"
+    for number in range(100):
+        run(store, "read_requests", WHOLE, ["(0-0", f"c{number}", "open", "bell"])
+    assert len(store.db.hget(f"{store.prefix}res:{CODE}", "~stream") or "") <= 200
+
+
 def test_bytes_are_counted(store: Store) -> None:
     """What a session holds: payloads until they are answered, and answers."""
     store.db.set(f"{store.prefix}session:{CODE}", RECORD, ex=60)

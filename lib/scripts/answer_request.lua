@@ -13,6 +13,7 @@ local at, _, kind, text = answered(held)
 if at then return {kind == ARGV[2] and text == ARGV[3] and 'again' or 'taken'} end
 
 local cursor, bytes, digest = pending(held)
+if not cursor then return {'broken'} end
 local change = string.len(ARGV[3]) - bytes
 if tonumber(redis.call('HGET', KEYS[3], '~bytes')) + change > tonumber(ARGV[5]) then return {'full'} end
 

@@ -68,18 +68,21 @@ local function count(counter)
   if redis.call('TTL', counter) < 0 then redis.call('EXPIRE', counter, 60) end
 end
 
--- The reply for a session that takes no messages, or nothing where it does.
+-- The reply for a session that takes nothing any more, or nothing where it does. 'broken' is data that is not ours.
 local function closed(session)
   local record = redis.call('GET', session)
   if not record then return {'missing'} end
-  if field(record, 'active') ~= 'true' then return {'ended'} end
+  local active = field(record, 'active')
+  if active == 'false' then return {'ended'} end
+  if active ~= 'true' then return {'broken'} end
 end
 
--- The same for a guest, whose address is told nothing once it has tried too many unknown codes in this minute.
+-- The same for a guest, whose address is told nothing once it has tried too many unknown codes in this minute. The
+-- limit is 0 for a caller who has proved to know the code.
 local function closed_to_guest(session, counter, limit)
-  local seconds = limited(counter, limit)
+  local seconds = limit ~= '0' and limited(counter, limit)
   if seconds then return {'limited', seconds} end
   local reply = closed(session)
-  if reply and reply[1] == 'missing' then count(counter) end
+  if reply and reply[1] == 'missing' and limit ~= '0' then count(counter) end
   return reply
 end

@@ -3,10 +3,11 @@
 -- ARGV  1 the bell's channel
 -- reply {'ended'} | {'missing'}
 
-local record = redis.call('GET', KEYS[1])
-if not record then return {'missing'} end
-if field(record, 'active') == 'true' then
-  redis.call('SET', KEYS[1], with(record, 'active', 'false'), 'KEEPTTL')
+local refusal = closed(KEYS[1])
+if refusal and refusal[1] ~= 'ended' then return refusal end
+
+if not refusal then
+  redis.call('SET', KEYS[1], with(redis.call('GET', KEYS[1]), 'active', 'false'), 'KEEPTTL')
   redis.call('PUBLISH', ARGV[1], 'ended')
 end
 redis.call('DEL', KEYS[2], KEYS[3])

@@ -14,6 +14,7 @@ local held = redis.call('HGET', KEYS[3], ARGV[1])
 if held then
   local at, digest, kind, text = answered(held)
   if not at then digest = select(3, pending(held)) end
+  if not digest then return {'broken'} end
   if digest ~= ARGV[3] then return {'conflict'} end
   if at then return {'answered', at, kind, text} end
   return {'pending', redis.call('PTTL', KEYS[1])}

@@ -4,17 +4,21 @@
 --       4 the bell's channel
 -- reply {'found', record, ms to live, {{cursor, {'id', id, 'payload', payload}}, ...}} | {'replaced'} | {'missing'}
 --       | {'ended'}
--- The stream that opened last is the session's; it rings the bell, so that the one before it notices.
+-- The stream that opened last is the session's; it rings the bell, so that the one before it notices. The hash knows
+-- the last few streams, newest first: one that opens again, because its answer was lost, does not become the newest.
 
 local refusal = closed(KEYS[1])
 if refusal then return refusal end
 
-if ARGV[3] == 'open' then
-  redis.call('HSET', KEYS[3], '~stream', ARGV[2])
-  belong(KEYS[3], KEYS[1])
-  local word = 'stream ' .. ARGV[2]
-  redis.call('PUBLISH', ARGV[4], word)
-elseif ARGV[2] ~= '' and redis.call('HGET', KEYS[3], '~stream') ~= ARGV[2] then
-  return {'replaced'}
+if ARGV[2] ~= '' then
+  local streams = redis.call('HGET', KEYS[3], '~stream') or ''
+  if ARGV[3] == 'open' and not string.find(streams, ARGV[2], 1, true) then
+    streams = string.sub(ARGV[2] .. ' ' .. streams, 1, 200)
+    redis.call('HSET', KEYS[3], '~stream', streams)
+    belong(KEYS[3], KEYS[1])
+    local word = 'stream ' .. ARGV[2]
+    redis.call('PUBLISH', ARGV[4], word)
+  end
+  if string.match(streams, '^%S+') ~= ARGV[2] then return {'replaced'} end
 end
 return {'found', redis.call('GET', KEYS[1]), redis.call('PTTL', KEYS[1]), redis.call('XRANGE', KEYS[2], ARGV[1], '+')}
