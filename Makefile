@@ -25,4 +25,4 @@ $(READY): requirements.txt requirements-dev.txt
 	@touch $@
 
 clean:
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache pyproject.toml uv.lock

@@ -21,7 +21,6 @@ def post(call: Call) -> Reply:
         call.connection,
         call.wait,
         lambda: messages.post(call.store, code, call.address, request_id, payload),
-        lambda: messages.read(call.store, code, None, request_id),
     )
     headers = {"Location": _location(code, request_id)} | call.preference_applied()
     return Reply(202 if response.answer is None else 200, response.public(), headers)

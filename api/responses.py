@@ -29,7 +29,6 @@ def read(call: Call) -> Reply:
         call.connection,
         call.wait,
         lambda: messages.read(call.store, code, call.guest, request_id),
-        lambda: messages.read(call.store, code, None, request_id),
     )
     return Reply(202 if response.answer is None else 200, response.public(), call.preference_applied())
 

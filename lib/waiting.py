@@ -17,12 +17,12 @@ def for_response(
     client: socket.socket,
     seconds: int,
     first: Callable[[], Response],
-    later: Callable[[], Response],
 ) -> Response:
     """Return the response of a request as soon as it is there, or as it is when the time is over.
 
-    `first` looks once, `later` at each moment after. What `first` raises is raised; once it has told of the request, a
-    store that fails only ends the wait. Raises ClientGone.
+    `first` is how it is looked at first: by posting the request, or by reading. What it raises is raised; once it has
+    told of the request, its caller has proved to know the code, and a store that fails only ends the wait. Raises
+    ClientGone.
     """
     if not seconds:
         return first()
@@ -30,7 +30,7 @@ def for_response(
     with Watch(store, code, client, seconds, lambda word: word in (f"response {request_id}", "ended")) as watch:
         for _ in watch:
             try:
-                found = later() if found else first()
+                found = messages.read(store, code, None, request_id) if found else first()
             except StoreProblem:
                 if found is None:
                     raise

@@ -219,6 +219,6 @@ def test_store_fails_under_a_wait(
         return messages.post(Way(), session.code, "192.0.2.1", "q", JsonText("1"))
 
     kv_store.faults.fail_after(2, "html")
-    assert waiting.for_response(Way(), session.code, "q", client[0], 5, post, post).answer is None
+    assert waiting.for_response(Way(), session.code, "q", client[0], 5, post).answer is None
     with pytest.raises(StoreUnavailable):
-        waiting.for_response(Way(), session.code, "q", client[0], 5, post, post)
+        waiting.for_response(Way(), session.code, "q", client[0], 5, post)

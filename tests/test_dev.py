@@ -154,7 +154,7 @@ def test_no_process_stays_behind() -> None:
         children = [
             int(pid)
             for pid in subprocess.run(
-                ["ps", "-o", "pid=", "--ppid", str(process.pid)], capture_output=True, text=True, check=True
+                ["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True
             ).stdout.split()
         ]
         assert children

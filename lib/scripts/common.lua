@@ -68,13 +68,14 @@ local function count(counter)
   if redis.call('TTL', counter) < 0 then redis.call('EXPIRE', counter, 60) end
 end
 
--- The reply for a session that takes nothing any more, or nothing where it does. 'broken' is data that is not ours.
+-- The reply for a session that takes nothing any more, or nil and its record. 'broken' is data that is not ours.
 local function closed(session)
   local record = redis.call('GET', session)
   if not record then return {'missing'} end
   local active = field(record, 'active')
   if active == 'false' then return {'ended'} end
   if active ~= 'true' then return {'broken'} end
+  return nil, record
 end
 
 -- The same for a guest, whose address is told nothing once it has tried too many unknown codes in this minute. The

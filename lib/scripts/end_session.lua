@@ -3,11 +3,11 @@
 -- ARGV  1 the bell's channel
 -- reply {'ended'} | {'missing'}
 
-local refusal = closed(KEYS[1])
+local refusal, record = closed(KEYS[1])
 if refusal and refusal[1] ~= 'ended' then return refusal end
 
-if not refusal then
-  redis.call('SET', KEYS[1], with(redis.call('GET', KEYS[1]), 'active', 'false'), 'KEEPTTL')
+if record then
+  redis.call('SET', KEYS[1], with(record, 'active', 'false'), 'KEEPTTL')
   redis.call('PUBLISH', ARGV[1], 'ended')
 end
 redis.call('DEL', KEYS[2], KEYS[3])

@@ -7,7 +7,7 @@
 -- The stream that opened last is the session's; it rings the bell, so that the one before it notices. The hash knows
 -- the last few streams, newest first: one that opens again, because its answer was lost, does not become the newest.
 
-local refusal = closed(KEYS[1])
+local refusal, record = closed(KEYS[1])
 if refusal then return refusal end
 
 if ARGV[2] ~= '' then
@@ -21,4 +21,4 @@ if ARGV[2] ~= '' then
   end
   if string.match(streams, '^%S+') ~= ARGV[2] then return {'replaced'} end
 end
-return {'found', redis.call('GET', KEYS[1]), redis.call('PTTL', KEYS[1]), redis.call('XRANGE', KEYS[2], ARGV[1], '+')}
+return {'found', record, redis.call('PTTL', KEYS[1]), redis.call('XRANGE', KEYS[2], ARGV[1], '+')}

@@ -4,10 +4,9 @@
 -- reply {'found', record, ms to live} | {'missing'} | {'ended'}
 -- A renewal never shortens a life.
 
-local refusal = closed(KEYS[1])
+local refusal, record = closed(KEYS[1])
 if refusal then return refusal end
 
-local record = redis.call('GET', KEYS[1])
 local at = now()
 local expires = math.min(at + ARGV[1] * 1000, epoch(field(record, 'createdAt')) + ARGV[2] * 1000)
 local ttl = math.max(expires - at, redis.call('PTTL', KEYS[1]))
