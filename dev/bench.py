@@ -13,9 +13,12 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import IO, cast
 
 import httpx
 from upstash_redis import Redis
+
+from dev import environment
 
 _WARM_UP = 20
 _RING = "redis.call('SET', KEYS[1], ARGV[1], 'EX', 60) redis.call('PUBLISH', ARGV[2], ARGV[1]) return {1}"
@@ -101,22 +104,23 @@ def _data(url: str, token: str) -> Iterator[Iterator[str]]:
 @contextmanager
 def _platform(project: Path) -> Iterator[tuple[str, str, str]]:
     """Run the local platform as `make dev` does; give its address, its store's, and the store's token."""
+    store = environment.store(project)
+    if store.upstash:
+        raise ValueError("The benchmark needs a local store: unset the variables of your Upstash database.")
+    print(f"Store: {store}")
     command = [sys.executable, "-m", "dev", "--port", "0"]
     with subprocess.Popen(command, cwd=project, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            printed = ""
-            while "\nTry" not in printed and process.stdout and (line := process.stdout.readline()):
-                printed += line
-            found = re.search(
-                r"^Parley +(\S+).*^Store +(.*?)$.*REST at (\S+) with the token (\S+)", printed, re.M | re.S
-            )
-            if not found:
-                raise ValueError("The benchmark needs a local store: unset the variables of your Upstash database.")
-            print(f"Store: {found[2]}")
-            # What the functions log has to go somewhere.
-            with ThreadPoolExecutor(1) as logs:
-                logs.submit(process.stdout.read if process.stdout else str)
-                yield found[1], found[3], found[4]
+        out = cast(IO[str], process.stdout)
+        printed = ""
+        while "\nTry" not in printed and (line := out.readline()):
+            printed += line
+        # What the functions log has to go somewhere until they have stopped.
+        with ThreadPoolExecutor(1) as logs:
+            logs.submit(out.read)
+            try:
+                found = re.search(r"^Parley +(\S+).*REST at (\S+) with the token (\S+)", printed, re.M | re.S)
+                if not found:
+                    raise ValueError("The local platform does not start: make dev says why.")
+                yield found[1], found[2], found[3]
+            finally:
                 process.terminate()
-        finally:
-            process.terminate()
