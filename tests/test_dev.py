@@ -143,7 +143,7 @@ def test_reload() -> None:
         touching = threading.Thread(target=touch)
         touching.start()
         try:
-            assert process.stdout.readline() == "Reloaded\n"
+            assert "Reloaded\n" in iter(process.stdout.readline, "")
         finally:
             done.set()
             touching.join()
