@@ -140,7 +140,7 @@ def test_client_that_leaves_is_noticed(pair: Pair) -> None:
         with pytest.raises(httpx.ReadTimeout):
             httpx.get(f"{pair.parley.url}{pair.url}{path}", headers=pair.host, timeout=0.5)
         wait_until(lambda: listeners(pair) == 0, 5)
-    wait_until(lambda: sum('"clientGone": true' in line for line in pair.parley.lines) == 3)
+    wait_until(lambda: sum('"clientGone": true' in line for line in pair.parley.lines) >= 3)
 
 
 def test_dropped_streams_leave_nothing(pair: Pair) -> None:
