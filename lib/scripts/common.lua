@@ -57,9 +57,14 @@ local function answered(held)
   return string.match(held, '^answered (%d+) (%S+) (%a+) (.*)$')
 end
 
--- Lets a key of a session vanish together with it.
+-- Lets a key of a session vanish at the same instant. A Redis before 7 cannot tell the instant, only what is left.
 local function belong(key, session)
-  redis.call('PEXPIRE', key, redis.call('PTTL', session))
+  local at = redis.pcall('PEXPIRETIME', session)
+  if type(at) == 'number' then
+    redis.call('PEXPIREAT', key, at)
+  else
+    redis.call('PEXPIRE', key, redis.call('PTTL', session))
+  end
 end
 
 -- Adds one to a counter, which lives for one minute from its first use.
