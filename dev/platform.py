@@ -87,12 +87,13 @@ class Platform:
         path = scope["raw_path"].decode("latin-1")
         query = scope["query_string"].decode("latin-1")
         request_id = b"local::" + secrets.token_hex(8).encode()
-        added = [(name.lower().encode(), value.encode()) for name, value in self._project.headers(path).items()]
-        added.append((b"x-vercel-id", request_id))
+        added = {name.lower().encode(): value.encode() for name, value in self._project.headers(path).items()}
+        added[b"x-vercel-id"] = request_id
 
         async def answer(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], *added]
+                own = [(name, value) for name, value in message["headers"] if name.lower() not in added]
+                message["headers"] = [*own, *added.items()]
             await send(message)
 
         route = self._project.route(f"{path}?{query}" if query else path)

@@ -1,0 +1,461 @@
+"""public/relay.js: both sides of a session, as other pages and scripts use them."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, Route, expect
+
+from tests.browser.conftest import Beside, Window, ask, running_site
+from tests.conftest import PROJECT, Parley, events_of, need, wait_until
+
+# A page that notes what its session tells, and answers by what the request says.
+HOST = """async (options = {}) => {
+  const { host } = await import("/relay.js");
+  window.ran = JSON.parse(sessionStorage.getItem("ran") ?? "[]");
+  window.told = [];
+  window.release = () => {};
+  const work = async ({ id, payload, interrupted }) => {
+    ran.push(id);
+    sessionStorage.setItem("ran", JSON.stringify(ran));
+    if (payload?.hold) await new Promise((resolve) => (window.release = resolve));
+    if (payload?.raise) throw new Error(payload.raise);
+    if (payload?.throw) throw payload.throw;
+    if (payload?.give) return { large: "x".repeat(200_000), loop: Infinity, none: undefined, big: 1n }[payload.give];
+    return { echo: payload };
+  };
+  if (options.resumes) options.onInterrupted = ({ id }) => `resumed ${id}`;
+  window.session = await host({ ...options, onRequest: work });
+  for (const type of ["state", "request", "answered", "renewed", "ended"])
+    session.addEventListener(type, ({ detail }) => told.push([type, detail]));
+  return session.code;
+}"""
+
+
+@pytest.fixture
+def tab(window: Window, site: Parley) -> Page:
+    """Give a page of the deployment on which nothing of ours runs yet."""
+    return window.open(f"{site.url}/problems.html")
+
+
+def start(tab: Page, **options: Any) -> str:
+    """Let the page be a host, and return its code once it is connected."""
+    code = str(tab.evaluate(HOST, options))
+    until(tab, "session.state === 'connected' || session.state === 'polling'")
+    return code
+
+
+def until(tab: Page, condition: str) -> None:
+    """Return as soon as a condition holds in the page."""
+    wait_until(lambda: bool(tab.evaluate(condition)), 20)
+
+
+def states(tab: Page) -> list[str]:
+    found: list[str] = tab.evaluate("told.filter(([type]) => type === 'state').map(([, { state }]) => state)")
+    return found
+
+
+def test_answers(tab: Page, site: Parley) -> None:
+    code = start(tab)
+    assert ask(site, code, {"a": [1, None, "ü"]})["result"] == {"echo": {"a": [1, None, "ü"]}}
+    assert tab.evaluate("told.map(([type]) => type)")[-2:] == ["request", "answered"]
+    assert re.fullmatch(r"\d{4}-.*Z", tab.evaluate("session.expiresAt"))
+    assert 595 < tab.evaluate("session.ttl") <= 600.1
+
+
+@pytest.mark.parametrize(
+    ("payload", "response"),
+    [
+        ({"raise": "no way"}, {"error": {"name": "Error", "message": "no way"}}),
+        ({"throw": "just a text"}, {"error": "just a text"}),
+        ({"throw": {"code": 7}}, {"error": {"code": 7}}),
+        ({"give": "none"}, {"result": None}),
+        ({"give": "loop"}, {"result": None}),
+        ({"give": "big"}, {"error": {"name": "TypeError"}}),
+        ({"give": "large"}, {"error": {"code": "payload_too_large"}}),
+    ],
+)
+def test_whatever_happens_is_an_answer(
+    window: Window, tab: Page, site: Parley, payload: dict[str, str], response: dict[str, Any]
+) -> None:
+    answer = ask(site, start(tab), payload)
+    for name, value in response.items():
+        if isinstance(value, dict) and "code" not in payload.get("throw", ""):
+            assert answer[name].items() >= value.items()
+        else:
+            assert answer[name] == value
+    window.forgive_the_network()
+
+
+def test_needs_a_handler(tab: Page) -> None:
+    told = tab.evaluate("import('/relay.js').then(({ host }) => host({})).catch(String)")
+    assert told == "TypeError: host() needs onRequest, a function that answers a request"
+
+
+def test_request_in_hand_is_not_run_again(tab: Page, site: Parley, beside: Beside) -> None:
+    """After a reload the guest is told, instead."""
+    code = start(tab)
+    asking = beside(ask, site, code, {"hold": True})
+    until(tab, "ran.length === 1")
+    tab.reload()
+    assert start(tab) == code
+    assert asking.result()["error"]["code"] == "interrupted"
+    assert tab.evaluate("ran") == ["q1"]
+    assert ask(site, code, "next", "q2")["result"] == {"echo": "next"}
+
+
+def test_request_in_hand_is_resumed(tab: Page, site: Parley, beside: Beside) -> None:
+    code = start(tab)
+    asking = beside(ask, site, code, {"hold": True})
+    until(tab, "ran.length === 1")
+    tab.reload()
+    start(tab, resumes=True)
+    assert asking.result()["result"] == "resumed q1"
+    assert tab.evaluate("ran") == ["q1"]
+
+
+def test_answer_in_hand_outlives_a_reload(window: Window, tab: Page, site: Parley, beside: Beside) -> None:
+    cut = "**/responses"
+    tab.route(cut, lambda route: route.abort())
+    code = start(tab)
+    asking = beside(ask, site, code, "once")
+    until(tab, "ran.length === 1")
+    wait_until(lambda: bool(tab.evaluate("Object.values(sessionStorage).some((text) => text.includes('echo'))")))
+    tab.reload()
+    tab.unroute(cut)
+    start(tab)
+    assert asking.result()["result"] == {"echo": "once"}
+    assert tab.evaluate("ran") == ["q1"]
+    until(tab, "told.some(([type]) => type === 'answered')")
+    assert tab.evaluate("Object.keys(sessionStorage).filter((key) => key.includes('/q1'))") == []
+    window.forgive_the_network()
+
+
+def test_two_sessions_of_one_page(tab: Page, site: Parley) -> None:
+    """Each is found again after a reload, and no third one is made."""
+    codes = [start(tab), start(tab)]
+    assert len(set(codes)) == 2
+    tab.reload()
+    assert [start(tab), start(tab)] == codes
+    assert len(site.store.names("session:*")) >= 2
+
+
+def test_answer_lost_on_its_way(window: Window, tab: Page, site: Parley, beside: Beside) -> None:
+    """The relay has taken the answer, the host does not know, and sends it again."""
+    lost: list[int] = []
+
+    def lose(route: Route) -> None:
+        if lost:
+            route.continue_()
+            return
+        lost.append(route.fetch().status)
+        route.abort()
+
+    tab.route("**/responses", lose)
+    code = start(tab)
+    asked = beside(ask, site, code, 1)
+    until(tab, "told.some(([type, detail]) => type === 'answered' && detail.problem === null)")
+    assert asked.result()["result"] == {"echo": 1}
+    assert (tab.evaluate("ran"), lost) == (["q1"], [201])
+    window.forgive_the_network()
+
+
+def test_many_streams_one_after_the_other(window: Window) -> None:
+    """Each stream lasts a second; nothing is lost, run twice or out of order, and the state stays calm."""
+    with running_site(STREAM_SECONDS="1") as site:
+        tab = window.open(f"{site.url}/problems.html")
+        code = start(tab)
+        for number in range(40):
+            assert ask(site, code, number, f"q{number}")["result"] == {"echo": number}
+            tab.wait_for_timeout(75)
+        assert tab.evaluate("ran") == [f"q{number}" for number in range(40)]
+        assert set(states(tab)) <= {"connected"}
+        tab.close()
+
+
+def test_function_that_dies(window: Window, tab: Page, site: Parley, beside: Beside) -> None:
+    code = start(tab)
+    os.kill(site.platform.function("stream").pid, signal.SIGKILL)
+    assert ask(site, code, 1)["result"] == {"echo": 1}
+    window.forgive_the_network()
+
+
+def test_store_that_fails_for_a_while(window: Window, tab: Page, site: Parley) -> None:
+    code = start(tab)
+    site.store.faults.fail("html")
+    os.kill(site.platform.function("stream").pid, signal.SIGKILL)
+    until(tab, "session.state === 'disconnected'")
+    until(tab, "session.problem?.code === 'store_unavailable'")
+    site.store.faults.heal()
+    until(tab, "session.state === 'connected'")
+    assert tab.evaluate("session.problem") is None
+    assert ask(site, code, 1)["result"] == {"echo": 1}
+    window.forgive_the_network()
+
+
+def test_swallowed_stream(window: Window, tab: Page, site: Parley) -> None:
+    """A proxy that holds back what is streamed: after eight seconds of silence it polls, and tries again later."""
+    held: list[Route] = []
+    tab.clock.install()
+    tab.route("**/stream", lambda route: held.append(route))
+    code = str(tab.evaluate(HOST, {}))
+    wait_until(lambda: bool(tab.evaluate("1")) and bool(held))
+    tab.clock.fast_forward(8_000)
+    until(tab, "session.state === 'polling'")
+    assert ask(site, code, "still")["result"] == {"echo": "still"}
+    tab.unroute("**/stream")
+    tab.clock.fast_forward(301_000)
+    assert ask(site, code, "wakes the poll", "q2")["result"] == {"echo": "wakes the poll"}
+    until(tab, "session.state === 'connected'")
+    assert ask(site, code, "streamed", "q3")["result"] == {"echo": "streamed"}
+    window.forgive_the_network()
+
+
+def test_silent_stream(window: Window, tab: Page, site: Parley) -> None:
+    """A laptop that slept, a connection that is dead without an end: silence of forty seconds is enough."""
+    tab.clock.install()
+    code = start(tab)
+    tab.clock.fast_forward(41_000)
+    until(tab, "told.filter(([type, { state }]) => type === 'state' && state === 'connected').length >= 1")
+    assert ask(site, code, 1)["result"] == {"echo": 1}
+
+
+def test_renews_in_time(window: Window) -> None:
+    with running_site(SESSION_TTL_SECONDS="3", SESSION_MAX_SECONDS="8") as site:
+        tab = window.open(f"{site.url}/problems.html")
+        code = start(tab)
+        until(tab, "session.state === 'ended'")
+        assert tab.evaluate("session.reason") == "expired"
+        renewed = tab.evaluate("told.filter(([type]) => type === 'renewed').length")
+        assert 2 <= renewed <= 6
+        patches = [line for line in map(json.loads, site.lines) if line["method"] == "PATCH"]
+        assert renewed <= len(patches) <= renewed + 2  # where the end no longer moves it stops
+        assert site.http.get(f"/api/sessions/{code}").status_code == 404
+        window.forgive_the_network()
+
+
+def test_renew_by_hand_and_not_by_itself(tab: Page, site: Parley) -> None:
+    code = start(tab, autoRenew=False)
+    before = tab.evaluate("session.expiresAt")
+    tab.wait_for_timeout(20)
+    tab.evaluate("session.renew()")
+    assert tab.evaluate("session.expiresAt") > before
+    assert site.http.get(f"/api/sessions/{code}").json()["expiresAt"] == tab.evaluate("session.expiresAt")
+    tab.wait_for_timeout(100)
+    assert tab.evaluate("told.filter(([type]) => type === 'renewed').length") == 1
+
+
+def test_end(tab: Page, site: Parley, beside: Beside) -> None:
+    code = start(tab)
+    beside(site.http.post, f"/api/sessions/{code}/requests", json={"id": "q1", "payload": {"hold": True}})
+    until(tab, "ran.length === 1")
+    tab.evaluate("session.end()")
+    tab.evaluate("session.end()")
+    assert tab.evaluate("[session.state, session.reason]") == ["ended", "ended"]
+    assert tab.evaluate("told.at(-1)") == ["ended", {"reason": "ended"}]
+    assert tab.evaluate("told.find(([type]) => type === 'request')[1].signal.aborted")
+    assert tab.evaluate("Object.keys(sessionStorage).filter((key) => key.startsWith('parley'))") == []
+    assert not site.http.get(f"/api/sessions/{code}").json()["active"]
+    assert start(tab) != code
+
+
+@pytest.mark.parametrize("polls", [False, True])
+def test_ended_elsewhere(window: Window, tab: Page, site: Parley, polls: bool) -> None:
+    if polls:
+        tab.route("**/stream", lambda route: route.abort())
+    code = start(tab)
+    token = tab.evaluate("Object.values(sessionStorage).map(JSON.parse).find(({ token }) => token).token")
+    site.http.delete(f"/api/sessions/{code}", headers={"Authorization": f"Bearer {token}"}).raise_for_status()
+    until(tab, "session.state === 'ended'")
+    assert tab.evaluate("session.reason") == "ended"
+    window.forgive_the_network()
+
+
+def test_replaced(window: Window, tab: Page, site: Parley) -> None:
+    """As by a duplicate of the tab. It does not fight for the stream."""
+    code = start(tab)
+    token = tab.evaluate("Object.values(sessionStorage).map(JSON.parse).find(({ token }) => token).token")
+    headers = {"Authorization": f"Bearer {token}"}
+    with site.http.stream("GET", f"/api/sessions/{code}/stream", headers=headers) as answer:
+        events = events_of(answer)
+        assert next(events).name == "open"
+        until(tab, "session.state === 'ended'")
+        assert tab.evaluate("session.reason") == "replaced"
+        site.http.delete(f"/api/sessions/{code}", headers=headers)
+        assert next(events).name == "ended"
+
+
+def test_clock_that_is_wrong(tab: Page) -> None:
+    tab.clock.install(time="2020-01-01T00:00:00Z")
+    start(tab)
+    assert 590 < tab.evaluate("session.ttl") <= 601
+
+
+def asking(tab: Page, code: str, payload: Any = 1, options: str = "{}") -> Any:
+    """Ask from the page; return the result, or what the promise was rejected with."""
+    return tab.evaluate(
+        f"""async ([code, payload]) => {{
+          const {{ guest }} = await import("/relay.js");
+          try {{
+            return {{ result: await guest(code).request(payload, {options}) }};
+          }} catch (error) {{
+            return {{ name: error.name, message: error.message, ...error }};
+          }}
+        }}""",
+        [code, payload],
+    )
+
+
+def test_guest(window: Window, tab: Page) -> None:
+    code = start(tab)
+    guest = window.open(tab.url)
+    assert asking(guest, code, {"a": 1}) == {"result": {"echo": {"a": 1}}}
+    assert asking(guest, f"{code[:4]}-{code[4:]}".lower(), "x") == {"result": {"echo": "x"}}
+    assert asking(guest, code, {"raise": "no"})["error"] == {"name": "Error", "message": "no"}
+    assert asking(guest, code, {"raise": "no"})["message"] == "no"
+    assert asking(guest, code, {"throw": {"a": 1}})["message"] == "The host answered with an error."
+
+
+def test_guest_is_refused(window: Window, tab: Page) -> None:
+    refused = asking(tab, "ABC12345")
+    assert (refused["code"], refused["status"]) == ("session_not_found", 404)
+    assert "ask the host for a new one" in refused["message"]
+    code = start(tab)
+    asking(tab, code, 1, '{id: "same"}')
+    assert asking(tab, code, 2, '{id: "same"}')["code"] == "id_conflict"
+    assert asking(tab, code, "x" * 200_000)["code"] == "payload_too_large"
+    window.forgive_the_network()
+
+
+def test_guest_does_not_wait_for_ever(tab: Page, site: Parley) -> None:
+    code = site.create()["code"]
+    assert asking(tab, code, 1, "{timeout: 300}")["code"] == "timeout"
+    assert asking(tab, code, 1, "{signal: AbortSignal.timeout(300)}")["name"] == "TimeoutError"
+    assert asking(tab, code, 1, "{signal: AbortSignal.abort()}")["name"] == "AbortError"
+
+
+def test_guest_tries_again(window: Window, tab: Page, site: Parley) -> None:
+    """A store that fails for a moment, and an answer that is lost: the host sees one request."""
+    code = start(tab)
+    guest = window.open(tab.url)
+    site.store.faults.fail("html", times=3)
+    assert asking(guest, code, 1) == {"result": {"echo": 1}}
+    lost: list[int] = []
+
+    def lose(route: Route) -> None:
+        if lost:
+            route.continue_()
+        else:
+            lost.append(route.fetch().status)
+            route.abort()
+
+    guest.route("**/requests*", lose)
+    assert asking(guest, code, 2) == {"result": {"echo": 2}}
+    assert lost == [200]
+    assert len(tab.evaluate("ran")) == 2
+    window.forgive_the_network()
+
+
+def test_what_is_not_the_relay(window: Window, tab: Page) -> None:
+    """A captive portal, or the platform's own page before a protected deployment."""
+    tab.route("**/api/**", lambda route: route.fulfill(status=200, body="<html>Log in</html>"))
+    assert asking(tab, "ABC12345", 1, "{timeout: 1000}")["code"] == "timeout"
+    told = tab.evaluate("import('/relay.js').then(({ host }) => host({onRequest() {}})).catch(({ code }) => code)")
+    assert told == "unexpected_answer"
+    window.forgive_the_network()
+
+
+class Elsewhere(SimpleHTTPRequestHandler):
+    """Another origin, which knows nothing of ours."""
+
+    page = b""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.end_headers()
+        self.wfile.write(self.page)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/"
+        server.shutdown()
+
+
+def test_five_lines_of_the_readme(window: Window, site: Parley, elsewhere: str) -> None:
+    """They run as pasted, in a page of another origin."""
+    chapter = (PROJECT / "README.md").read_text("utf-8").partition("\n## In a page\n")[2].partition("\n## ")[0]
+    blocks = re.findall(r"```html\n(.*?)```", chapter, re.DOTALL)
+    host_block, guest_block = (block.replace("http://127.0.0.1:3000", site.url) for block in blocks)
+    assert host_block.count("\n") == 5 + 2, "five lines between the tags"
+    window.origins.add(site.url)
+    Elsewhere.page = host_block.encode()
+    host = window.open(elsewhere)
+    expect(host.locator("body")).to_have_text(re.compile(r"^\s*[0-9A-Z]{8}\s*$"))
+    Elsewhere.page = guest_block.replace("ABC1-2345", host.locator("body").inner_text().strip()).encode()
+    guest = window.open(elsewhere)
+    expect(guest.locator("body")).to_contain_text("42")
+
+
+def test_types_name_what_there_is(tab: Page) -> None:
+    """Every export and every member of a session is declared, and the other way round."""
+    declared = (PROJECT / "public" / "relay.d.ts").read_text("utf-8")
+    exports = tab.evaluate("import('/relay.js').then((all) => Object.keys(all).sort())")
+    assert exports == sorted(re.findall(r"^export (?:class|function) (\w+)", declared, re.MULTILINE))
+    start(tab)
+    members = tab.evaluate(
+        "[...Object.keys(session), ...Object.getOwnPropertyNames(Object.getPrototypeOf(session))].sort()"
+    )
+    interface = declared.partition("export interface Session<")[2].partition("\n}")[0]
+    named = set(re.findall(r"^  (?:readonly )?(\w+)[(:]", interface, re.MULTILINE))
+    assert sorted(named - {"addEventListener"}) == [name for name in members if name != "constructor"]
+
+
+USE = """
+import { guest, host, RelayError, type Session } from "./relay.js";
+
+const session: Session<{ question: string }> = await host<{ question: string }>({
+  onRequest: async ({ id, payload, signal }) => [id, payload.question.length, signal.aborted],
+});
+session.addEventListener("ended", ({ detail }) => console.log(detail.reason === "expired"));
+const answer = await guest(session.code, { relay: "https://example.com" }).request<number>({ a: [1] }, { timeout: 1 });
+answer.toFixed();
+new RelayError("", {}).code?.length;
+// @ts-expect-error a host has to answer
+await host({});
+// @ts-expect-error there is no such event
+session.addEventListener("nothing", ({ detail }) => detail);
+"""
+STRICT = ["--noEmit", "--strict", "--target", "es2022", "--module", "es2022", "--moduleResolution", "bundler"]
+
+
+def test_types() -> None:
+    """The compiler finds nothing in our scripts, nor in one that uses the client as it is declared."""
+    tsc = need("tsc", "npm install --global typescript")
+    libraries = ["--lib", "es2023,dom,dom.iterable,dom.asynciterable"]
+    with tempfile.TemporaryDirectory() as folder:
+        for file in (PROJECT / "public").iterdir():
+            (Path(folder) / file.name).symlink_to(file)
+        (Path(folder) / "use.ts").write_text(USE)
+        # A script is checked where its declarations do not stand in for it.
+        checked = ["--checkJs", "--allowJs", "--useUnknownInCatchVariables", "false"]
+        for arguments in (["use.ts"], [*checked, "relay.js"], [*checked, "page.js"]):
+            done = subprocess.run(
+                [tsc, *STRICT, *libraries, *arguments], cwd=folder, capture_output=True, text=True, check=False
+            )
+            assert (done.returncode, done.stdout) == (0, "")
