@@ -1,0 +1,352 @@
+"""public/index.html: what a person sees and does, in a real Chromium."""
+
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.conftest import Beside, Window, ask, running_site
+from tests.conftest import PROJECT, Parley, wait_until
+
+SCREENSHOTS = PROJECT / "screenshots"
+HOSTILE = "<img src=x onerror='window.hacked=1'></pre><script>window.hacked=1</script>\u202egnp.exe"
+
+
+def open_host(window: Window, site: Parley) -> tuple[Page, str]:
+    """Open the host's view, and return it with its code."""
+    host = window.open(f"{site.url}/")
+    expect(host.locator("#state")).to_have_text("Connected")
+    return host, host.locator("#code").inner_text().replace("-", "")
+
+
+def clipboard(tab: Page) -> str:
+    return str(tab.evaluate("navigator.clipboard.readText()"))
+
+
+def test_code_and_countdown(window: Window, site: Parley) -> None:
+    host, code = open_host(window, site)
+    assert re.fullmatch("[0-9A-HJKMNP-TV-Z]{8}", code)
+    assert site.http.get(f"/api/sessions/{code}").json()["active"]
+    assert re.fullmatch(r"9:5\d|10:00", host.locator("#clock").inner_text())
+    assert host.title() == f"{code[:4]}-{code[4:]} · Parley"
+    first = host.locator("#clock").inner_text()
+    expect(host.locator("#clock")).not_to_have_text(first)
+
+
+def test_copies(window: Window, site: Parley) -> None:
+    window.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    host, code = open_host(window, site)
+    host.get_by_role("button", name="Copy code").click()
+    expect(host.locator("#copy-code")).to_have_text("Copied")
+    assert clipboard(host) == f"{code[:4]}-{code[4:]}"
+    host.get_by_role("button", name="Copy link for a guest").click()
+    expect(host.locator("#copy-link")).to_have_text("Copied")
+    assert clipboard(host) == f"{site.url}/?code={code[:4]}-{code[4:]}"
+
+
+def test_instructions_work_as_pasted(window: Window, site: Parley) -> None:
+    window.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    host, _ = open_host(window, site)
+    host.get_by_label("Echo").check()
+    host.get_by_role("button", name="Copy instructions").click()
+    expect(host.locator("#copy-instructions")).to_have_text("Copied")
+    send, wait = re.findall(r"^curl .*?(?<!\\)$", clipboard(host), re.MULTILINE | re.DOTALL)
+    sent = subprocess.run(["sh", "-c", send], capture_output=True, text=True, check=True)
+    assert '"status":"answered","result":"your question"' in sent.stdout
+    request_id = sent.stdout.split('"')[3]
+    read = subprocess.run(["sh", "-c", wait.replace("ID", request_id)], capture_output=True, text=True, check=True)
+    assert read.stdout == sent.stdout
+
+
+def test_copying_without_a_clipboard(window: Window, site: Parley) -> None:
+    """As on a page without https."""
+    window.context.add_init_script("delete Navigator.prototype.clipboard")
+    host, code = open_host(window, site)
+    host.get_by_role("button", name="Copy code").click()
+    expect(host.locator("#copy-code")).to_have_text("Copied")
+    guest = window.open(f"{site.url}/?code=")
+    guest.locator("#payload").focus()
+    guest.keyboard.press("ControlOrMeta+V")
+    expect(guest.locator("#payload")).to_have_value(f"{code[:4]}-{code[4:]}")
+
+
+@pytest.mark.parametrize(
+    ("text", "response"),
+    [("42", {"result": 42}), ('{"a": [null]}', {"result": {"a": [None]}}), ("it is {so", {"result": "it is {so"})],
+)
+def test_receive_and_answer(
+    window: Window, site: Parley, beside: Beside, text: str, response: dict[str, object]
+) -> None:
+    host, code = open_host(window, site)
+    asking = beside(ask, site, code, {"question": "6 x 7?"})
+    request = host.get_by_role("listitem").filter(has_text="q1")
+    expect(request.locator(".payload")).to_have_text('{\n  "question": "6 x 7?"\n}')
+    assert host.title().startswith("(1) ")
+    request.get_by_label("Answer", exact=True).fill(text)
+    request.get_by_role("button", name="Send answer").click()
+    assert asking.result().items() >= response.items()
+    expect(request.locator(".outcome")).to_have_text("Answered")
+    assert not host.title().startswith("(")
+
+
+def test_answer_with_an_error(window: Window, site: Parley, beside: Beside) -> None:
+    host, code = open_host(window, site)
+    asking = beside(ask, site, code, 1)
+    host.get_by_label("Answer", exact=True).fill("no idea")
+    host.get_by_role("button", name="Send as error").click()
+    assert asking.result()["error"] == "no idea"
+
+
+def test_in_order_and_nothing_is_rounded(window: Window, site: Parley, beside: Beside) -> None:
+    host, code = open_host(window, site)
+    exact = '{"big":12345678901234567890,"digits":1.10,"text":"\\ud800"}'
+    for number in range(3):
+        site.http.post(
+            f"/api/sessions/{code}/requests",
+            content=f'{{"id":"q{number}","payload":{exact}}}',
+            headers={"Content-Type": "application/json"},
+        ).raise_for_status()
+    expect(host.locator("#requests h3")).to_have_text(["q0", "q1", "q2"])
+    expect(host.locator("#requests .payload").first).to_contain_text("12345678901234567890")
+    host.get_by_label("Echo").check()
+    expect(host.locator("#answered .outcome")).to_have_text(["Echoed"] * 3)
+    answer = site.http.get(f"/api/sessions/{code}/responses/q0").text
+    assert f'"result":{exact}' in answer
+
+
+def test_guest_page_in_a_second_tab(window: Window, site: Parley) -> None:
+    host, code = open_host(window, site)
+    guest = window.open(f"{site.url}/?code={code.lower()}")
+    expect(guest.locator("#guest-state")).to_contain_text("Open, ")
+    expect(guest.locator("#guest-code")).to_have_value(f"{code[:4]}-{code[4:]}")
+    guest.get_by_role("textbox", name="Request").fill("What is in the cart?")
+    guest.get_by_role("button", name="Send").click()
+    expect(guest.locator(".outcome")).to_have_text("Waiting for the host")
+    host.get_by_label("Answer", exact=True).fill('{"apples": 2}')
+    host.get_by_role("button", name="Send answer").click()
+    expect(guest.locator(".outcome")).to_have_text("Answered")
+    expect(guest.locator(".answer")).to_have_text('{\n  "apples": 2\n}')
+    guest.get_by_role("textbox", name="Request").fill("And the price?")
+    guest.keyboard.press("Control+Enter")
+    host.get_by_label("Answer", exact=True).fill("Cannot tell")
+    host.get_by_role("button", name="Send as error").click()
+    expect(guest.locator(".outcome").first).to_have_text("Answered with an error")
+    expect(guest.locator(".answer").first).to_have_text("Cannot tell")
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [("ABC12345", "Check the code, or ask the host for a new one: a session lives ten minutes."), ("U", "8")],
+)
+def test_guest_with_a_wrong_code(window: Window, site: Parley, code: str, told: str) -> None:
+    guest = window.open(f"{site.url}/?code={code}")
+    expect(guest.locator("#guest-state")).to_contain_text(told)
+    guest.get_by_role("textbox", name="Request").fill("hello")
+    guest.get_by_role("button", name="Send").click()
+    expect(guest.locator(".outcome")).to_contain_text(told)
+    window.forgive_the_network()
+
+
+def test_renew(window: Window, site: Parley) -> None:
+    host, code = open_host(window, site)
+    expect(host.locator("#clock")).to_have_text("9:57")
+    host.get_by_role("button", name="Renew").click()
+    expect(host.locator("#announcer")).to_have_text("Renewed, 10:00 left")
+    assert site.http.get(f"/api/sessions/{code}").json()["ttl"] >= 599
+
+
+def test_end_and_begin_again(window: Window, site: Parley) -> None:
+    host, code = open_host(window, site)
+    site.http.post(f"/api/sessions/{code}/requests", json={"payload": 1})
+    expect(host.locator("#requests li")).to_have_count(1)
+    host.get_by_role("button", name="End session").click()
+    expect(host.locator("#state")).to_have_text("Ended")
+    expect(host.locator(".outcome")).to_have_text("Not answered")
+    assert not site.http.get(f"/api/sessions/{code}").json()["active"]
+    again = host.get_by_role("button", name="New session")
+    expect(again).to_be_focused()
+    again.click()
+    expect(host.locator("#state")).to_have_text("Connected")
+    assert host.locator("#code").inner_text().replace("-", "") != code
+
+
+def test_expiry(window: Window) -> None:
+    with running_site(SESSION_TTL_SECONDS="3") as site:
+        host, code = open_host(window, site)
+        expect(host.locator("#announcer")).to_have_text("The session ends within a minute")
+        guest = window.open(f"{site.url}/?code={code}")
+        expect(guest.locator("#guest-state")).to_contain_text("Open, ")
+        expect(host.locator("#state")).to_have_text("Expired")
+        expect(host.locator("#clock")).to_have_text("0:00")
+        expect(guest.locator("#guest-state")).to_contain_text("Check the code")
+        window.forgive_the_network()
+
+
+def test_renewed_by_itself(window: Window) -> None:
+    with running_site(SESSION_TTL_SECONDS="4") as site:
+        host, code = open_host(window, site)
+        host.get_by_label("Renew by itself").check()
+        created = site.http.get(f"/api/sessions/{code}").json()["expiresAt"]
+        wait_until(lambda: site.http.get(f"/api/sessions/{code}").json()["expiresAt"] > created)
+        host.close()
+
+
+def test_reload_in_the_middle_of_a_request(window: Window, site: Parley, beside: Beside) -> None:
+    host, code = open_host(window, site)
+    asking = beside(ask, site, code, "still there?")
+    expect(host.locator("#requests h3")).to_have_text("q1")
+    host.reload()
+    expect(host.locator("#requests h3")).to_have_text(["q1"])
+    assert host.locator("#code").inner_text().replace("-", "") == code
+    host.get_by_label("Answer", exact=True).fill("yes")
+    host.get_by_role("button", name="Send answer").click()
+    assert asking.result()["result"] == "yes"
+
+
+def test_offline_and_online_again(window: Window, site: Parley, beside: Beside) -> None:
+    host, code = open_host(window, site)
+    window.context.set_offline(True)
+    expect(host.locator("#state")).to_have_text("Connection lost, trying again")
+    asking = beside(ask, site, code, "are you there?")
+    wait_until(lambda: site.store.names("req:*") != [])
+    window.context.set_offline(False)
+    expect(host.locator("#state")).to_have_text("Connected")
+    host.get_by_label("Answer", exact=True).fill("again")
+    host.get_by_role("button", name="Send answer").click()
+    assert asking.result()["result"] == "again"
+    window.forgive_the_network()
+
+
+def test_answer_given_while_offline(window: Window, site: Parley, beside: Beside) -> None:
+    host, code = open_host(window, site)
+    asking = beside(ask, site, code, 1)
+    host.get_by_label("Answer", exact=True).fill("2")
+    window.context.set_offline(True)
+    host.get_by_role("button", name="Send answer").click()
+    expect(host.locator(".outcome")).to_have_text("Sending")
+    window.context.set_offline(False)
+    assert asking.result()["result"] == 2
+    window.forgive_the_network()
+
+
+def test_blocked_stream(window: Window, site: Parley, beside: Beside) -> None:
+    """It falls back to long polling, and goes back to the stream."""
+    window.context.route("**/stream", lambda route: route.abort())
+    host = window.open(f"{site.url}/")
+    expect(host.locator("#state")).to_have_text("Connected, without a stream")
+    code = host.locator("#code").inner_text()
+    for number in range(3):
+        asking = beside(ask, site, code, number, f"q{number}")
+        host.get_by_label("Answer", exact=True).fill(f"{number}")
+        host.get_by_role("button", name="Send answer").click()
+        assert asking.result()["result"] == number
+    window.forgive_the_network()
+
+
+def test_hostile_text(window: Window, site: Parley, beside: Beside) -> None:
+    host, code = open_host(window, site)
+    asking = beside(ask, site, code, {HOSTILE: HOSTILE})
+    expect(host.locator(".payload")).to_contain_text(HOSTILE)
+    host.get_by_label("Echo").check()
+    assert asking.result()["result"] == {HOSTILE: HOSTILE}
+    host.get_by_label("Echo").uncheck()
+    guest = window.open(f"{site.url}/?code={code}")
+    guest.get_by_role("textbox", name="Request").fill("?")
+    guest.get_by_role("button", name="Send").click()
+    host.get_by_label("Answer", exact=True).fill(HOSTILE)
+    host.get_by_role("button", name="Send as error").click()
+    expect(guest.locator(".answer")).to_have_text(HOSTILE)
+    for tab in (host, guest):
+        assert tab.locator("img, li script").count() == 0
+        assert tab.evaluate("window.hacked") is None
+
+
+def test_keyboard_only(window: Window, site: Parley, beside: Beside) -> None:
+    host, code = open_host(window, site)
+
+    def tab_to(name: str) -> None:
+        for _ in range(40):
+            host.keyboard.press("Tab")
+            focused = host.evaluate("document.activeElement.labels?.[0]?.innerText ?? document.activeElement.innerText")
+            if focused.strip().startswith(name):
+                return
+        pytest.fail(f"{name} cannot be reached by keyboard")
+
+    asking = [beside(ask, site, code, number, f"q{number}") for number in range(2)]
+    expect(host.locator("#requests li")).to_have_count(2)
+    tab_to("Answer")
+    host.keyboard.type('"first"')
+    host.keyboard.press("Control+Enter")
+    host.keyboard.type('"second"')  # the focus is in the next box already
+    host.keyboard.press("Tab")
+    host.keyboard.press("Enter")
+    assert {one.result()["result"] for one in asking} == {"first", "second"}
+    tab_to("End session")
+    host.keyboard.press("Space")
+    expect(host.get_by_role("button", name="New session")).to_be_focused()
+    host.keyboard.press("Enter")
+    expect(host.locator("#state")).to_have_text("Connected")
+
+
+def test_trouble_at_the_start(window: Window, site: Parley) -> None:
+    site.store.faults.fail("quota")
+    host = window.open(f"{site.url}/")
+    expect(host.get_by_role("alert")).to_contain_text("The operator has to raise the database's limit")
+    site.store.faults.heal()
+    host.get_by_role("button", name="Try again").click()
+    expect(host.locator("#state")).to_have_text("Connected")
+    window.forgive_the_network()
+
+
+def test_security_headers(site: Parley) -> None:
+    for path in ("/", "/problems.html", "/relay.js"):
+        headers = site.http.get(path).headers
+        assert "default-src 'none'" in headers["content-security-policy"]
+        assert "unsafe" not in headers["content-security-policy"]
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["x-frame-options"] == "DENY"
+
+
+@pytest.mark.parametrize(
+    ("look", "options"),
+    [
+        ("light", {"viewport": {"width": 1280, "height": 900}}),
+        ("dark", {"viewport": {"width": 1280, "height": 900}, "color_scheme": "dark"}),
+        ("phone", {"viewport": {"width": 360, "height": 740}, "device_scale_factor": 2, "has_touch": True}),
+    ],
+)
+def test_looks(chromium: Browser, site: Parley, look: str, options: dict[str, Any]) -> None:
+    """Take pictures of both views, in which axe finds nothing serious and nothing runs out of the window."""
+    SCREENSHOTS.mkdir(exist_ok=True)
+    with chromium.new_context(**options) as context:
+        window = Window(context)
+        host, code = open_host(window, site)
+        guest = window.open(f"{site.url}/?code={code}")
+        for number, text in enumerate(["Which of the two?", '{"order": 1, "items": ["tea", "bread"]}', "x" * 300]):
+            guest.get_by_role("textbox", name="Request").fill(text)
+            guest.get_by_role("button", name="Send").click()
+            expect(host.locator("#requests li")).to_have_count(number + 1)
+        for text, button in [("the first", "Send answer"), ("there is no such order", "Send as error")]:
+            host.get_by_label("Answer", exact=True).first.fill(text)
+            host.get_by_role("button", name=button).first.click()
+        expect(guest.locator(".answer:not([hidden])")).to_have_count(2)
+        expect(host.locator("#answered li")).to_have_count(2)
+        _check(host, SCREENSHOTS / f"host-{look}.png")
+        _check(guest, SCREENSHOTS / f"guest-{look}.png")
+        host.get_by_role("button", name="End session").click()
+        expect(host.locator("#state")).to_have_text("Ended")
+        _check(host, SCREENSHOTS / f"ended-{look}.png")
+        _check(window.open(f"{site.url}/problems.html"), SCREENSHOTS / f"problems-{look}.png")
+        window.forgive_the_network()
+        assert window.complaints == []
+
+
+def _check(tab: Page, picture: Path) -> None:
+    found = Axe().run(tab).response["violations"]
+    assert [(one["id"], one["impact"], one["nodes"][0]["html"]) for one in found] == []
+    assert tab.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    tab.screenshot(path=picture, full_page=True)
