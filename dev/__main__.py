@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 from watchfiles import Change, watch
 
-from dev import bench, environment, upstash
+from dev import bench, environment, soak, upstash
 from dev.function import Function, from_source
 from dev.platform import Platform
 from dev.project import Project
@@ -92,6 +92,14 @@ def run_bench(arguments: argparse.Namespace) -> None:
     bench.run(PROJECT, arguments.times)
 
 
+def run_soak(arguments: argparse.Namespace) -> None:
+    """Let everything fail around the local platform, and see what it does."""
+    if wrong := soak.run(PROJECT, arguments.seconds, arguments.seed):
+        print(*wrong, sep="\n")
+        raise ValueError(f"Seed {arguments.seed}: {len(wrong)} things are wrong.")
+    print("Nothing lost, doubled, out of order or left behind.")
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m dev", description=__doc__)
     parser.add_argument("--port", type=int, default=3000, help="where Parley listens (default: 3000; 0: a free one)")
@@ -100,6 +108,10 @@ def _arguments() -> argparse.Namespace:
     measure = parts.add_parser("bench", help="measure push and round trip on the local platform")
     measure.add_argument("--times", type=int, default=200, help="how often (default: 200)")
     measure.set_defaults(run=run_bench)
+    soaking = parts.add_parser("soak", help="let everything fail around the local platform")
+    soaking.add_argument("--seconds", type=float, default=120, help="for how long (default: 120)")
+    soaking.add_argument("--seed", type=int, default=1, help="what fails when is drawn from it (default: 1)")
+    soaking.set_defaults(run=run_soak)
     store = parts.add_parser("store", help="the local Upstash alone")
     store.add_argument("--port", type=int, default=8079, help="where it listens (default: 8079; 0: a free one)")
     store.add_argument("--token", help="the bearer token that it asks for (default: a random one)")

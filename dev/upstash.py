@@ -16,7 +16,7 @@ from fakeredis import FakeAsyncRedis, FakeServer
 from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError, ResponseError
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -63,8 +63,9 @@ class _Api:
         if scope["type"] == "lifespan":
             await lifespan(receive, send, self._redis.aclose)
         else:
-            response = await self._response(Request(scope, receive))
-            await response(scope, receive, send)
+            with suppress(ClientDisconnect):
+                response = await self._response(Request(scope, receive))
+                await response(scope, receive, send)
 
     async def _response(self, request: Request) -> Response:
         try:

@@ -5,9 +5,9 @@ import time
 import traceback
 from collections.abc import Callable, Generator, Mapping
 from contextlib import closing, nullcontext, suppress
-from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lib import body, log, settings
 from lib.bell import ClientGone
@@ -20,13 +20,12 @@ from lib.problems import InternalError, InvalidRequest, MethodNotAllowed, Payloa
 _ENVELOPE_BYTES = 16 * 1024
 
 
-@dataclass(frozen=True)
-class Reply:
+class Reply(NamedTuple):
     """An answer: `content`, anything that JSON can say, or a `stream` whose first part is `opening`, or no body."""
 
     status: int
     content: object = None
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = MappingProxyType({})
     media_type: str = "application/json"
     stream: Generator[bytes] | None = None
     opening: bytes = b""
@@ -88,7 +87,7 @@ class Endpoint(BaseHTTPRequestHandler):
         try:
             reply = self._answer(call)
             if reply.stream:  # What it has to refuse it refuses before its first part.
-                return replace(reply, opening=next(reply.stream))
+                return reply._replace(opening=next(reply.stream))
         except ClientGone:
             raise
         except Problem as problem:

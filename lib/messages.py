@@ -1,9 +1,8 @@
 """Requests and responses. Each function is one script, run in one call to the store."""
 
 import hashlib
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from lib import keys, kv, sessions, settings
 from lib.jsontext import JsonText, compose
@@ -35,8 +34,7 @@ class Replaced(Exception):
     """A newer stream of the session has taken over."""
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(NamedTuple):
     """A request that waits for its answer. `cursor` is its place in the session's order."""
 
     id: str
@@ -45,8 +43,7 @@ class Request:
     cursor: str
 
 
-@dataclass(frozen=True)
-class Response:
+class Response(NamedTuple):
     """What became of a request. Until it is answered there is no `answer`; `ttl_ms` is what its session has left."""
 
     id: str
@@ -62,8 +59,7 @@ class Response:
         return compose(id=self.id, status="answered", **{self.kind: self.answer}, answeredAt=self.answered_at)
 
 
-@dataclass(frozen=True)
-class Backlog:
+class Backlog(NamedTuple):
     """The requests of a session that are not answered yet, in their order."""
 
     session: sessions.Session

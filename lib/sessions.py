@@ -3,8 +3,7 @@
 import json
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from lib import codes, keys, kv, settings
 from lib.kv import Store
@@ -18,8 +17,7 @@ _END = kv.script("end_session")
 _DRAWS = 5
 
 
-@dataclass(frozen=True)
-class Session:
+class Session(NamedTuple):
     """A session as its record says. Times are ISO 8601 in UTC; `ttl` is in whole seconds, rounded up."""
 
     code: str

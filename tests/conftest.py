@@ -19,12 +19,12 @@ import pytest
 from upstash_redis import Redis
 
 from dev import environment, upstash
+from dev.faults import Faults
 from dev.function import Function, from_source
 from dev.platform import Platform
 from dev.project import Project
 from dev.server import Server
 from lib import kv
-from tests.faults import Faults
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -207,31 +207,3 @@ def parley(any_parley: Parley, store: Store) -> Parley:
     any_parley.lines.clear()
     assert any_parley.store is store
     return any_parley
-
-
-@dataclass(frozen=True)
-class Event:
-    """A server-sent event, as a host reads it."""
-
-    id: str
-    name: str
-    text: str
-
-    @property
-    def data(self) -> Any:
-        return json.loads(self.text)
-
-
-def events_of(answer: httpx.Response) -> Iterator[Event]:
-    """Yield the events of a stream as they come. A comment is none."""
-    fields: dict[str, str] = {}
-    for line in answer.iter_lines():
-        name, _, value = line.partition(": ")
-        if line.startswith(":"):
-            continue
-        if line:
-            assert name not in fields, "one line of each kind"
-            fields[name] = value
-        elif fields:
-            yield Event(fields["id"], fields["event"], fields["data"])
-            fields = {}

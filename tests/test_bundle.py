@@ -13,12 +13,12 @@ import httpx
 import pytest
 
 from dev import bundle
+from dev.clients import Host, ask, events_of
 from dev.function import Function, from_bundle
 from dev.platform import Platform
 from dev.project import Project
 from dev.server import Server
-from tests.clients import Host, ask
-from tests.conftest import PROJECT, Parley, Store, events_of, need
+from tests.conftest import PROJECT, Parley, Store, need
 from tests.test_sessions import refusal
 
 FUNCTIONS = sorted(path.stem for path in (PROJECT / "api").glob("*.py"))

@@ -6,11 +6,11 @@ import time
 import httpx
 import pytest
 
+from dev.faults import BODIES
 from dev.server import Server
 from lib import codes, kv, sessions
 from lib.problems import Problem, StoreNotConfigured, StoreQuotaExceeded, StoreUnauthorized, StoreUnavailable
 from tests.conftest import Parley, Store, running_parley
-from tests.faults import BODIES
 from tests.test_sessions import refusal
 
 ANSWERS = [

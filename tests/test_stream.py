@@ -11,9 +11,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from dev.clients import Event, Host, ask, events_of
 from lib import events
-from tests.clients import Host, ask
-from tests.conftest import Event, Parley, events_of, running_parley, wait_until
+from tests.conftest import Parley, running_parley, wait_until
 from tests.test_messages import Pair
 from tests.test_sessions import refusal
 

@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, Route, expect
 
+from dev.clients import events_of
 from tests.browser.conftest import Beside, Window, ask, running_site
-from tests.conftest import PROJECT, Parley, events_of, need, wait_until
+from tests.conftest import PROJECT, Parley, need, wait_until
 
 # A page that notes what its session tells, and answers by what the request says.
 HOST = """async (options = {}) => {

@@ -3,6 +3,8 @@
 import asyncio
 import json
 from collections import deque
+from collections.abc import Callable
+from random import Random
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -15,6 +17,7 @@ ERRORS = {
     "read-only token": (400, "NOPERM this user has no permissions to run the 'eval' command"),
     "busy": (400, "ERR max concurrent connections exceeded"),
 }
+_SLOW_SECONDS = 1.0
 BODIES = {
     "html": (502, HTML),
     "empty": (200, b""),
@@ -34,12 +37,13 @@ class Faults:
         self._next: deque[str] = deque()
         self._always: str | None = None
         self._every = 0
+        self._chance: Callable[[], str | None] = _never
 
     def fail(self, fault: str, times: int | None = None) -> None:
         """Let the next calls fail, or all from now on.
 
         A fault is a key of ERRORS or BODIES, or `hang`: no answer at all, or `lost`: an answer that is lost
-        after the command has run.
+        after the command has run, or `slow`: an answer that takes a second longer.
         """
         if times is None:
             self._always = fault
@@ -55,14 +59,20 @@ class Faults:
         """Let one call in so many lose its answer after its command has run."""
         self._every = number
 
+    def fail_by_chance(self, random: Random, share: float, faults: list[str]) -> None:
+        """Let a share of the calls fail from now on, each with one of the faults."""
+        self._chance = lambda: random.choice(faults) if random.random() < share else None
+
     def heal(self) -> None:
         """Fail no more, and count from zero."""
+        self._chance = _never
         self._next.clear()
         self._always = None
         self._every = 0
         self.calls = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request, or let it fail."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -70,6 +80,11 @@ class Faults:
         fault = self._next.popleft() if self._next else self._always
         if fault is None and self._every and self.calls % self._every == 0:
             fault = "lost"
+        if fault is None:
+            fault = self._chance()
+        if fault == "slow":
+            await asyncio.sleep(_SLOW_SECONDS)
+            fault = ""
         if not fault:
             await self._app(scope, receive, send)
         elif fault == "hang":
@@ -84,6 +99,10 @@ class Faults:
             await _answer(send, status, json.dumps({"error": error}).encode())
         else:
             await _answer(send, *BODIES[fault])
+
+
+def _never() -> None:
+    return None
 
 
 async def _nowhere(_: Message) -> None:
