@@ -13,6 +13,7 @@ import httpx
 
 JSON = {"Content-Type": "application/json"}
 _PAUSE_SECONDS = 0.05
+_PATIENCE_SECONDS = 90
 
 
 class Unexpected(Exception):
@@ -123,7 +124,8 @@ def ask(http: httpx.Client, code: str, request_id: str, payload: Any) -> Any:
     """Send a request and wait for its result, as often as it takes."""
     url = f"/api/sessions/{code}/requests?wait=20"
     content = json.dumps({"id": request_id, "payload": payload})
-    while True:
+    until = time.monotonic() + _PATIENCE_SECONDS
+    while time.monotonic() < until:
         with suppress(httpx.HTTPError):
             answer = http.post(url, content=content, headers=JSON)
             if answer.status_code == 200:
@@ -133,3 +135,4 @@ def ask(http: httpx.Client, code: str, request_id: str, payload: Any) -> Any:
             if answer.status_code == 202:
                 continue
         time.sleep(_PAUSE_SECONDS)
+    raise Unexpected(f"{request_id} is not answered")

@@ -84,8 +84,10 @@ def run(project: Path, seconds: float, seed: int) -> list[str]:
             ]
             _fail(service, random, seconds, guests)
             over.set()
-        exchanges = [exchange for guest in guests for exchange in guest.result()]
-        wrong = _wrong_answers(service, exchanges) + _wrong_order(hosts, sessions)
+        wrong = [f"a guest: {guest.exception()!r}" for guest in guests if guest.exception()]
+        wrong += [f"a host was told that its session is {host.reason}" for host in hosts if host.reason]
+        exchanges = [exchange for guest in guests if not guest.exception() for exchange in guest.result()]
+        wrong += _wrong_answers(service, exchanges) + _wrong_order(hosts, sessions)
         names = service.db.keys(f"{service.prefix}*")
         wrong += [f"{name} never expires" for name in names if service.db.pttl(name) == -1]
         with httpx.Client(base_url=service.url, timeout=30) as http:

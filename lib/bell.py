@@ -72,6 +72,11 @@ class Watch:
         """Take note of how long the session still lives: its end rings no bell, and is a moment to look."""
         self._lives_until = time.monotonic() + milliseconds / 1000 + 0.01
 
+    def require_client(self) -> None:
+        """Return if the caller is still there. Raises ClientGone."""
+        if self._client and self._client in self._ready(0) and _hung_up(self._client):
+            raise ClientGone
+
     def __iter__(self) -> Iterator[Moment]:
         """Yield the moments. One that is spent longer than the time that is left is the last."""
         tries, again_at = 0, 0.0

@@ -34,6 +34,14 @@ class Replaced(Exception):
     """A newer stream of the session has taken over."""
 
 
+class Overtaken(Exception):
+    """A stream could not open: it did not know the `stream` that has the session."""
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self.stream = stream
+
+
 class Request(NamedTuple):
     """A request that waits for its answer. `cursor` is its place in the session's order."""
 
@@ -106,20 +114,24 @@ def read(store: Store, code: str, guest: str | None, request_id: str) -> Respons
     return _response(request_id, reply)
 
 
-def unanswered(store: Store, code: str, cursor: str, stream: str = "", *, opens: bool = False) -> Backlog:
-    """Read the requests after a cursor that are not answered yet. A `stream` says which one it is, and when it opens.
+def unanswered(store: Store, code: str, cursor: str, stream: str = "", predecessor: str | None = None) -> Backlog:
+    """Read the requests after a cursor that are not answered yet.
 
-    Raises SessionNotFound, SessionEnded, and Replaced for a stream that is not the session's any more.
+    A `stream` says which one it is; with its first look it takes the session over from its `predecessor`, `""` for
+    none. Raises SessionNotFound, SessionEnded, Replaced for a stream that is not the session's any more, and Overtaken
+    for one that names another predecessor than there is.
     """
     reply = store.run(
         _READ_REQUESTS,
         [keys.session(code), keys.requests(code), keys.responses(code)],
-        [f"({cursor}", stream, "open" if opens else "", keys.bell(code)],
+        [f"({cursor}", stream, "" if predecessor is None else "open", keys.bell(code), predecessor or ""],
     )
     match reply:
         case ["found", record, int(milliseconds), list(entries)]:
             session = sessions.from_reply(["found", record, milliseconds])
             return Backlog(session, [_request(entry) for entry in entries], milliseconds)
+        case ["overtaken", str(newest)]:
+            raise Overtaken(newest)
         case ["replaced"]:
             raise Replaced
     raise _refusal(reply)

@@ -8,6 +8,7 @@ from lib import events, messages, settings
 from lib.bell import Moment, Watch
 from lib.jsontext import compose
 from lib.kv import Store
+from lib.messages import Backlog
 from lib.problems import SessionEnded, SessionNotFound, StoreProblem
 
 _KEEP_ALIVE_SECONDS = 15
@@ -31,7 +32,10 @@ def run(store: Store, code: str, cursor: str, client: socket.socket) -> Generato
                 yield events.KEEP_ALIVE
                 continue
             try:
-                backlog = messages.unanswered(store, code, cursor, stream, opens=not expires_at)
+                if expires_at:
+                    backlog = messages.unanswered(store, code, cursor, stream)
+                else:
+                    backlog = _opened(store, code, cursor, stream, watch)
             except (SessionNotFound, SessionEnded, messages.Replaced, StoreProblem) as reason:
                 if not expires_at and not isinstance(reason, messages.Replaced):
                     raise
@@ -50,6 +54,22 @@ def run(store: Store, code: str, cursor: str, client: socket.socket) -> Generato
                 data = compose(id=request.id, payload=request.payload, createdAt=request.created_at)
                 yield events.encode("request", data, cursor)
     yield events.encode("reconnect", "{}", cursor)
+
+
+def _opened(store: Store, code: str, cursor: str, stream: str, watch: Watch) -> Backlog:
+    """Take the session over from whatever stream has it, as long as the client is there.
+
+    The order in which openings reach the store is not that in which clients asked: one that was held up, and whose
+    client has long connected again, must not end the stream that its client now has. Raises what `messages.unanswered`
+    does, and ClientGone.
+    """
+    predecessor = ""
+    while True:
+        try:
+            return messages.unanswered(store, code, cursor, stream, predecessor)
+        except messages.Overtaken as other:
+            watch.require_client()
+            predecessor = other.stream
 
 
 _END: dict[type[Exception], str] = {

@@ -5,6 +5,8 @@ import { announce, clock, element, grouped, message, parse, sendByKey, typed } f
 
 /** @type {{code: string, until: number} | null} What is known of the session whose code stands in the field. */
 let known = null;
+let looksAgainAt = Infinity;
+const PAUSE_MS = 5_000;
 
 /** @param {string} code */
 export function showGuest(code) {
@@ -24,6 +26,7 @@ export function showGuest(code) {
 /** Look whether there is such a session, and for how long. */
 async function look() {
   known = null;
+  looksAgainAt = Infinity;
   const code = element("guest-code").value.trim();
   if (!code) return state("", "");
   try {
@@ -35,10 +38,12 @@ async function look() {
     tick();
   } catch (error) {
     state("disconnected", error.message);
+    if (!(error.status < 500) || error.status === 429) looksAgainAt = Date.now() + PAUSE_MS;
   }
 }
 
 function tick() {
+  if (Date.now() > looksAgainAt) look();
   if (!known) return;
   const left = (known.until - Date.now()) / 1000;
   if (left > 0) state("connected", `Open, ${clock(left)} left`);
@@ -72,6 +77,7 @@ async function ask() {
   } catch (error) {
     if ("error" in error) entry.show(error.error);
     entry.become("error" in error ? "Answered with an error" : error.message, true);
+    if (["session_ended", "session_not_found"].includes(error.code)) look();
   }
   announce(`${title}: ${entry.item.querySelector(".outcome").textContent}`);
 }

@@ -26,19 +26,30 @@ export function showHost() {
   element("end").addEventListener("click", () => attempt(() => session.end()));
   element("keep").addEventListener("change", () => session && (session.autoRenew = element("keep").checked));
   element("echo").addEventListener("change", () => element("echo").checked && pending.forEach((one) => one.echo()));
-  element("again").addEventListener("click", open);
-  element("trouble").querySelector("button").addEventListener("click", open);
+  for (const button of [element("again"), element("trouble").querySelector("button")]) {
+    button.addEventListener("click", async () => {
+      await open();
+      element(session?.state === "ended" ? "again" : "copy-code").focus();
+    });
+  }
   setInterval(tick, 500);
   open();
 }
 
+let opening = false;
+
 async function open() {
+  if (opening) return;
+  opening = true;
   trouble(null);
   try {
-    session = await host({ onRequest: show, onInterrupted: show, autoRenew: element("keep").checked, parse });
+    session = await host({ onRequest: show, onInterrupted: show, parse });
+    session.autoRenew = element("keep").checked;
   } catch (error) {
     state("disconnected", "No session");
     return trouble(error);
+  } finally {
+    opening = false;
   }
   const code = grouped(session.code);
   element("code").textContent = code;
@@ -61,6 +72,7 @@ async function open() {
 }
 
 function showState() {
+  if (session.state === "connected") trouble(null);
   const label = /** @type {any} */ (STATES)[session.state];
   if (label) state(session.state, label);
 }
@@ -100,11 +112,11 @@ function over(isOver) {
 /** @param {string} reason */
 function ended(reason) {
   state("ended", /** @type {any} */ (REASONS)[reason] ?? "Refused by the relay");
-  const wasInside = element("running").contains(document.activeElement);
+  const focused = /** @type {any} */ (document.activeElement);
   over(true);
-  if (wasInside) element("again").focus();
   pending.forEach((one) => one.drop());
   pending.clear();
+  if (!focused.isConnected || focused.disabled || focused.closest("[hidden]")) element("again").focus();
   count();
   tick();
 }
@@ -138,6 +150,7 @@ function show({ id, payload, createdAt }) {
     const time = new Date(createdAt).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" });
     /** @param {(value: unknown) => void} settle @param {unknown} answer @param {string} outcome */
     const send = (settle, answer, outcome) => {
+      if (waiting.outcome) return;
       const hadFocus = entry.form.contains(document.activeElement);
       entry.form.remove();
       entry.show(answer);
@@ -152,6 +165,7 @@ function show({ id, payload, createdAt }) {
       outcome: "",
       echo: () => send(resolve, payload, "Echoed"),
       drop: () => {
+        if (entry.text.value) entry.show(`Not sent: ${entry.text.value}`);
         entry.form.remove();
         entry.become("Not answered", true);
         element("answered").prepend(entry.item);

@@ -7,7 +7,7 @@ export type Json = null | boolean | number | string | Json[] | { [name: string]:
 export interface RelayOptions {
   /** The relay's address; by default the one that the module was imported from. */
   relay?: string | URL;
-  /** What reads JSON, by default `JSON.parse`. One that keeps big integers keeps them for you. */
+  /** What reads JSON: `JSON.parse`, unless you bring one that keeps big integers, say. Where it throws, `JSON.parse`. */
   parse?: (text: string) => any;
 }
 

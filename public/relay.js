@@ -5,13 +5,19 @@
 
 const OPENS_WITHIN_MS = 8_000; // a stream that says nothing for so long is swallowed by a proxy
 const SILENT_AT_MOST_MS = 40_000; // the relay sends a comment every 15 s
-const MISSED_A_COMMENT_MS = 20_000;
+const MISSED_MS = 30_000; // longer than a call that polls
 const CALL_MS = 20_000;
 const POLL_SECONDS = 25;
 const POLLS_FOR_MS = 300_000; // then the stream gets another chance
 const BRIEF_MS = 5_000; // a stream that breaks so soon counts as a failure
 const PAUSE_MS = { first: 500, most: 15_000 };
+const LOOKS_AT_THE_CLOCK_MS = 20_000; // a timer does not notice that the machine slept
 const GUEST_GIVES_UP_MS = 30_000;
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
+
+/** Why an attempt to be connected was broken off. */
+const RECONNECT = Symbol("reconnect");
+const SILENT = Symbol("silent");
 
 /** The refusals after which there is no session to stay in, and the reason that the host is given. */
 const ENDS = new Map([
@@ -20,6 +26,9 @@ const ENDS = new Map([
   ["host_token_required", "host_token_required"],
   ["host_token_wrong", "host_token_wrong"],
 ]);
+
+/** The refusals of an answer after which the request is no longer the host's business. */
+const SETTLED = ["already_answered", "request_not_found"];
 
 export class RelayError extends Error {
   name = "RelayError";
@@ -53,7 +62,7 @@ export function guest(code, { relay, parse = JSON.parse } = {}) {
     code,
     session: () => api.call(path),
     /** @param {unknown} payload @param {any} options */
-    request: (payload, { id = randomId(), timeout = Infinity, signal } = {}) =>
+    request: async (payload, { id = randomId(), timeout = Infinity, signal } = {}) =>
       ask(api, path, `{"id":${JSON.stringify(id)},"payload":${json(payload)}}`, { id, timeout, signal }),
   };
 }
@@ -79,7 +88,10 @@ class Session extends EventTarget {
   #taken = new Set();
   #leftBehind; // what the page before a reload had begun
   #life = new AbortController();
-  #connection = new AbortController();
+  #attempt = new AbortController();
+  #pollsUntil = 0;
+  #unopened = 0; // streams in a row that could not be opened
+  #failures = 0;
   #nap = new AbortController();
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #renewal;
@@ -136,51 +148,51 @@ class Session extends EventTarget {
   // Staying in touch
 
   async #stay() {
-    let failures = 0;
     while (this.state !== "ended") {
-      let worked = false;
-      let problem = null;
+      const attempt = (this.#attempt = new AbortController());
+      this.#lastHeard = Date.now();
       try {
-        const open = await this.#listen();
-        worked = open === null ? await this.#poll() : open > BRIEF_MS;
+        if (Date.now() < this.#pollsUntil) await this.#poll(attempt);
+        else await this.#listen(attempt);
+        this.#failures = 0;
       } catch (error) {
-        problem = error;
-        const reason = ENDS.get(error.code);
-        if (reason) this.#finish(reason);
-      }
-      failures = worked ? 0 : failures + 1;
-      if (failures && this.state !== "ended") {
-        this.problem = problem instanceof RelayError ? problem : null;
-        this.#become("disconnected");
-        this.#nap = new AbortController();
-        await delay(backOff(failures, problem), this.#nap.signal);
+        if (attempt.signal.reason !== RECONNECT) await this.#recover(error);
       }
     }
   }
 
-  /** Follow the stream to its end. Resolves to how long it was open, null if never; rejects if the relay refuses it. */
-  async #listen() {
-    const connection = (this.#connection = new AbortController());
+  /** @param {any} error */
+  async #recover(error) {
+    const reason = ENDS.get(error.code);
+    if (reason) this.#finish(reason);
+    if (this.state === "ended") return;
+    this.problem = error instanceof RelayError ? error : null;
+    this.#become("disconnected");
+    this.#nap = new AbortController();
+    await delay(backOff(++this.#failures, error), this.#nap.signal);
+  }
+
+  /** Follow the stream to its end. Rejects if there was none, or only for a moment. @param {AbortController} attempt */
+  async #listen(attempt) {
     let opened = 0;
     let orderly = false;
-    let watch = setTimeout(() => connection.abort(), OPENS_WITHIN_MS);
+    let watch = setTimeout(() => attempt.abort(SILENT), OPENS_WITHIN_MS);
     const heard = () => {
       this.#lastHeard = Date.now();
       if (!opened) return;
       clearTimeout(watch);
-      watch = setTimeout(() => connection.abort(), SILENT_AT_MOST_MS);
+      watch = setTimeout(() => attempt.abort(SILENT), SILENT_AT_MOST_MS);
     };
     try {
-      const signal = AbortSignal.any([this.#life.signal, connection.signal]);
       const answer = await this.#api.fetch(`${this.#path}/stream`, {
         headers: this.#cursor ? { "Last-Event-ID": this.#cursor } : {},
         token: this.#token,
-        signal,
+        signal: AbortSignal.any([this.#life.signal, attempt.signal]),
       });
       for await (const { id, event, data } of events(answer.body, heard)) {
         if (this.state === "ended") break;
-        const content = this.#api.parse(data);
         this.#cursor = id;
+        const content = this.#api.read(data);
         if (event === "open") {
           opened = Date.now();
           heard();
@@ -192,44 +204,48 @@ class Session extends EventTarget {
         if (event === "ended") this.#finish(content.reason);
       }
     } catch (error) {
-      if (error instanceof RelayError && /** @type {any} */ (error).refused) throw error;
+      if (error.refused) throw error;
     } finally {
       clearTimeout(watch);
-      connection.abort();
+      attempt.abort();
     }
-    if (orderly) return Infinity;
+    if (opened) this.#unopened = 0;
+    if (orderly || this.state === "ended") return;
     if (this.state === "connected") this.#become("connecting");
-    return opened ? Date.now() - opened : null;
+    if (Date.now() - opened < BRIEF_MS || attempt.signal.reason === RECONNECT) throw unreachable();
+    if (opened) return;
+    if (attempt.signal.reason !== SILENT && ++this.#unopened < 2) throw unreachable();
+    this.#pollsUntil = Date.now() + POLLS_FOR_MS;
   }
 
-  /** Read requests with one call after the other, for a while. Rejects when a call fails. */
-  async #poll() {
-    const until = Date.now() + POLLS_FOR_MS;
-    for (let wait = 0; this.state !== "ended" && Date.now() < until; wait = POLL_SECONDS) {
-      this.#connection = new AbortController();
-      const after = this.#cursor && `&after=${this.#cursor}`;
-      const signal = this.#connection.signal;
-      const { requests, cursor } = await this.#call(`/requests?wait=${wait}${after}`, { signal, wait });
-      this.#become("polling");
-      this.#cursor = cursor;
-      for (const request of requests) this.#take(request);
-    }
-    return true;
+  /** Read requests with one call. @param {AbortController} attempt */
+  async #poll({ signal }) {
+    const wait = this.state === "polling" ? POLL_SECONDS : 0; // the first answer tells at once whether it works
+    const after = this.#cursor && `&after=${this.#cursor}`;
+    const { requests, cursor } = await this.#call(`/requests?wait=${wait}${after}`, { signal, wait });
+    this.#become("polling");
+    this.#cursor = cursor;
+    for (const request of requests) this.#take(request);
   }
 
   #reconnect = () => {
-    this.#connection.abort();
+    this.#attempt.abort(RECONNECT);
     this.#nap.abort();
   };
 
+  #onAnotherNetwork = () => {
+    this.#pollsUntil = 0;
+    this.#reconnect();
+  };
+
   #afterSleep = () => {
-    if (document.visibilityState === "visible" && Date.now() - this.#lastHeard > MISSED_A_COMMENT_MS) this.#reconnect();
+    if (document.visibilityState === "visible" && Date.now() - this.#lastHeard > MISSED_MS) this.#reconnect();
   };
 
   /** @type {[EventTarget | undefined, string, () => void][]} */
   #surroundings = [
-    [globalThis.window, "online", this.#reconnect],
-    [globalThis.window, "offline", this.#reconnect],
+    [globalThis.window, "online", this.#onAnotherNetwork],
+    [globalThis.window, "offline", this.#onAnotherNetwork],
     [globalThis.document, "visibilitychange", this.#afterSleep],
   ];
 
@@ -261,27 +277,33 @@ class Session extends EventTarget {
 
   /** Send an answer, as often as it takes. @param {string} id @param {string} answer */
   async #send(id, answer) {
+    if (this.state === "ended") return;
     this.#drawer.keep(id, answer);
     let problem = null;
+    let settled = true;
     for (let failures = 1; this.state !== "ended"; failures++) {
       try {
         const body = `{"id":${JSON.stringify(id)},${answer}}`;
         await this.#call("/responses", { method: "POST", body });
         break;
       } catch (error) {
-        if (error.status === 413 && !problem) {
-          answer = `"error":${errorJson(error)}`; // The guest at least hears why there is no other answer.
-          problem = error;
-        } else if (error.refused && error.status < 500 && error.status !== 429) {
+        if (!isFinal(error)) {
+          await delay(backOff(failures, error), this.#life.signal);
+          continue;
+        }
+        settled = SETTLED.includes(error.code);
+        if (settled || problem) {
           problem = error;
           break;
-        } else {
-          await delay(backOff(failures, error), this.#life.signal);
         }
+        problem = error;
+        answer = `"error":${errorJson(error)}`; // The guest at least hears why there is no other answer.
+        settled = true;
       }
     }
     if (this.state === "ended") return;
-    this.#drawer.drop(id);
+    if (settled) this.#drawer.drop(id);
+    else this.#drawer.keep(id); // The relay will send it again after a reload, and it must not run again.
     this.#tell("answered", { id, problem });
   }
 
@@ -300,12 +322,21 @@ class Session extends EventTarget {
     if (!first) this.#tell("renewed", { expiresAt });
   }
 
-  /** Renew when a third of the time is left; where renewing no longer moves the end, that is never again. */
+  /** Renew when a third of the time is left. */
   #planRenewal(pause = 0) {
     clearTimeout(this.#renewal);
     if (!this.#autoRenew || this.state === "ended") return;
     const due = Math.max(pause, this.ttl * 1000 - this.#span / 3);
-    this.#renewal = setTimeout(() => this.renew().catch(() => this.#planRenewal(PAUSE_MS.most)), due);
+    const next = due > LOOKS_AT_THE_CLOCK_MS ? () => this.#planRenewal() : () => this.#renewByItself();
+    this.#renewal = setTimeout(next, Math.min(due, LOOKS_AT_THE_CLOCK_MS));
+  }
+
+  async #renewByItself() {
+    try {
+      await this.renew(); // Where that no longer moves the end, it was the last time.
+    } catch {
+      this.#planRenewal(PAUSE_MS.most);
+    }
   }
 
   /** @param {string} state */
@@ -322,7 +353,7 @@ class Session extends EventTarget {
     this.reason = reason;
     clearTimeout(this.#renewal);
     for (const [target, type, listener] of this.#surroundings) target?.removeEventListener(type, listener);
-    if (reason !== "replaced") this.#drawer.clear(); // else it is now somebody else's
+    this.#drawer.clear();
     this.#drawer.release();
     this.#become("ended");
     this.#life.abort(new RelayError("The session has ended.", { code: "session_ended" }));
@@ -367,7 +398,7 @@ class Api {
     } catch (error) {
       if (error instanceof RelayError) throw error;
       if (signal?.aborted) throw signal.reason;
-      throw new RelayError("The relay cannot be reached.", { code: "unreachable", cause: error });
+      throw unreachable(error);
     }
   }
 
@@ -387,12 +418,21 @@ class Api {
     return answer;
   }
 
+  /** Read JSON; with plain JSON.parse where the parser that was asked for cannot. @param {string} text */
+  read(text) {
+    try {
+      return this.parse(text);
+    } catch {
+      return JSON.parse(text);
+    }
+  }
+
   /** @param {string} text @param {number} status */
   #content(text, status) {
     try {
-      return this.parse(text);
+      return this.read(text);
     } catch (cause) {
-      throw new RelayError("What answered is not the relay.", { code: "unexpected_answer", status, cause });
+      throw notTheRelay({ status, cause });
     }
   }
 }
@@ -504,7 +544,7 @@ async function ask(api, path, body, { id, timeout, signal }) {
   const until = Date.now() + timeout;
   const stop = new AbortController();
   const giveUp = () => stop.abort(new RelayError("The host did not answer in time.", { code: "timeout" }));
-  const timer = timeout < 2 ** 31 ? setTimeout(giveUp, timeout) : undefined;
+  const timer = timeout <= LONGEST_TIMER_MS ? setTimeout(giveUp, timeout) : undefined;
   const either = signal ? AbortSignal.any([signal, stop.signal]) : stop.signal;
   let accepted = false;
   let failures = 0;
@@ -516,12 +556,13 @@ async function ask(api, path, body, { id, timeout, signal }) {
       let response;
       try {
         response = accepted
-          ? await api.call(`${path}/responses/${encodeURIComponent(id)}?wait=${wait}`, { signal: either, wait })
+          ? await api.call(`${responseOf(path, id)}wait=${wait}`, { signal: either, wait })
           : await api.call(`${path}/requests?wait=${wait}`, { method: "POST", body, signal: either, wait });
+        if (!["answered", "pending"].includes(response?.status)) throw notTheRelay();
       } catch (error) {
         either.throwIfAborted();
         failingSince ||= Date.now();
-        if ((error.refused && error.status < 500) || Date.now() - failingSince > GUEST_GIVES_UP_MS) throw error;
+        if (isFinal(error) || error.status === 429 || Date.now() - failingSince > GUEST_GIVES_UP_MS) throw error;
         await delay(backOff(++failures, error), either);
         continue;
       }
@@ -532,6 +573,12 @@ async function ask(api, path, body, { id, timeout, signal }) {
   } finally {
     clearTimeout(timer);
   }
+}
+
+/** Where a response is read; an id that would mean a folder goes into the query. @param {string} path @param {string} id */
+function responseOf(path, id) {
+  if (![".", ".."].includes(id)) return `${path}/responses/${encodeURIComponent(id)}?`;
+  return `/api/responses?code=${path.split("/").at(-1)}&id=${id}&`;
 }
 
 /** @param {any} response */
@@ -547,12 +594,24 @@ async function refusal(answer) {
   const problem = await answer.json().catch(() => ({}));
   const refused = typeof problem?.code === "string";
   const wait = parseInt(answer.headers.get("Retry-After") ?? "", 10);
-  return new RelayError(refused ? problem.detail : `What answered (${answer.status}) is not the relay.`, {
-    code: refused ? problem.code : "unexpected_answer",
-    status: answer.status,
-    refused,
-    ...(wait > 0 && { retryAfter: wait }),
-  });
+  const retryAfter = wait > 0 ? { retryAfter: wait } : {};
+  if (!refused) return notTheRelay({ status: answer.status, ...retryAfter });
+  return new RelayError(problem.detail, { code: problem.code, status: answer.status, refused, ...retryAfter });
+}
+
+/** Tell whether trying again is of no use. @param {any} error */
+function isFinal(error) {
+  return error.refused && error.status < 500 && error.status !== 429;
+}
+
+/** @param {any} [cause] */
+function unreachable(cause) {
+  return new RelayError("The relay cannot be reached.", { code: "unreachable", cause });
+}
+
+/** @param {any} about */
+function notTheRelay(about = {}) {
+  return new RelayError("What answered is not the relay.", { code: "unexpected_answer", ...about });
 }
 
 /**
@@ -598,7 +657,7 @@ function errorJson(/** @type {any} */ thrown) {
     const { name, message } = thrown;
     return json({ name, message, code: /** @type {any} */ (thrown).code });
   } catch {
-    return json({ message: String(thrown) });
+    return json({ message: "The host failed." });
   }
 }
 
@@ -617,7 +676,7 @@ function delay(milliseconds, signal) {
       signal.removeEventListener("abort", done);
       resolve(undefined);
     };
-    const timer = setTimeout(done, milliseconds);
+    const timer = setTimeout(done, Math.min(milliseconds, LONGEST_TIMER_MS));
     signal.addEventListener("abort", done);
   });
 }

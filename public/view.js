@@ -42,9 +42,19 @@ export function typed(text) {
   }
 }
 
-/** @param {unknown} value */
+const PRETTY_CHARACTERS = 200_000;
+
+/** What to show of a value. One that is nested so deeply that its indents would fill the memory goes without. @param {unknown} value */
 export function written(value) {
-  return typeof value === "string" ? value : JSON.stringify(value, null, 2);
+  if (typeof value === "string") return value;
+  const text = JSON.stringify(value);
+  let depth = 0;
+  let deepest = 0;
+  for (const [character] of text.matchAll(/[[{\]}]/g)) {
+    depth += "[{".includes(character) ? 1 : -1;
+    deepest = Math.max(deepest, depth);
+  }
+  return text.length * deepest > PRETTY_CHARACTERS ? text : JSON.stringify(value, null, 2);
 }
 
 /**

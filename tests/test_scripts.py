@@ -84,11 +84,11 @@ OVER = {"session:ABC12345": ENDED}
         ("read_response", RESPONSE_KEYS, ["q", 2], OVER, "ended"),
         ("read_response", RESPONSE_KEYS, ["q", 2], FOUND, "unknown"),
         ("read_response", RESPONSE_KEYS, ["q", 2], FOUND | {"rate:misses:a": "2"}, "limited"),
-        ("read_requests", WHOLE, ["(0-0", "", "", "bell"], MISSING, "missing"),
-        ("read_requests", WHOLE, ["(0-0", "", "", "bell"], OVER, "ended"),
-        ("read_requests", WHOLE, ["(0-0", "", "", "bell"], FOUND, "found"),
-        ("read_requests", WHOLE, ["(0-0", "s", "open", "bell"], FOUND, "found"),
-        ("read_requests", WHOLE, ["(0-0", "s", "", "bell"], FOUND, "replaced"),
+        ("read_requests", WHOLE, ["(0-0", "", "", "bell", ""], MISSING, "missing"),
+        ("read_requests", WHOLE, ["(0-0", "", "", "bell", ""], OVER, "ended"),
+        ("read_requests", WHOLE, ["(0-0", "", "", "bell", ""], FOUND, "found"),
+        ("read_requests", WHOLE, ["(0-0", "s", "open", "bell", ""], FOUND, "found"),
+        ("read_requests", WHOLE, ["(0-0", "s", "", "bell", ""], FOUND, "replaced"),
         ("answer_request", WHOLE, ["q", "result", "1", "bell", 100], MISSING, "missing"),
         ("answer_request", WHOLE, ["q", "result", "1", "bell", 100], OVER, "ended"),
         ("answer_request", WHOLE, ["q", "result", "1", "bell", 100], FOUND, "unknown"),
@@ -206,15 +206,27 @@ def test_a_stream_that_opens_again_is_not_newer(store: Store) -> None:
     """An opening whose answer was lost is sent again; the stream that opened in between stays the session's."""
     store.db.set(f"{store.prefix}session:{CODE}", RECORD, ex=60)
     opened = [
-        run(store, "read_requests", WHOLE, ["(0-0", name, "open", "bell"])[0] for name in ("a1", "a1", "b2", "a1")
+        run(store, "read_requests", WHOLE, ["(0-0", name, "open", "bell", before])[0]
+        for name, before in (("a1", ""), ("a1", ""), ("b2", "a1"), ("a1", ""))
     ]
     assert opened == ["found", "found", "found", "replaced"]
-    assert run(store, "read_requests", WHOLE, ["(0-0", "b2", "", "bell"])[0] == "found"
-    assert run(store, "read_requests", WHOLE, ["(0-0", "a1", "", "bell"]) == ["replaced"]
-    assert run(store, "read_requests", WHOLE, ["(0-0", "", "", "bell"])[0] == "found"
+    assert run(store, "read_requests", WHOLE, ["(0-0", "b2", "", "bell", ""])[0] == "found"
+    assert run(store, "read_requests", WHOLE, ["(0-0", "a1", "", "bell", ""]) == ["replaced"]
+    assert run(store, "read_requests", WHOLE, ["(0-0", "", "", "bell", ""])[0] == "found"
     for number in range(100):
-        run(store, "read_requests", WHOLE, ["(0-0", f"c{number}", "open", "bell"])
+        before = f"c{number - 1}" if number else "b2"
+        assert run(store, "read_requests", WHOLE, ["(0-0", f"c{number}", "open", "bell", before])[0] == "found"
     assert len(store.db.hget(f"{store.prefix}res:{CODE}", "~stream") or "") <= 200
+
+
+def test_a_stream_that_opens_late_is_not_newer(store: Store) -> None:
+    """It does not know the stream that opened while it was held up, which stays the session's."""
+    store.db.set(f"{store.prefix}session:{CODE}", RECORD, ex=60)
+    for name, before, reply in (("a1", "", "found"), ("b2", "a1", "found"), ("late", "a1", "overtaken")):
+        assert run(store, "read_requests", WHOLE, ["(0-0", name, "open", "bell", before])[0] == reply
+    assert run(store, "read_requests", WHOLE, ["(0-0", "late", "open", "bell", ""]) == ["overtaken", "b2"]
+    assert run(store, "read_requests", WHOLE, ["(0-0", "b2", "", "bell", ""])[0] == "found"
+    assert run(store, "read_requests", WHOLE, ["(0-0", "late", "open", "bell", "b2"])[0] == "found"
 
 
 def test_bytes_are_counted(store: Store) -> None:
@@ -236,7 +248,7 @@ def test_bytes_are_counted(store: Store) -> None:
 
 def test_messages_vanish_with_their_session(store: Store) -> None:
     store.db.set(f"{store.prefix}session:{CODE}", RECORD, px=54_321)
-    run(store, "read_requests", WHOLE, ["(0-0", "s", "open", "bell"])
+    run(store, "read_requests", WHOLE, ["(0-0", "s", "open", "bell", ""])
     run(store, "post_request", POST_KEYS, POST)
     lives = [store.db.execute(["PEXPIRETIME", f"{store.prefix}{kind}:{CODE}"]) for kind in ("session", "req", "res")]
     assert len(set(lives)) == 1

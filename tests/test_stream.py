@@ -104,6 +104,17 @@ def test_newer_stream_takes_over(pair: Pair) -> None:
         assert next(newer).data["id"] == "r"
 
 
+def test_opening_that_is_held_up(pair: Pair) -> None:
+    """Its client connects again in the meantime, and keeps the stream that it then has."""
+    pair.parley.store.faults.fail("slow", times=2)  # the subscription, and the look that opens
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.get(f"{pair.parley.url}{pair.url}/stream", headers=pair.host, timeout=1.5)
+    with listening(pair) as found:
+        wait_until(lambda: sum("/stream" in line and "clientGone" in line for line in pair.parley.lines) == 1)
+        pair.post(request_id="q")
+        assert next(found).data["id"] == "q"
+
+
 def test_session_expires(pair: Pair) -> None:
     pair.parley.store.db.pexpire(f"{pair.parley.store.prefix}session:{pair.code}", 1000)
     with listening(pair) as found:

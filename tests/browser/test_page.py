@@ -1,5 +1,6 @@
 """public/index.html: what a person sees and does, in a real Chromium."""
 
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.browser.conftest import Beside, Window, ask, running_site
 from tests.conftest import PROJECT, Parley, wait_until
@@ -118,6 +119,32 @@ def test_in_order_and_nothing_is_rounded(window: Window, site: Parley, beside: B
     assert f'"result":{exact}' in answer
 
 
+def test_echo_while_an_answer_is_on_its_way(window: Window, site: Parley, beside: Beside) -> None:
+    host, code = open_host(window, site)
+    held: list[Route] = []
+    host.route("**/responses", lambda route: held.append(route))
+    asked = beside(ask, site, code, "the question")
+    host.get_by_label("Answer", exact=True).fill("my answer")
+    host.get_by_role("button", name="Send answer").click()
+    expect(host.locator(".outcome")).to_have_text("Sending")
+    host.get_by_label("Echo").check()
+    wait_until(lambda: host.locator(".answer").inner_text() == "my answer" and bool(held))
+    held[0].continue_()
+    assert asked.result()["result"] == "my answer"
+    expect(host.locator(".outcome")).to_have_text("Answered")
+
+
+def test_deep_nesting_does_not_fill_the_memory(window: Window, site: Parley) -> None:
+    """Indented, these 120 KiB would be 100 MB."""
+    host, code = open_host(window, site)
+    payload = "[" * 900 + ",".join(["0"] * 60_000) + "]" * 900
+    content = f'{{"id":"deep","payload":{payload}}}'
+    url = f"/api/sessions/{code}/requests"
+    site.http.post(url, content=content, headers={"Content-Type": "application/json"}).raise_for_status()
+    expect(host.locator("#requests h3")).to_have_text("deep")
+    assert len(str(host.locator(".payload").text_content())) < 200_000
+
+
 def test_guest_page_in_a_second_tab(window: Window, site: Parley) -> None:
     host, code = open_host(window, site)
     guest = window.open(f"{site.url}/?code={code.lower()}")
@@ -169,9 +196,27 @@ def test_end_and_begin_again(window: Window, site: Parley) -> None:
     assert not site.http.get(f"/api/sessions/{code}").json()["active"]
     again = host.get_by_role("button", name="New session")
     expect(again).to_be_focused()
-    again.click()
+    again.dblclick()
     expect(host.locator("#state")).to_have_text("Connected")
-    assert host.locator("#code").inner_text().replace("-", "") != code
+    expect(host.get_by_role("button", name="Copy code")).to_be_focused()
+    new = host.locator("#code").inner_text()
+    assert new.replace("-", "") != code
+    host.reload()
+    expect(host.locator("#code")).to_have_text(new)
+
+
+def test_ended_while_answering(window: Window, site: Parley) -> None:
+    """What was written stays to be seen, and the focus does not get lost."""
+    host, code = open_host(window, site)
+    site.http.post(f"/api/sessions/{code}/requests", json={"payload": 1})
+    host.get_by_label("Answer", exact=True).fill("half an ans")
+    kept = host.evaluate("Object.values(sessionStorage).find((text) => text.includes('token'))")
+    token = json.loads(kept)["token"]
+    site.http.delete(f"/api/sessions/{code}", headers={"Authorization": f"Bearer {token}"})
+    expect(host.locator(".answer")).to_have_text("Not sent: half an ans")
+    expect(host.get_by_role("button", name="New session")).to_be_focused()
+    guest = window.open(f"{site.url}/?code={code}")
+    expect(guest.locator("#guest-state")).to_have_text("The host has ended this session")
 
 
 def test_expiry(window: Window) -> None:
@@ -290,6 +335,16 @@ def test_keyboard_only(window: Window, site: Parley, beside: Beside) -> None:
     expect(host.get_by_role("button", name="New session")).to_be_focused()
     host.keyboard.press("Enter")
     expect(host.locator("#state")).to_have_text("Connected")
+
+
+def test_guest_while_the_store_is_down(window: Window, site: Parley) -> None:
+    code = site.create()["code"]
+    site.store.faults.fail("quota")
+    guest = window.open(f"{site.url}/?code={code}")
+    expect(guest.locator("#guest-state")).to_contain_text("The operator has to raise")
+    site.store.faults.heal()
+    expect(guest.locator("#guest-state")).to_contain_text("Open, ", timeout=10_000)
+    window.forgive_the_network()
 
 
 def test_trouble_at_the_start(window: Window, site: Parley) -> None:

@@ -31,6 +31,7 @@ HOST = """async (options = {}) => {
     if (payload?.hold) await new Promise((resolve) => (window.release = resolve));
     if (payload?.raise) throw new Error(payload.raise);
     if (payload?.throw) throw payload.throw;
+    if (payload?.give === "odd") throw Object.assign(Object.create(null), { big: 1n });
     if (payload?.give) return { large: "x".repeat(200_000), loop: Infinity, none: undefined, big: 1n }[payload.give];
     return { echo: payload };
   };
@@ -82,6 +83,7 @@ def test_answers(tab: Page, site: Parley) -> None:
         ({"give": "none"}, {"result": None}),
         ({"give": "loop"}, {"result": None}),
         ({"give": "big"}, {"error": {"name": "TypeError"}}),
+        ({"give": "odd"}, {"error": {"message": "The host failed."}}),
         ({"give": "large"}, {"error": {"code": "payload_too_large"}}),
     ],
 )
@@ -139,6 +141,55 @@ def test_answer_in_hand_outlives_a_reload(window: Window, tab: Page, site: Parle
     until(tab, "told.some(([type]) => type === 'answered')")
     assert tab.evaluate("Object.keys(sessionStorage).filter((key) => key.includes('/q1'))") == []
     window.forgive_the_network()
+
+
+def test_answer_that_nobody_can_take(window: Window, tab: Page, site: Parley) -> None:
+    """One that the relay refuses is replaced by what it says of it, and the request is not run again."""
+    deep = "[" * 1400 + "]" * 1400
+    code = start(tab)
+    content = f'{{"id":"deep","payload":{deep}}}'
+    url = f"/api/sessions/{code}/requests?wait=10"
+    told = site.http.post(url, content=content, headers={"Content-Type": "application/json"})
+    assert told.status_code == 200
+    assert '"result":{"echo":[' in told.text or told.json()["error"]["code"] == "invalid_json"
+    tab.reload()
+    start(tab)
+    assert ask(site, code, "next", "q2")["result"] == {"echo": "next"}
+    assert tab.evaluate("ran") == ["deep", "q2"]
+    window.forgive_the_network()
+
+
+def test_answer_of_a_session_that_has_ended(tab: Page, site: Parley, beside: Beside) -> None:
+    """It does not end up with a guest of the next one, where ids may come again."""
+    first = start(tab)
+    beside(site.http.post, f"/api/sessions/{first}/requests", json={"id": "q1", "payload": {"hold": "first"}})
+    until(tab, "ran.length === 1")
+    tab.evaluate("window.late = release; session.end()")
+    second = start(tab)
+    asked = beside(ask, site, second, {"hold": "second"})
+    until(tab, "ran.length === 2")
+    tab.evaluate("late()")
+    tab.wait_for_timeout(100)
+    tab.reload()
+    start(tab)
+    assert asked.result()["error"]["code"] == "interrupted"
+
+
+def test_parser_that_throws(tab: Page, site: Parley) -> None:
+    """As some do at __proto__: the request is read with JSON.parse, and the next ones come, too."""
+    tab.evaluate(
+        """async () => {
+          const { host } = await import("/relay.js");
+          const parse = (text) => { if (text.includes("__proto__")) throw new Error("no"); return JSON.parse(text); };
+          window.session = await host({ parse, onRequest: ({ payload }) => Object.keys(payload) });
+        }"""
+    )
+    code = tab.evaluate("session.code")
+    content = '{"id":"evil","payload":{"__proto__":1}}'
+    headers = {"Content-Type": "application/json"}
+    told = site.http.post(f"/api/sessions/{code}/requests?wait=10", content=content, headers=headers)
+    assert told.json()["result"] == ["__proto__"]
+    assert ask(site, code, {"a": 1}, "honest")["result"] == ["a"]
 
 
 def test_two_sessions_of_one_page(tab: Page, site: Parley) -> None:
@@ -221,6 +272,23 @@ def test_swallowed_stream(window: Window, tab: Page, site: Parley) -> None:
     window.forgive_the_network()
 
 
+def test_stream_that_fails_once(window: Window, tab: Page, site: Parley) -> None:
+    """One failure is no reason to do without the stream."""
+    failed: list[str] = []
+
+    def fail(route: Route) -> None:
+        if failed:
+            route.continue_()
+        else:
+            failed.append(route.request.url)
+            route.abort()
+
+    tab.route("**/stream", fail)
+    start(tab)
+    assert states(tab) == ["disconnected", "connected"]
+    window.forgive_the_network()
+
+
 def test_silent_stream(window: Window, tab: Page, site: Parley) -> None:
     """A laptop that slept, a connection that is dead without an end: silence of forty seconds is enough."""
     tab.clock.install()
@@ -242,6 +310,20 @@ def test_renews_in_time(window: Window) -> None:
         assert renewed <= len(patches) <= renewed + 2  # where the end no longer moves it stops
         assert site.http.get(f"/api/sessions/{code}").status_code == 404
         window.forgive_the_network()
+
+
+def test_renews_after_a_sleep(window: Window) -> None:
+    """The timers of a machine that sleeps stand still, and the session's time does not."""
+    with running_site(SESSION_TTL_SECONDS="60") as site:
+        tab = window.open(f"{site.url}/problems.html")
+        tab.clock.install()
+        start(tab)
+        before = tab.evaluate("session.expiresAt")
+        tab.clock.set_system_time(tab.evaluate("Date.now() + 45_000"))
+        assert tab.evaluate("session.ttl") < 20
+        tab.clock.run_for(20_000)
+        until(tab, f"session.expiresAt > '{before}'")
+        tab.close()
 
 
 def test_renew_by_hand_and_not_by_itself(tab: Page, site: Parley) -> None:
@@ -291,6 +373,7 @@ def test_replaced(window: Window, tab: Page, site: Parley) -> None:
         assert next(events).name == "open"
         until(tab, "session.state === 'ended'")
         assert tab.evaluate("session.reason") == "replaced"
+        assert start(tab) != code, "it leaves the session to the other tab"
         site.http.delete(f"/api/sessions/{code}", headers=headers)
         assert next(events).name == "ended"
 
@@ -324,6 +407,12 @@ def test_guest(window: Window, tab: Page) -> None:
     assert asking(guest, code, {"raise": "no"})["error"] == {"name": "Error", "message": "no"}
     assert asking(guest, code, {"raise": "no"})["message"] == "no"
     assert asking(guest, code, {"throw": {"a": 1}})["message"] == "The host answered with an error."
+    for dots in (".", ".."):
+        assert asking(guest, code, dots, f"{{id: '{dots}'}}") == {"result": {"echo": dots}}
+    rejected = guest.evaluate(
+        "import('/relay.js').then(({ guest }) => guest('x').request(1n).catch((error) => error.name))"
+    )
+    assert rejected == "TypeError"
 
 
 def test_guest_is_refused(window: Window, tab: Page) -> None:
