@@ -1,11 +1,12 @@
-# `make dev` runs Parley on this machine, `make test` tests it. Each makes the environment that it needs.
+# `make dev` runs Parley on this machine, `make test` tests it, `make check URL=https://…` checks a deployment.
+# Each makes the environment that it needs.
 
 PYTHON ?= $(shell for python in python3.12 python3.13 python3.14 python3; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null && echo $$python && break; done)
 PORT ?= 3000
 READY := .venv/ready
 
-.PHONY: dev test lint clean
+.PHONY: dev test lint check clean
 
 dev: $(READY)
 	@.venv/bin/python -m dev --port $(PORT)
@@ -17,6 +18,9 @@ lint: $(READY)
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
+
+check: $(READY)
+	@.venv/bin/python -m dev check "$(URL)"
 
 $(READY): requirements.txt requirements-dev.txt
 	@test -n "$(PYTHON)" || { echo "Parley needs Python 3.12 or newer: install it, or say make PYTHON=/path/to/it"; exit 1; }

@@ -3,6 +3,7 @@
 import argparse
 import errno
 import json
+import os
 import secrets
 import signal
 import sys
@@ -13,7 +14,7 @@ from pathlib import Path
 import httpx
 from watchfiles import Change, watch
 
-from dev import bench, environment, soak, upstash
+from dev import bench, check, environment, soak, upstash
 from dev.function import Function, from_source
 from dev.platform import Platform
 from dev.project import Project
@@ -100,6 +101,16 @@ def run_soak(arguments: argparse.Namespace) -> None:
     print("Nothing lost, doubled, out of order or left behind.")
 
 
+def run_check(arguments: argparse.Namespace) -> None:
+    """Check a deployment from outside. Exits with 1 where something is wrong with it, or it was interrupted."""
+    try:
+        well = check.run(arguments.url, arguments.bypass, arguments.latency, as_json=arguments.json)
+    except KeyboardInterrupt:
+        well = False
+    if not well:
+        sys.exit(1)
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m dev", description=__doc__)
     parser.add_argument("--port", type=int, default=3000, help="where Parley listens (default: 3000; 0: a free one)")
@@ -112,6 +123,24 @@ def _arguments() -> argparse.Namespace:
     soaking.add_argument("--seconds", type=float, default=120, help="for how long (default: 120)")
     soaking.add_argument("--seed", type=int, default=1, help="what fails when is drawn from it (default: 1)")
     soaking.set_defaults(run=run_soak)
+    checking = parts.add_parser("check", help="check a deployment from outside, step by step")
+    checking.add_argument("url", type=check.address, metavar="URL", help="such as https://parley.vercel.app")
+    checking.add_argument(
+        "--bypass",
+        type=check.secret,
+        metavar="SECRET",
+        default=os.environ.get("VERCEL_AUTOMATION_BYPASS_SECRET", ""),
+        help="opens a protected deployment (default: VERCEL_AUTOMATION_BYPASS_SECRET)",
+    )
+    checking.add_argument(
+        "--latency",
+        type=check.limit,
+        metavar="MS",
+        default=check.LATENCY_LIMIT,
+        help="how far the store may be from the functions (default: 50)",
+    )
+    checking.add_argument("--json", action="store_true", help="print one JSON object, for programs")
+    checking.set_defaults(run=run_check)
     store = parts.add_parser("store", help="the local Upstash alone")
     store.add_argument("--port", type=int, default=8079, help="where it listens (default: 8079; 0: a free one)")
     store.add_argument("--token", help="the bearer token that it asks for (default: a random one)")
