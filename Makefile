@@ -1,12 +1,14 @@
-# `make dev` runs Parley on this machine, `make test` tests it, `make check URL=https://…` checks a deployment.
-# Each makes the environment that it needs.
+# `make dev` runs Parley on this machine, `make test` tests it, `make check URL=https://…` checks a deployment,
+# `make bench` measures, `make soak` breaks it on purpose. Each makes the environment that it needs.
 
 PYTHON ?= $(shell for python in python3.12 python3.13 python3.14 python3; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null && echo $$python && break; done)
 PORT ?= 3000
+SECONDS ?= 120
+SEED ?= 1
 READY := .venv/ready
 
-.PHONY: dev test lint check clean
+.PHONY: dev test lint check bench soak clean
 
 dev: $(READY)
 	@.venv/bin/python -m dev --port $(PORT)
@@ -21,6 +23,12 @@ lint: $(READY)
 
 check: $(READY)
 	@.venv/bin/python -m dev check "$(URL)"
+
+bench: $(READY)
+	@.venv/bin/python -m dev bench $(URL) --json bench.json --plot bench.png $(ARGS)
+
+soak: $(READY)
+	@.venv/bin/python -m dev soak --seconds $(SECONDS) --seed $(SEED)
 
 $(READY): requirements.txt requirements-dev.txt
 	@test -n "$(PYTHON)" || { echo "Parley needs Python 3.12 or newer: install it, or say make PYTHON=/path/to/it"; exit 1; }

@@ -89,8 +89,11 @@ def run_store(arguments: argparse.Namespace) -> None:
 
 
 def run_bench(arguments: argparse.Namespace) -> None:
-    """Measure the local platform."""
-    bench.run(PROJECT, arguments.times)
+    """Measure the local platform, or a deployment."""
+    times = arguments.times or (20 if arguments.url else 200)
+    streams = arguments.streams if arguments.url is None else 0
+    options = bench.Options(times, arguments.starts, streams, arguments.idle, arguments.json, arguments.plot)
+    bench.run(PROJECT, arguments.url, options)
 
 
 def run_soak(arguments: argparse.Namespace) -> None:
@@ -116,8 +119,18 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--port", type=int, default=3000, help="where Parley listens (default: 3000; 0: a free one)")
     parser.set_defaults(run=run_platform)
     parts = parser.add_subparsers(title="parts")
-    measure = parts.add_parser("bench", help="measure push and round trip on the local platform")
-    measure.add_argument("--times", type=int, default=200, help="how often (default: 200)")
+    measure = parts.add_parser("bench", help="measure the local platform, or a deployment")
+    measure.add_argument(
+        "url", type=check.address, nargs="?", metavar="URL", help="a deployment (default: a local one)"
+    )
+    measure.add_argument("--times", type=int, help="how often (default: 200; 20 on a deployment, which has limits)")
+    measure.add_argument("--starts", type=int, default=7, help="cold starts of each function (default: 7; 0: none)")
+    measure.add_argument("--streams", type=int, default=1000, help="how many at once (default: 1000; 0: none)")
+    measure.add_argument(
+        "--idle", type=float, default=60, help="seconds of an idle stream (default: 60; 0: leave it out)"
+    )
+    measure.add_argument("--json", type=Path, metavar="FILE", help="where to write all figures")
+    measure.add_argument("--plot", type=Path, metavar="FILE", help="where to draw the distributions, a PNG")
     measure.set_defaults(run=run_bench)
     soaking = parts.add_parser("soak", help="let everything fail around the local platform")
     soaking.add_argument("--seconds", type=float, default=120, help="for how long (default: 120)")

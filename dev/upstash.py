@@ -25,6 +25,7 @@ from dev.server import lifespan
 type Command = list[bytes]
 
 _METHODS = ("GET", "HEAD", "POST", "PUT")
+_CONNECTIONS = 100_000  # each subscription holds one
 _REQUEST_LIMIT = 10 * 1024 * 1024
 # What needs a connection of its own, which HTTP has not, or is the service's business.
 # Source: https://upstash.com/docs/redis/overall/rediscompatibility
@@ -46,7 +47,9 @@ class Refused(Exception):
 def local(token: str, redis_url: str | None = None) -> ASGIApp:
     """Return the API as an ASGI application, in front of the Redis at `redis_url` or of an embedded one."""
     redis: Redis = (
-        Redis.from_url(redis_url, protocol=2) if redis_url else FakeAsyncRedis(server=FakeServer(), protocol=2)
+        Redis.from_url(redis_url, protocol=2, max_connections=_CONNECTIONS)
+        if redis_url
+        else FakeAsyncRedis(server=FakeServer(), protocol=2, max_connections=_CONNECTIONS)
     )
     # Replies are passed on as the protocol has them, without the client's own ideas of what they mean.
     redis.response_callbacks.clear()

@@ -1,5 +1,6 @@
 """python -m dev: what a developer sees."""
 
+import json
 import os
 import re
 import signal
@@ -10,12 +11,14 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import httpx
 import pytest
 from upstash_redis import Redis
 
-from tests.conftest import PROJECT, clean_environment, redis_server, wait_until
+from dev import coldstart
+from tests.conftest import PROJECT, Parley, clean_environment, redis_server, wait_until
 
 
 @contextmanager
@@ -116,10 +119,37 @@ def test_port_in_use(arguments: list[str]) -> None:
     assert done.stderr == f"Port {port} is in use: choose another one with --port N, or make dev PORT=N.\n"
 
 
-def test_bench() -> None:
-    done = finished("bench", "--times", "2")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert re.search(r"floor +[\d.]+ +[\d.]+ +1.00\npush +[\d.]+ +[\d.]+ +[\d.]+\nround trip +[\d.]+", done.stdout)
+def test_bench(tmp_path: Path) -> None:
+    files = ["--json", str(tmp_path / "bench.json"), "--plot", str(tmp_path / "bench.png")]
+    done = finished("bench", "--times", "10", "--starts", "0", "--streams", "5", "--idle", "1", *files)
+    assert done.returncode == 0, done.stderr
+    assert all(line.startswith("… ") for line in done.stderr.splitlines())
+    number = r" +[\d.]+"
+    assert re.search(
+        rf"^floor{number * 3} +1.00 *\npush{number * 4} *\nround trip{number * 4} *$", done.stdout, re.MULTILINE
+    )
+    assert "An idle stream of 1 s took 2 calls to the store." in done.stdout
+    assert "lost 0, ended 0." in done.stdout
+    found = json.loads((tmp_path / "bench.json").read_text())
+    assert set(found["store calls"].values()) == {1}
+    assert len(found["milliseconds"]["push"]) == 10
+    assert (tmp_path / "bench.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_bench_of_starts() -> None:
+    """Each function's imports and phases, beside importing the store's client alone."""
+    imports = coldstart.imports(PROJECT, ["health"], 1)
+    assert 0 < imports["upstash_redis"] < imports["api.health"] * 2
+    phases = coldstart.phases(PROJECT, ["health"], 1)["health"]
+    assert phases.keys() == {"bootstrap", "import-fn", "server-ready", "whole"}
+    assert phases["whole"] > phases["import-fn"] > 0
+
+
+def test_bench_of_a_deployment(parley: Parley) -> None:
+    done = finished("bench", parley.url, "--times", "10")
+    assert done.returncode == 0, done.stderr
+    assert "round trip" in done.stdout
+    assert "floor" not in done.stdout
 
 
 def test_bench_of_a_database_of_the_clouds() -> None:
