@@ -11,7 +11,7 @@ import pytest
 from dev.project import Project
 from tests.conftest import PROJECT, Parley
 
-ROUNDS = 400
+ROUNDS = 600
 PATHS = [
     "/api/health",
     "/api/sessions",
@@ -53,7 +53,7 @@ def nonsense(random: Random, session: dict[str, Any]) -> bytes:
     """Return a request, whole as far as HTTP is concerned, and odd in everything else."""
 
     def one(texts: list[str], likely: str) -> str:
-        return random.choice(texts) if random.random() < 0.4 else likely
+        return random.choice(texts) if random.random() < 0.25 else likely
 
     path = random.choice(PATHS)
     path = path.format(code=one(TEXTS, session["code"]), id=one(TEXTS, "q1"), token=one(TEXTS, session["token"]))
@@ -82,7 +82,7 @@ def answer(address: tuple[str, int], request: bytes) -> tuple[int, bytes, bytes]
             received += part
             if b"text/event-stream" in received and b"event: open" in received:
                 break
-    head, _, body = received.partition(b"\r\n\r\n")
+    head, _, body = received.removeprefix(b"HTTP/1.1 100 Continue\r\n\r\n").partition(b"\r\n\r\n")
     return int(head.split(b" ", 2)[1]), head.lower(), body
 
 
@@ -116,5 +116,5 @@ def test_nonsense(parley: Parley, front: bool) -> None:
             text = body if b"chunked" not in head else body.partition(b"\r\n")[2].rpartition(b"\r\n0\r\n")[0]
             assert json.loads(text)["status"] == status
         assert session["token"].encode() not in body or status == 201
-    assert statuses >= {200, 201, 204, 400, 401, 403, 404, 405}
+    assert statuses >= {200, 204, 400, 401, 403, 404, 405}
     assert not [line for line in parley.lines if '"defect"' in line or session["token"] in line]

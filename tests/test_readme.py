@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from lib import settings
+from lib.problems import Problem
 from tests.conftest import PROJECT, Parley, wait_until
+from tests.test_problems import leaves
 
 README = (PROJECT / "README.md").read_text("utf-8")
 
@@ -73,9 +75,24 @@ def test_every_variable_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     }
 
 
+def test_operations_know_every_field_and_problem(parley: Parley) -> None:
+    """Each field that is logged has a row, and so has each problem, and there are no others."""
+    text = (PROJECT / "docs" / "operations.md").read_text("utf-8")
+    log, problems = (text.partition(f"## {title}\n")[2].partition("\n## ")[0] for title in ("The log", "The problems"))
+    parley.http.get("/api/sessions/nothing")
+    parley.store.faults.fail("html")
+    parley.http.get("/api/health")
+    wait_until(lambda: len(parley.lines) == 2)
+    logged = {name for line in parley.lines for name in json.loads(line)}
+    named = set(re.findall(r"^\| `(\w+)` \|", log, re.MULTILINE))
+    assert named == logged | {"clientGone", "defect", "event"}
+    rows = re.findall(r"^\| (`[^|]+) \|", problems, re.MULTILINE)
+    assert sorted(re.findall(r"\w+", " ".join(rows))) == sorted(kind.code for kind in leaves(Problem))
+
+
 def test_every_part_is_listed() -> None:
     layout = README.partition("## Layout")[2]
-    for folder in ("api", "lib", "public", "dev", "tests"):
+    for folder in ("api", "lib", "public", "dev", "docs", "tests"):
         assert f"`{folder}/`" in layout
     for name in re.findall(r"`(\w+\.py)`", layout):
         assert list(PROJECT.glob(f"*/{name}")), name
