@@ -79,11 +79,9 @@ def test_operations_know_every_field_and_problem(parley: Parley) -> None:
     """Each field that is logged has a row, and so has each problem, and there are no others."""
     text = (PROJECT / "docs" / "operations.md").read_text("utf-8")
     log, problems = (text.partition(f"## {title}\n")[2].partition("\n## ")[0] for title in ("The log", "The problems"))
-    parley.http.get("/api/sessions/nothing")
+    refused = parley.http.get("/api/sessions/nothing")
     parley.store.faults.fail("html")
-    parley.http.get("/api/health")
-    wait_until(lambda: len(parley.lines) == 2)
-    logged = {name for line in parley.lines for name in json.loads(line)}
+    logged = {*parley.log(refused), *parley.log(parley.http.get("/api/health"))}
     named = set(re.findall(r"^\| `(\w+)` \|", log, re.MULTILINE))
     assert named == logged | {"clientGone", "defect", "event"}
     rows = re.findall(r"^\| (`[^|]+) \|", problems, re.MULTILINE)
