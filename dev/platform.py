@@ -128,7 +128,7 @@ class Platform:
             target=route.target.encode("latin-1"),
             headers=_handed_over(scope, request_id),
         )
-        answer = _exchange(function.port, handed, bytes(body))
+        answer = exchange(function.port, handed, bytes(body))
         relaying = asyncio.ensure_future(_relay(answer, self._project.max_duration(route.function), send))
         leaving = asyncio.ensure_future(_client_gone(receive))
         try:
@@ -168,7 +168,7 @@ async def _relay(answer: AsyncGenerator[h11.Event], seconds: int, send: Send) ->
         raise HTTPException(500, "FUNCTION_INVOCATION_FAILED") from None
 
 
-async def _exchange(port: int, request: h11.Request, body: bytes) -> AsyncGenerator[h11.Event]:
+async def exchange(port: int, request: h11.Request, body: bytes) -> AsyncGenerator[h11.Event]:
     """Send a request to a function, and yield the events of its answer up to the end.
 
     Raises OSError and RemoteProtocolError where the function fails it.

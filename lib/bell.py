@@ -10,6 +10,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from enum import Enum
+from random import uniform
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -80,6 +81,8 @@ class Watch:
     def __iter__(self) -> Iterator[Moment]:
         """Yield the moments. One that is spent longer than the time that is left is the last."""
         tries, again_at = 0, 0.0
+        # The first pause is shorter by chance, so that those who came together do not look together ever after.
+        pause = _LOOK_SECONDS * uniform(0.5, 1)  # noqa: S311
         beat_at = time.monotonic() + self._beat
         while True:
             if self._subscription is None and time.monotonic() >= again_at:
@@ -90,7 +93,8 @@ class Watch:
             now = time.monotonic()
             if now >= self._until:
                 return
-            look_at = max(now + 0.01, min(now + _LOOK_SECONDS if self._subscription else again_at, self._lives_until))
+            look_at = max(now + 0.01, min(now + pause if self._subscription else again_at, self._lives_until))
+            pause = _LOOK_SECONDS
             while not self._rings(min(look_at, beat_at, self._until)):
                 now = time.monotonic()
                 if now >= self._until:

@@ -78,7 +78,7 @@ def test_slow_look(
     with watch(client[0], seconds=0.7) as watching:
         found = list(watching)
     assert set(found) == {Moment.LOOK}
-    assert 2 <= len(found) <= 4  # a loaded machine may be late
+    assert 2 <= len(found) <= 5  # a loaded machine may be late
 
 
 def test_end_of_the_session_is_a_moment(kv_store: Store, client: tuple[socket.socket, socket.socket]) -> None:
@@ -183,7 +183,7 @@ def test_address_of_nothing(
 def test_idle_stream_costs_little(
     kv_store: Store, client: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two minutes at a hundredth of their length: four looks, one subscription, and no call for a keep-alive."""
+    """Two minutes at a hundredth of their length: five looks, one subscription, and no call for a keep-alive."""
     monkeypatch.setattr(bell, "_LOOK_SECONDS", 0.3)
     monkeypatch.setattr(stream, "_KEEP_ALIVE_SECONDS", 0.15)
     monkeypatch.setattr("lib.settings.stream_seconds", lambda: 1.2)
