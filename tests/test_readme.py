@@ -4,6 +4,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,18 @@ def test_operations_know_every_field_and_problem(parley: Parley) -> None:
     assert named == logged | {"clientGone", "defect", "event"}
     rows = re.findall(r"^\| (`[^|]+) \|", problems, re.MULTILINE)
     assert sorted(re.findall(r"\w+", " ".join(rows))) == sorted(kind.code for kind in leaves(Problem))
+
+
+def test_every_command_is_documented() -> None:
+    targets = re.search(r"^\.PHONY: (.+)$", (PROJECT / "Makefile").read_text("utf-8"), re.MULTILINE)
+    assert targets
+    for target in targets[1].split():
+        assert f"make {target}" in README, target
+    usage = subprocess.check_output([sys.executable, "-m", "dev", "--help"], cwd=PROJECT, text=True)
+    parts = re.search(r"\{([\w,]+)\}", usage)
+    assert parts
+    for part in parts[1].split(","):
+        assert f"make {part}" in README or f"python -m dev {part}" in README, part
 
 
 def test_every_part_is_listed() -> None:
