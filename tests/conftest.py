@@ -29,6 +29,11 @@ from lib import kv
 PROJECT = Path(__file__).resolve().parent.parent
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest test, so that the others run beside it and not before it."""
+    items.sort(key=lambda item: item.path.name != "test_soak.py")
+
+
 def need(tool: str, install: str) -> str:
     """Return the path of a tool. Without it the test is skipped on a user's machine, and fails in CI."""
     path = shutil.which(tool)

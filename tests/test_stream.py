@@ -223,7 +223,7 @@ def test_function_is_killed_at_every_step(parley: Parley, victim: str) -> None:
         done = threading.Event()
 
         def kill() -> None:
-            while not done.wait(0.4):
+            while not done.wait(0.8):
                 os.kill(mortal.platform.function(victim).pid, signal.SIGKILL)
 
         killing = threading.Thread(target=kill)
