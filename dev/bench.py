@@ -26,7 +26,6 @@ from dev.latency import Milliseconds
 from dev.project import Project
 
 _DESCRIPTORS = 16_384
-_UNLIMITED = {f"RATE_LIMIT_{what}": "1000000" for what in ("SESSIONS", "REQUESTS", "MISSES")}
 
 
 @dataclass(frozen=True)
@@ -189,7 +188,7 @@ def _platform(project: Path) -> Iterator[Local]:
     """Run the local platform as `make dev` does, without its limits on how often a caller may call."""
     _raise_descriptors()
     command = [sys.executable, "-m", "dev", "--port", "0"]
-    variables = {**os.environ, **_UNLIMITED}
+    variables = {**os.environ, **environment.UNLIMITED}
     with subprocess.Popen(command, cwd=project, env=variables, stdout=subprocess.PIPE, text=True) as process:
         out = cast(IO[str], process.stdout)
         printed = ""

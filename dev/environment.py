@@ -10,6 +10,8 @@ from dotenv import dotenv_values
 
 from lib.settings import STORE_VARIABLES
 
+# What lifts the limits on how often a caller may call, where many of them are one machine.
+UNLIMITED = {f"RATE_LIMIT_{what}": "1000000" for what in ("SESSIONS", "REQUESTS", "MISSES")}
 _OF_THE_TOOLS = {"VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", "REDIS_URL"}
 
 

@@ -36,7 +36,6 @@ _GUESTS = 2
 _CALM_SECONDS = 60
 _PATHS = {"sessions": "", "requests": "/requests", "responses": "/responses/q", "stream": "/stream"}
 _SKEW_SECONDS = 3600
-_UNLIMITED = {f"RATE_LIMIT_{what}": "1000000" for what in ("SESSIONS", "REQUESTS", "MISSES")}
 # What a function's process runs before anything else: a clock that is wrong.
 _CLOCK = "import os, time; _now = time.time; time.time = lambda: _now() + float(os.environ['CLOCK_SKEW'])"
 
@@ -114,7 +113,7 @@ def _service(project: Path, random: Random) -> Iterator[Service]:
         (folder / "sitecustomize.py").write_text(_CLOCK)
         variables = {
             **environment.of_functions(project, {"KV_REST_API_URL": store.url, "KV_REST_API_TOKEN": token}),
-            **_UNLIMITED,
+            **environment.UNLIMITED,
             "KV_KEY_PREFIX": prefix,
             "STREAM_SECONDS": "20",
             "PYTHONPATH": str(folder),

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from dev import environment
 from dev.project import Project
 from tests.conftest import PROJECT, Parley, running_parley, running_store
 
@@ -90,8 +91,7 @@ def answer(address: tuple[str, int], request: bytes) -> tuple[int, bytes, bytes]
 @pytest.fixture(scope="module")
 def parley() -> Iterator[Parley]:
     """Give a deployment that does not mind how often it is called."""
-    limits = {f"RATE_LIMIT_{what}": "1000000" for what in ("SESSIONS", "REQUESTS", "MISSES")}
-    with running_store(None) as store, running_parley(store, **limits) as made:
+    with running_store(None) as store, running_parley(store, **environment.UNLIMITED) as made:
         yield made
 
 
