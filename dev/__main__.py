@@ -14,11 +14,14 @@ from pathlib import Path
 import httpx
 from watchfiles import Change, watch
 
-from dev import bench, check, environment, soak, upstash
-from dev.function import Function, from_source
-from dev.platform import Platform
-from dev.project import Project
-from dev.server import Server
+from dev.bench import benchmark
+from dev.check import checker
+from dev.local import environment, upstash
+from dev.local.function import Function, from_source
+from dev.local.platform import Platform
+from dev.local.project import Project
+from dev.local.server import Server
+from dev.soak import soak
 
 PROJECT = Path(__file__).resolve().parent.parent
 _SOURCES = (PROJECT / "api", PROJECT / "lib", PROJECT / "lib" / "scripts")
@@ -92,8 +95,8 @@ def run_bench(arguments: argparse.Namespace) -> None:
     """Measure the local platform, or a deployment."""
     times = arguments.times or (20 if arguments.url else 200)
     streams = arguments.streams if arguments.url is None else 0
-    options = bench.Options(times, arguments.starts, streams, arguments.idle, arguments.json, arguments.plot)
-    bench.run(PROJECT, arguments.url, options)
+    options = benchmark.Options(times, arguments.starts, streams, arguments.idle, arguments.json, arguments.plot)
+    benchmark.run(PROJECT, arguments.url, options)
 
 
 def run_soak(arguments: argparse.Namespace) -> None:
@@ -107,7 +110,7 @@ def run_soak(arguments: argparse.Namespace) -> None:
 def run_check(arguments: argparse.Namespace) -> None:
     """Check a deployment from outside. Exits with 1 where something is wrong with it, or it was interrupted."""
     try:
-        well = check.run(arguments.url, arguments.bypass, arguments.latency, as_json=arguments.json)
+        well = checker.run(arguments.url, arguments.bypass, arguments.latency, as_json=arguments.json)
     except KeyboardInterrupt:
         well = False
     if not well:
@@ -121,7 +124,7 @@ def _arguments() -> argparse.Namespace:
     parts = parser.add_subparsers(title="parts")
     measure = parts.add_parser("bench", help="measure the local platform, or a deployment")
     measure.add_argument(
-        "url", type=check.address, nargs="?", metavar="URL", help="a deployment (default: a local one)"
+        "url", type=checker.address, nargs="?", metavar="URL", help="a deployment (default: a local one)"
     )
     measure.add_argument("--times", type=int, help="how often (default: 200; 20 on a deployment, which has limits)")
     measure.add_argument("--starts", type=int, default=7, help="cold starts of each function (default: 7; 0: none)")
@@ -137,19 +140,19 @@ def _arguments() -> argparse.Namespace:
     soaking.add_argument("--seed", type=int, default=1, help="what fails when is drawn from it (default: 1)")
     soaking.set_defaults(run=run_soak)
     checking = parts.add_parser("check", help="check a deployment from outside, step by step")
-    checking.add_argument("url", type=check.address, metavar="URL", help="such as https://parley.vercel.app")
+    checking.add_argument("url", type=checker.address, metavar="URL", help="such as https://parley.vercel.app")
     checking.add_argument(
         "--bypass",
-        type=check.secret,
+        type=checker.secret,
         metavar="SECRET",
         default=os.environ.get("VERCEL_AUTOMATION_BYPASS_SECRET", ""),
         help="opens a protected deployment (default: VERCEL_AUTOMATION_BYPASS_SECRET)",
     )
     checking.add_argument(
         "--latency",
-        type=check.limit,
+        type=checker.limit,
         metavar="MS",
-        default=check.LATENCY_LIMIT,
+        default=checker.LATENCY_LIMIT,
         help="how far the store may be from the functions (default: 50)",
     )
     checking.add_argument("--json", action="store_true", help="print one JSON object, for programs")

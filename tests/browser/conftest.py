@@ -10,7 +10,9 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, sync_playwright
 
-from tests.conftest import Parley, need, running_parley, running_store
+from tests.support.deployments import Parley, running_parley
+from tests.support.stores import running_store
+from tests.support.tools import need
 
 _CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 _CUT_OFF = "Failed to load resource"  # what the browser says of a network that a test has cut

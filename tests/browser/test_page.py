@@ -11,7 +11,8 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.browser.conftest import Beside, Window, ask, running_site
-from tests.conftest import PROJECT, Parley, wait_until
+from tests.support.deployments import Parley
+from tests.support.tools import PROJECT, wait_until
 
 SCREENSHOTS = PROJECT / "screenshots"
 HOSTILE = "<img src=x onerror='window.hacked=1'></pre><script>window.hacked=1</script>\u202egnp.exe"

@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from dev.clients import events_of
+from dev.soak.clients import events_of
 from tests.browser.conftest import Beside, Window, ask, running_site
-from tests.conftest import PROJECT, Parley, need, wait_until
+from tests.support.deployments import Parley
+from tests.support.tools import PROJECT, need, wait_until
 
 # A page that notes what its session tells, and answers by what the request says.
 HOST = """async (options = {}) => {

@@ -1,0 +1,87 @@
+"""How long a function takes to start, by phase, and what of it is due to its imports.
+
+The phases are those that Vercel's runtime reports with the first answer. The processor's clock is not the cloud's:
+compare, within a run.
+"""
+
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import httpx
+
+from dev.local import bundle
+from dev.local.function import Function, from_bundle, from_source
+
+_PHASES = re.compile(r"(bootstrap|import-fn|server-ready);dur=([\d.]+)")
+
+type Phases = dict[str, float]
+
+
+def imports(project: Path, names: list[str], times: int) -> dict[str, float]:
+    """Return the median milliseconds to import upstash_redis and each function, each in a fresh interpreter."""
+    modules = ["upstash_redis", *(f"api.{name}" for name in names)]
+    took: dict[str, list[float]] = {module: [] for module in modules}
+    for _ in range(times):
+        for module, values in took.items():
+            script = f"import time; t = time.perf_counter(); import {module}; print(time.perf_counter() - t)"
+            values.append(float(subprocess.check_output([sys.executable, "-c", script], cwd=project)) * 1000)
+    return {module: statistics.median(values) for module, values in took.items()}
+
+
+def phases(project: Path, names: list[str], times: int) -> dict[str, Phases]:
+    """Return the median milliseconds of each phase of each function's start, and of the `whole` to its first answer."""
+    start = {name: partial(from_source, name, project, _quiet(), _ignore) for name in names}
+    return {name: _median([_start(start[name], name) for _ in range(times)]) for name in names}
+
+
+def bytecode(project: Path, name: str, times: int) -> dict[str, Phases] | None:
+    """Return the phases of a built function with and without the bytecode that the build adds; None without the CLI."""
+    vercel = shutil.which("vercel")
+    if not vercel:
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        built = bundle.build(project, Path(folder), vercel) / "functions" / "api" / f"{name}.func"
+        bare = Path(folder) / "bare.func"
+        shutil.copytree(built, bare, symlinks=True, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
+        found: dict[str, list[Phases]] = {"with bytecode": [], "without": []}
+        deployed = {place: set(place.rglob("*.pyc")) for place in (built, bare)}
+        for _ in range(times):
+            for kind, place in zip(found, (built, bare), strict=True):
+                found[kind].append(_start(partial(from_bundle, name, place, _quiet(), _ignore), name))
+                # In the cloud, what a function compiles cannot be kept.
+                for compiled in set(place.rglob("*.pyc")) - deployed[place]:
+                    compiled.unlink()
+        return {kind: _median(starts) for kind, starts in found.items()}
+
+
+def _start(start: Callable[[], Function], name: str) -> Phases:
+    began = time.perf_counter()
+    function = start()
+    try:
+        answer = httpx.options(f"http://127.0.0.1:{function.port}/api/{name}", timeout=30)
+        whole = (time.perf_counter() - began) * 1000
+    finally:
+        function.stop()
+    found = {phase: float(took) for phase, took in _PHASES.findall(answer.headers.get("x-vercel-internal-timing", ""))}
+    return {**found, "whole": whole}
+
+
+def _median(starts: list[Phases]) -> Phases:
+    return {phase: statistics.median(start[phase] for start in starts) for phase in starts[0]}
+
+
+def _quiet() -> dict[str, str]:
+    return {"PATH": os.environ["PATH"], "VERCEL": "1"}
+
+
+def _ignore(_: str) -> None:
+    """Take no notice of what a function prints."""

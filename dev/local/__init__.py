@@ -1,0 +1,1 @@
+"""The local platform: Vercel and Upstash in small."""

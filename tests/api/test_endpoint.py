@@ -1,0 +1,277 @@
+"""lib/endpoint.py, lib/body.py: what HTTP brings, and what no caller should see."""
+
+import io
+import json
+import socket
+from email.message import Message
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from dev.local.function import from_source
+from lib import body
+from lib.problems import Problem
+from tests.support.deployments import Parley, clean_environment, refusal
+from tests.support.tools import PROJECT, wait_until
+
+
+def raw(url: str, request: bytes, *, rest: bytes = b"") -> httpx.Response:
+    """Send bytes, and read the answer to its end."""
+    with socket.create_connection((urlsplit(url).hostname, urlsplit(url).port), 10) as connection:
+        connection.sendall(request)
+        connection.sendall(rest)
+        with connection.makefile("rb") as stream:
+            status = int(stream.readline().split()[1])
+            headers = [line.decode().strip().split(": ", 1) for line in iter(stream.readline, b"\r\n")]
+            return httpx.Response(status, headers=[(name, value) for name, value in headers], content=stream.read())
+
+
+def function_url(parley: Parley) -> str:
+    """Return where the function itself listens, without the platform before it."""
+    return f"http://127.0.0.1:{parley.platform.function('sessions').port}"
+
+
+COMMON = {
+    "cache-control": "no-store",
+    "access-control-allow-origin": "*",
+    "access-control-expose-headers": "Location, Retry-After, Preference-Applied, Server-Timing",
+}
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/api/health"),
+        ("POST", "/api/sessions"),
+        ("GET", "/api/sessions/x"),
+        ("BREW", "/api/sessions"),
+        ("OPTIONS", "/api/health"),
+        ("HEAD", "/api/health"),
+    ],
+)
+def test_every_answer(parley: Parley, method: str, path: str) -> None:
+    answer = parley.http.request(method, path)
+    assert {name: answer.headers[name] for name in COMMON} == COMMON
+    assert answer.headers["server-timing"].startswith("kv;dur=")
+    assert "python" not in str(answer.headers).lower()
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    if answer.status_code != 204:
+        assert answer.headers["content-length"].isdigit()
+
+
+@pytest.mark.parametrize("path", ["/api/health", "/api/health/", "/api/health.py"])
+def test_own_paths(parley: Parley, path: str) -> None:
+    health = parley.http.get(path).json()
+    assert list(health) == ["status", "store", "environment", "commit"]
+    assert health["status"] == "ok"
+    assert health["store"]["latencyMs"] > 0
+    assert (health["environment"], health["commit"]) == ("development", None)
+
+
+def test_health_is_one_call(parley: Parley) -> None:
+    parley.http.get("/api/health")
+    assert parley.store.faults.calls == 1
+
+
+def test_deep_health(parley: Parley) -> None:
+    answer = parley.http.get("/api/health?deep=1")
+    assert answer.json()["status"] == "ok"
+    assert parley.store.faults.calls <= 2
+    assert parley.store.names() == []
+
+
+def test_deep_health_of_a_store_that_may_not_write(parley: Parley) -> None:
+    parley.store.faults.fail("read-only token")
+    assert refusal(parley.http.get("/api/health?deep=1")) == (503, "store_unauthorized")
+
+
+@pytest.mark.parametrize(
+    ("path", "allow"),
+    [
+        ("/api/sessions", {"POST", "OPTIONS"}),
+        ("/api/sessions/ABC12345", {"GET", "HEAD", "PATCH", "DELETE", "OPTIONS"}),
+        ("/api/sessions?code=ABC12345", {"GET", "HEAD", "PATCH", "DELETE", "OPTIONS"}),
+        ("/api/health", {"GET", "HEAD", "OPTIONS"}),
+    ],
+)
+def test_methods(parley: Parley, path: str, allow: set[str]) -> None:
+    for method in {"GET", "POST", "PUT", "PATCH", "DELETE", "TRACE", "PROPFIND"} - allow:
+        answer = parley.http.request(method, path)
+        assert refusal(answer) == (405, "method_not_allowed"), method
+        assert set(answer.headers["allow"].split(", ")) == allow
+    preflight = parley.http.options(path, headers={"Origin": "https://a.test", "Access-Control-Request-Method": "POST"})
+    assert (preflight.status_code, preflight.content) == (204, b"")
+    assert set(preflight.headers["access-control-allow-methods"].split(", ")) == allow
+    for name in ("Authorization", "Content-Type", "Last-Event-ID", "Prefer"):
+        assert name in preflight.headers["access-control-allow-headers"]
+    assert parley.store.faults.calls == 0
+
+
+@pytest.mark.parametrize("path", ["/api/health", "/api/sessions/x"])
+def test_head_is_get_without_a_body(parley: Parley, path: str) -> None:
+    get, head = parley.http.get(path), parley.http.head(path)
+    assert head.content == b""
+    assert head.status_code == get.status_code
+    assert head.headers["content-type"] == get.headers["content-type"]
+    assert abs(int(head.headers["content-length"]) - len(get.content)) <= 2  # the latency's digits
+
+
+@pytest.mark.parametrize("chunks", [[b"{}"], [b"{", b"}"], [b" " * 70_000, b"{}", b" " * 3]])
+def test_chunked_body(parley: Parley, chunks: list[bytes]) -> None:
+    answer = parley.http.post("/api/sessions", content=iter(chunks), headers={"Content-Type": "application/json"})
+    assert answer.status_code == 201
+    answer = parley.http.post("/api/sessions", content=iter([*chunks, b"x"]))
+    assert refusal(answer) == (400, "invalid_json")
+
+
+def test_log_line(parley: Parley) -> None:
+    session = parley.create()
+    answer = parley.http.get(f"/api/sessions/{session['code']}?token={session['token']}", headers=session["host"])
+    line = parley.log(answer)
+    assert line | {"ms": 0, "storeMs": 0} == {
+        "level": "info",
+        "method": "GET",
+        "route": "/api/sessions/{code}",
+        "status": 200,
+        "ms": 0,
+        "storeCalls": 1,
+        "storeMs": 0,
+        "requestId": answer.headers["x-vercel-id"],
+    }
+    assert 0 < line["storeMs"] <= line["ms"]
+    printed = "".join(parley.lines)
+    assert sum(answer.headers["x-vercel-id"] in printed_line for printed_line in parley.lines) == 1
+    assert session["code"] not in printed
+    assert session["token"] not in printed
+    assert "http" not in printed
+
+
+@pytest.mark.parametrize(
+    "request_line",
+    [
+        b"GET /api/health HTTP/9.9",
+        b"GET /api/health HTTP/x",
+        b"GET",
+        b"GET  /api/health  HTTP/1.1 more",
+        b"GET /" + b"a" * 70_000 + b" HTTP/1.1",
+    ],
+)
+def test_request_that_is_none(parley: Parley, request_line: bytes) -> None:
+    """Before the platform none of these exist; the function still answers as the contract says, or hangs up."""
+    try:
+        answer = raw(function_url(parley), request_line + b"\r\n\r\n")
+    except (ConnectionError, IndexError):
+        return
+    assert refusal(answer) in ((400, "invalid_request"), (405, "method_not_allowed"))
+
+
+def test_too_many_headers(parley: Parley) -> None:
+    request = b"GET /api/health HTTP/1.1\r\n" + b"x: y\r\n" * 200 + b"\r\n"
+    assert refusal(raw(function_url(parley), request)) == (400, "invalid_request")
+
+
+def test_many_parameters(parley: Parley) -> None:
+    assert parley.http.get("/api/health?" + "a=1&" * 2000).status_code == 200
+    assert parley.http.options("/api/sessions?" + "a=1&" * 2000).status_code == 204
+
+
+@pytest.mark.parametrize(
+    ("headers", "sent", "expected"),
+    [
+        (b"Content-Length: 2\r\n", b"{}", 201),
+        (b"Content-Length: x\r\n", b"", 400),
+        (b"Content-Length: -1\r\n", b"", 400),
+        (b"Content-Length: 99999999999999999999\r\n", b"", 400),
+        (b"Transfer-Encoding: gzip\r\n", b"", 400),
+        (b"Transfer-Encoding: chunked\r\n", b"2\r\n{}\r\n0\r\n\r\n", 201),
+        (b"Transfer-Encoding: chunked\r\n", b"2;a=b\r\n{}\r\n0\r\nTrailer: x\r\n\r\n", 201),
+        (b"Transfer-Encoding: chunked\r\n", b"z\r\n{}\r\n0\r\n\r\n", 400),
+        (b"Transfer-Encoding: chunked\r\n", b"1\r\n{}\r\n0\r\n\r\n", 400),
+        (b"Transfer-Encoding: Chunked\r\nContent-Length: 3\r\n", b"2\r\n{}\r\n0\r\n\r\n", 201),
+    ],
+)
+def test_framing(parley: Parley, headers: bytes, sent: bytes, expected: int) -> None:
+    """Bodies as they come to the function itself."""
+    answer = raw(function_url(parley), b"POST /api/sessions HTTP/1.1\r\n" + headers + b"\r\n", rest=sent)
+    assert answer.status_code == expected
+    if expected == 400:
+        assert refusal(answer) == (400, "invalid_request")
+
+
+def test_client_that_vanishes(parley: Parley) -> None:
+    """One hangs up half way through its body, one before its answer: the function goes on."""
+    url = urlsplit(function_url(parley))
+    for request in (
+        b"POST /api/sessions HTTP/1.1\r\nContent-Length: 100\r\n\r\n{",
+        b"POST /api/sessions HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{",
+        b"GET /api/health HTTP/1.1\r\n\r\n",
+    ):
+        with socket.create_connection((url.hostname, url.port)) as connection:
+            connection.sendall(request)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    assert parley.http.get("/api/health").status_code == 200
+
+
+def message(**headers: str) -> Message:
+    made = Message()
+    for name, value in headers.items():
+        made[name.replace("_", "-")] = value
+    return made
+
+
+@pytest.mark.parametrize("size", [0, 1, 99, 100])
+def test_body_up_to_the_limit(size: int) -> None:
+    assert body.read(message(Content_Length=str(size)), io.BytesIO(b"x" * size), 100) == b"x" * size
+
+
+@pytest.mark.parametrize(
+    ("headers", "sent", "code"),
+    [
+        ({"Content_Length": "101"}, b"x" * 101, "payload_too_large"),
+        ({"Content_Length": "100000000"}, b"x" * 20_000_000, "payload_too_large"),
+        ({"Content_Length": "5"}, b"x", "invalid_request"),
+        ({"Content_Length": "²"}, b"x", "invalid_request"),
+        ({"Transfer_Encoding": "chunked"}, b"65\r\n" + b"x" * 101 + b"\r\n0\r\n\r\n", "payload_too_large"),
+        ({"Transfer_Encoding": "chunked"}, b"", "invalid_request"),
+        ({"Transfer_Encoding": "chunked"}, b"-1\r\n", "invalid_request"),
+        ({"Transfer_Encoding": "chunked"}, b"1" * 10_000, "invalid_request"),
+        ({"Transfer_Encoding": "chunked, gzip"}, b"", "invalid_request"),
+    ],
+)
+def test_body_that_is_refused(headers: dict[str, str], sent: bytes, code: str) -> None:
+    stream = io.BytesIO(sent)
+    with pytest.raises(Problem) as raised:
+        body.read(message(**headers), stream, 100)
+    assert raised.value.code == code
+    assert stream.tell() < 9_000_000
+
+
+BROKEN = """
+from lib.endpoint import Endpoint
+
+def fail(call):
+    raise KeyError("a secret")
+
+class handler(Endpoint):
+    def actions(self, call):
+        return {"GET": fail}
+"""
+
+
+def test_defect_is_answered(tmp_path: Path) -> None:
+    """A defect of ours is a problem document and a log line, without a stack trace in either."""
+    (tmp_path / "api").mkdir()
+    (tmp_path / "api" / "broken.py").write_text(BROKEN)
+    (tmp_path / "lib").symlink_to(PROJECT / "lib")
+    lines: list[str] = []
+    function = from_source("broken", tmp_path, clean_environment(), lines.append)
+    try:
+        answer = httpx.get(f"http://127.0.0.1:{function.port}/api/broken")
+        assert refusal(answer) == (500, "internal_error")
+        wait_until(lambda: bool(lines))
+        assert json.loads(lines[0])["defect"].startswith("KeyError in fail:")
+        assert "secret" not in answer.text + "".join(lines)
+    finally:
+        function.stop()

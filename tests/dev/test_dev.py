@@ -1,0 +1,195 @@
+"""python -m dev: what a developer sees."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from upstash_redis import Redis
+
+from dev.bench import coldstart
+from tests.support.commands import finished
+from tests.support.deployments import Parley, clean_environment
+from tests.support.stores import redis_server
+from tests.support.tools import PROJECT, wait_until
+
+
+@contextmanager
+def running(*arguments: str, until: str, **variables: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Run a command until it has printed a line that begins so; yield it with what it printed. It has to stop well."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dev", *arguments],
+        cwd=PROJECT,
+        env=clean_environment() | variables,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert process.stdout
+    try:
+        printed = ""
+        for line in process.stdout:
+            printed += line
+            if line.startswith(until):
+                break
+        yield process, printed
+        process.send_signal(signal.SIGINT)
+        rest = process.stdout.read()
+        assert process.wait(20) == 0
+        assert "Traceback" not in printed + rest
+    finally:
+        # Not killed, also where the test has failed: it has functions to stop.
+        process.terminate()
+        process.communicate(timeout=20)
+
+
+def test_serve() -> None:
+    with running("--port", "0", until="Try") as (_, printed):
+        assert "Store   embedded, gone when this stops\n" in printed
+        curl = re.search(r"^Try     (curl -X POST (http://127\.0\.0\.1:\d+)/api/sessions)$", printed, re.MULTILINE)
+        assert curl
+        created = subprocess.run(curl[1].split(), capture_output=True, check=True, text=True)
+        assert '"code":"' in created.stdout
+        assert httpx.get(f"{curl[2]}/").status_code == 200
+        store = re.search(r"REST at (\S+) with the token (\w+)", printed)
+        assert store
+        with Redis(store[1], store[2]) as db:
+            (session,) = db.keys("session:*")
+            assert db.ttl(session) in (599, 600)
+
+
+def test_serve_with_redis() -> None:
+    with redis_server() as url, running("--port", "0", until="Try", REDIS_URL=url) as (_, printed):
+        assert f"Store   Redis at {url.removeprefix('redis://')}\n" in printed
+
+
+def test_serve_with_a_redis_that_is_down() -> None:
+    with running("--port", "0", until="Try", REDIS_URL="redis://:hidden@127.0.0.1:1") as (_, printed):
+        assert "Store   Redis at 127.0.0.1:1: Try again in a few seconds. (store_unavailable)\n" in printed
+        assert "hidden" not in printed
+
+
+def test_serve_with_upstash() -> None:
+    """With credentials of a database, no local one is started: the functions go straight to it."""
+    with (
+        running("store", "--port", "0", until="UPSTASH_REDIS_REST_TOKEN") as (_, printed),
+    ):
+        given = dict(line.split("=", 1) for line in printed.splitlines() if line.startswith("UPSTASH"))
+        with running("--port", "0", until="Try", **given) as (_, serving):
+            assert f"Store   Upstash at {given['UPSTASH_REDIS_REST_URL'].removeprefix('http://')}\n" in serving
+            assert given["UPSTASH_REDIS_REST_TOKEN"] not in serving
+            assert "REST at" not in serving
+
+
+def test_store_alone() -> None:
+    with running("store", "--port", "0", "--token", "mine", until="UPSTASH_REDIS_REST_TOKEN") as (_, printed):
+        url = re.search(r"^UPSTASH_REDIS_REST_URL=(.+)$", printed, re.MULTILINE)
+        assert url
+        assert "UPSTASH_REDIS_REST_TOKEN=mine\n" in printed
+        with Redis(url[1], "mine") as db:
+            assert db.ping() == "PONG"
+
+
+@pytest.mark.parametrize("arguments", [[], ["store"]])
+def test_port_in_use(arguments: list[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = finished(*arguments, "--port", port)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"Port {port} is in use: choose another one with --port N, or make dev PORT=N.\n"
+
+
+def test_bench(tmp_path: Path) -> None:
+    files = ["--json", str(tmp_path / "bench.json"), "--plot", str(tmp_path / "bench.png")]
+    done = finished("bench", "--times", "10", "--starts", "0", "--streams", "5", "--idle", "1", *files)
+    assert done.returncode == 0, done.stderr
+    assert all(line.startswith("… ") for line in done.stderr.splitlines())
+    number = r" +[\d.]+"
+    assert re.search(
+        rf"^floor{number * 3} +1.00 *\npush{number * 4} *\nround trip{number * 4} *$", done.stdout, re.MULTILINE
+    )
+    assert "An idle stream of 1 s took 2 calls to the store." in done.stdout
+    assert "lost 0, ended 0." in done.stdout
+    found = json.loads((tmp_path / "bench.json").read_text())
+    assert set(found["store calls"].values()) == {1}
+    assert len(found["milliseconds"]["push"]) == 10
+    assert (tmp_path / "bench.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_bench_of_starts() -> None:
+    """Each function's imports and phases, beside importing the store's client alone."""
+    imports = coldstart.imports(PROJECT, ["health"], 1)
+    assert 0 < imports["upstash_redis"] < imports["api.health"] * 2
+    phases = coldstart.phases(PROJECT, ["health"], 1)["health"]
+    assert phases.keys() == {"bootstrap", "import-fn", "server-ready", "whole"}
+    assert phases["whole"] > phases["import-fn"] > 0
+
+
+def test_bench_of_a_deployment(parley: Parley) -> None:
+    done = finished("bench", parley.url, "--times", "10")
+    assert done.returncode == 0, done.stderr
+    assert "round trip" in done.stdout
+    assert "floor" not in done.stdout
+
+
+def test_bench_of_a_database_of_the_clouds() -> None:
+    """It has to know the store's token, and would cost money: it says so."""
+    done = finished("bench", KV_REST_API_URL="http://127.0.0.1:1", KV_REST_API_TOKEN="x")
+    assert done.returncode == 1
+    assert done.stderr == "The benchmark needs a local store: unset the variables of your Upstash database.\n"
+
+
+def test_reload() -> None:
+    """A changed file starts the functions anew."""
+    with running("--port", "0", until="Try") as (process, _):
+        assert process.stdout
+        done = threading.Event()
+
+        def touch() -> None:
+            # The watch begins at some moment after the last printed line.
+            while not done.wait(0.2):
+                (PROJECT / "lib" / "kv.py").touch()
+
+        touching = threading.Thread(target=touch)
+        touching.start()
+        try:
+            assert "Reloaded\n" in iter(process.stdout.readline, "")
+        finally:
+            done.set()
+            touching.join()
+
+
+def test_no_process_stays_behind() -> None:
+    with running("--port", "0", until="Try") as (process, _):
+        children = [
+            int(pid)
+            for pid in subprocess.run(
+                ["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True
+            ).stdout.split()
+        ]
+        assert children
+    wait_until(lambda: not any(alive(pid) for pid in children))
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_start_is_quick() -> None:
+    started = time.monotonic()
+    with running("--port", "0", until="Try"):
+        assert time.monotonic() - started < 60

@@ -1,0 +1,188 @@
+"""dev/local: what the platform adds to a function, and what it does when one fails."""
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from dev.local.function import Function, from_source
+from dev.local.platform import BODY_LIMIT, Platform
+from dev.local.project import Project
+from dev.local.server import Server
+from tests.support.deployments import clean_environment
+from tests.support.tools import wait_until
+
+ECHO = """
+import json
+from http.server import BaseHTTPRequestHandler
+
+class handler(BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        content = json.dumps({"path": self.path, "headers": dict(self.headers), "size": len(body)}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+        print("echoed")
+    do_GET = do_POST
+"""
+STREAM = """
+import time
+from http.server import BaseHTTPRequestHandler
+
+class handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        try:
+            for number in range(int(self.path.partition("n=")[2])):
+                self.wfile.write(b"%d\\n" % number)
+                time.sleep(0.05)
+        except OSError:
+            print("left")
+"""
+FAILING = """
+from http.server import BaseHTTPRequestHandler
+
+class handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        raise ValueError
+"""
+CONFIG = {"outputDirectory": "public", "functions": {"api/*.py": {"maxDuration": 2}}}
+
+
+class Site:
+    """A project of two or three functions, and the platform that serves it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.lines: list[str] = []
+        self.complaints: list[str] = []
+        (folder / "api").mkdir()
+        (folder / "public").mkdir()
+        (folder / "public" / "index.html").write_text("<h1>hello</h1>")
+        (folder / "vercel.json").write_text(json.dumps(CONFIG))
+        self.write("echo", ECHO)
+        self.write("stream", STREAM)
+        self.write("failing", FAILING)
+        self.platform = Platform(Project(folder), self.start, self.complaints.append)
+
+    def write(self, name: str, source: str) -> None:
+        (self.folder / "api" / f"{name}.py").write_text(source)
+
+    def start(self, name: str) -> Function:
+        return from_source(name, self.folder, clean_environment(), self.lines.append)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    made = Site(tmp_path)
+    with made.platform:
+        yield made
+
+
+@pytest.fixture
+def http(site: Site) -> Iterator[httpx.Client]:
+    with Server(site.platform, parser="h11") as front, httpx.Client(base_url=front.url, timeout=10) as client:
+        yield client
+
+
+def test_headers_of_the_platform(http: httpx.Client, site: Site) -> None:
+    forged = {
+        "x-real-ip": "198.51.100.1",
+        "X-Forwarded-For": "198.51.100.1",
+        "x-forwarded-host": "evil.test",
+        "x-vercel-id": "forged",
+        "x-vercel-ip-country": "XX",
+        "forwarded": "for=198.51.100.1",
+        "x-mine": "kept",
+    }
+    echoed = http.post("/api/echo?a=%20b", headers=forged, content=b"12345").json()
+    headers = {name.lower(): value for name, value in echoed["headers"].items()}
+    assert echoed["path"] == "/api/echo?a=%20b"
+    assert echoed["size"] == 5
+    assert headers["x-mine"] == "kept"
+    assert headers["x-real-ip"] == headers["x-forwarded-for"] == headers["x-vercel-forwarded-for"] == "127.0.0.1"
+    assert headers["x-forwarded-host"] == headers["host"] == http.base_url.netloc.decode()
+    assert headers["x-vercel-id"].startswith("local::")
+    assert "198.51.100.1" not in str(echoed)
+    assert "x-vercel-ip-country" not in headers
+    assert not any(name.startswith("x-vercel-internal") for name in headers)
+    wait_until(lambda: "echoed" in site.lines)
+
+
+def test_body_limit(http: httpx.Client) -> None:
+    assert http.post("/api/echo", content=b"x" * BODY_LIMIT).json()["size"] == BODY_LIMIT
+    refused = http.post("/api/echo", content=b"x" * (BODY_LIMIT + 1))
+    assert (refused.status_code, refused.text) == (413, "FUNCTION_PAYLOAD_TOO_LARGE\n")
+
+
+def test_static_files(http: httpx.Client) -> None:
+    assert http.get("/").text == "<h1>hello</h1>"
+    assert http.get("/nothing").status_code == 404
+    assert http.get("/..%2fvercel.json").status_code == 404
+    assert http.get("/api").status_code == 404
+    assert http.get("/api/nothing").status_code == 404
+
+
+def test_stream_comes_as_it_is_written(http: httpx.Client) -> None:
+    with http.stream("GET", "/api/stream?n=3") as answer:
+        assert [part.strip() for part in answer.iter_raw() if part] == [b"0", b"1", b"2"]
+
+
+def test_client_that_leaves_a_stream(http: httpx.Client, site: Site) -> None:
+    with http.stream("GET", "/api/stream?n=1000") as answer:
+        next(answer.iter_raw())
+    wait_until(lambda: "left" in site.lines)
+
+
+def test_time_limit(http: httpx.Client) -> None:
+    """A stream that runs into the limit is cut off, so that nobody takes it for complete."""
+    with pytest.raises(httpx.RemoteProtocolError), http.stream("GET", "/api/stream?n=1000") as answer:
+        answer.read()
+
+
+def test_function_that_fails(http: httpx.Client) -> None:
+    assert http.get("/api/failing").status_code == 500
+    assert http.get("/api/echo").status_code == 200
+
+
+def test_process_that_dies_is_started_again(http: httpx.Client, site: Site) -> None:
+    function = site.platform.function("echo")
+    os.kill(function.pid, signal.SIGKILL)
+    wait_until(lambda: not function.running)
+    assert http.get("/api/echo").status_code == 200
+    assert site.platform.function("echo").pid != function.pid
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("import nothing_like_this", "/api/echo is broken: ModuleNotFoundError: No module named 'nothing_like_this'"),
+        ("def handler(:", "/api/echo is broken: SyntaxError"),
+        ("import os; os._exit(3)", "/api/echo stopped while it started"),
+        ("x = 1", "/api/echo is broken: "),
+    ],
+)
+def test_broken_function(http: httpx.Client, site: Site, source: str, told: str) -> None:
+    """One clear line; the others go on; and when it is mended it works."""
+    site.write("echo", source)
+    site.platform.reload(Project(site.folder))
+    assert len(site.complaints) == 1
+    assert site.complaints[0].startswith(told)
+    assert "\n" not in site.complaints[0]
+    assert http.get("/api/echo").status_code == 500
+    assert http.get("/api/stream?n=0").status_code == 200
+    site.write("echo", ECHO)
+    assert http.get("/api/echo").status_code == 200
+
+
+def test_nothing_stays_behind(site: Site) -> None:
+    functions = [site.platform.function(name) for name in ("echo", "stream")]
+    site.platform.reload(Project(site.folder))
+    assert not any(function.running for function in functions)

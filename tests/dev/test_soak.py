@@ -1,0 +1,16 @@
+"""dev/soak/: everything fails at once, and nothing is lost, doubled, out of order or left behind."""
+
+import os
+
+import pytest
+
+from dev.soak import soak
+from tests.support.tools import PROJECT
+
+# Longer: make soak SECONDS=…
+SECONDS = 120 if os.environ.get("CI") == "true" else 15
+
+
+@pytest.mark.timeout(SECONDS + 180)
+def test_soak() -> None:
+    assert soak.run(PROJECT, SECONDS, seed=1) == []

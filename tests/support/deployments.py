@@ -1,0 +1,105 @@
+"""A deployment on the local platform, and the calls that tests make to it."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from dev.local import environment
+from dev.local.function import Function, from_source
+from dev.local.platform import Platform
+from dev.local.project import Project
+from dev.local.server import Server
+from tests.support.stores import Store
+from tests.support.tools import PROJECT, wait_until
+
+SENT_AS_JSON = {"Content-Type": "application/json"}
+
+
+@dataclass
+class Parley:
+    """A running deployment. `lines` is what its functions print."""
+
+    http: httpx.Client
+    store: Store
+    platform: Platform
+    url: str
+    lines: list[str] = field(default_factory=list)
+
+    def create(self) -> dict[str, Any]:
+        """Create a session and return it, with the headers of a host's call as `host`."""
+        answer = self.http.post("/api/sessions")
+        assert answer.status_code == 201, answer.text
+        session: dict[str, Any] = answer.json()
+        return session | {"host": {"Authorization": f"Bearer {session['token']}"}}
+
+    def log(self, answer: httpx.Response) -> dict[str, Any]:
+        """Return the line that a request logged, which may come a moment after its answer."""
+        request_id = answer.headers["x-vercel-id"]
+        wait_until(lambda: any(request_id in line for line in self.lines))
+        found: dict[str, Any] = json.loads(next(line for line in self.lines if request_id in line))
+        return found
+
+
+@contextmanager
+def running_parley(store: Store, **variables: str) -> Iterator[Parley]:
+    """Run the project's functions on the local platform. `variables` are added to their environment."""
+    lines: list[str] = []
+
+    def start(name: str) -> Function:
+        return from_source(name, PROJECT, clean_environment() | store.variables() | variables, lines.append)
+
+    with (
+        Platform(Project(PROJECT), start, complain=pytest.fail) as platform,
+        Server(platform, parser="h11") as front,
+        httpx.Client(base_url=front.url, timeout=20) as http,
+    ):
+        yield Parley(http, store, platform, front.url, lines)
+
+
+def clean_environment() -> dict[str, str]:
+    """Return this process's environment without what could lead to a store of the developer's."""
+    kept = environment.of_functions(Path("/nonexistent"), {})
+    return {
+        name: value for name, value in kept.items() if not name.startswith(("KV_", "UPSTASH_", "SESSION_", "RATE_"))
+    }
+
+
+class Pair:
+    """A session with its host's and its guest's calls."""
+
+    def __init__(self, parley: Parley) -> None:
+        self.parley = parley
+        self.session = parley.create()
+        self.code = self.session["code"]
+        self.url = f"/api/sessions/{self.code}"
+        self.host = self.session["host"]
+
+    def post(self, payload: str = "1", request_id: str | None = None, query: str = "") -> httpx.Response:
+        named = f'"id":{json.dumps(request_id)},' if request_id else ""
+        body = f'{{{named}"payload":{payload}}}'.encode()
+        return self.parley.http.post(f"{self.url}/requests{query}", content=body, headers=SENT_AS_JSON)
+
+    def read(self, request_id: str, query: str = "") -> httpx.Response:
+        return self.parley.http.get(f"{self.url}/responses/{request_id}{query}")
+
+    def unanswered(self, query: str = "") -> httpx.Response:
+        return self.parley.http.get(f"{self.url}/requests{query}", headers=self.host)
+
+    def answer(self, request_id: str, text: str = "1", kind: str = "result") -> httpx.Response:
+        body = f'{{"id":{json.dumps(request_id)},"{kind}":{text}}}'.encode()
+        return self.parley.http.post(f"{self.url}/responses", content=body, headers=self.host | SENT_AS_JSON)
+
+
+def refusal(answer: httpx.Response) -> tuple[int, str]:
+    """Return status and code of a problem document, and check its shape."""
+    assert answer.headers["content-type"] == "application/problem+json"
+    problem = answer.json()
+    assert problem.keys() == {"type", "title", "status", "detail", "code"}
+    assert problem["status"] == answer.status_code
+    return answer.status_code, problem["code"]

@@ -1,0 +1,78 @@
+"""A local Upstash that a test owns, before an embedded Redis or a real one."""
+
+import secrets
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from upstash_redis import Redis
+
+from dev.local import upstash
+from dev.local.server import Server
+from dev.soak.faults import Faults
+from tests.support.tools import need
+
+
+@dataclass
+class Store:
+    """A local Upstash that the test owns. `db` is the vendor's client on it; names start with `prefix`."""
+
+    url: str
+    token: str
+    prefix: str
+    faults: Faults
+    db: Redis
+
+    def variables(self) -> dict[str, str]:
+        """Return what a function needs to know to use this store."""
+        prefix = {"KV_KEY_PREFIX": self.prefix} if self.prefix else {}
+        return {"KV_REST_API_URL": self.url, "KV_REST_API_TOKEN": self.token, **prefix}
+
+    def names(self, pattern: str = "*") -> list[str]:
+        """Return the keys in the store, without the prefix."""
+        return sorted(name.removeprefix(self.prefix) for name in self.db.keys(self.prefix + pattern))
+
+    def clear(self) -> None:
+        """Forget every fault and every key of ours."""
+        self.faults.heal()
+        if names := self.db.keys(f"{self.prefix}*"):
+            self.db.delete(*names)
+        self.faults.heal()
+
+
+@contextmanager
+def running_store(redis_url: str | None, prefix: str = "") -> Iterator[Store]:
+    token = secrets.token_hex(8)
+    faults = Faults(upstash.local(token, redis_url))
+    with Server(faults) as server, Redis(server.url, token, rest_encoding=None, rest_retries=0) as db:
+        yield Store(server.url, token, prefix, faults, db)
+
+
+@contextmanager
+def redis_server() -> Iterator[str]:
+    """Run a real Redis on a free port, without a trace on the disk."""
+    program = need("redis-server", "apt-get install redis-server, or brew install redis")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with tempfile.TemporaryDirectory() as folder:
+        process = subprocess.Popen(
+            [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder],
+            stdout=subprocess.DEVNULL,
+        )
+        try:
+            while True:
+                try:
+                    socket.create_connection(("127.0.0.1", port), 1).close()
+                    break
+                except ConnectionRefusedError:
+                    assert process.poll() is None, "redis-server did not start"
+                    time.sleep(0.02)
+            yield f"redis://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+            process.wait()

@@ -1,0 +1,30 @@
+"""What the tests need of the machine, and how they wait."""
+
+import os
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parent.parent.parent
+
+
+def need(tool: str, install: str) -> str:
+    """Return the path of a tool. Without it the test is skipped on a user's machine, and fails in CI."""
+    path = shutil.which(tool)
+    if path:
+        return path
+    reason = f"{tool} is not installed: {install}"
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 10) -> None:
+    """Return as soon as the condition holds; fail if it does not within the time."""
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, "waited in vain"
+        time.sleep(0.005)
