@@ -6,8 +6,8 @@ from lib.endpoint import Actions, Endpoint, Reply
 
 
 def health(call: Call) -> Reply:
-    """Answer 200 where the store does, and the store's problem where it does not."""
-    if call.query.get("deep") == "1":
+    """Answer 200 if the store answers, and else with the store's problem."""
+    if call.target.query.get("deep") == "1":
         probe.deep(call.store)
     else:
         call.store.ping()

@@ -1,8 +1,9 @@
 """/api/sessions/{code}/requests: a guest posts a request, the host reads those that wait for an answer."""
 
 import secrets
+from functools import partial
 
-from lib import messages, waiting
+from lib import fields, messages, waiting
 from lib.call import Call
 from lib.endpoint import Actions, Endpoint, Reply
 from lib.jsontext import JsonText, compose
@@ -10,19 +11,12 @@ from lib.jsontext import JsonText, compose
 
 def post(call: Call) -> Reply:
     """Post a request; with `wait`, answer with its response as soon as that is there."""
-    code = call.code
-    fields = call.fields("id", "payload")
-    payload = call.message(fields, "payload")
-    request_id = call.given_id(fields) if "id" in fields else secrets.token_urlsafe(9)
-    response = waiting.for_response(
-        call.store,
-        code,
-        request_id,
-        call.connection,
-        call.wait,
-        lambda: messages.post(call.store, code, call.address, request_id, payload),
-    )
-    headers = {"Location": _location(code, request_id)} | call.preference_applied()
+    code, given = call.code, call.fields("id", "payload")
+    payload = fields.message(given, "payload")
+    request_id = fields.request_id(given) if "id" in given else secrets.token_urlsafe(9)
+    first = partial(messages.post, call.store, code, call.caller.address, request_id, payload)
+    response = waiting.for_response(call.store, code, request_id, call.connection, call.wait.seconds, first)
+    headers = {"Location": _location(code, request_id)} | call.wait.headers
     return Reply(202 if response.answer is None else 200, response.public(), headers)
 
 
@@ -36,14 +30,10 @@ def read(call: Call) -> Reply:
     """Read the requests that wait for an answer; with `wait`, as soon as there is one."""
     call.require_host()
     cursor = call.cursor
-    backlog = waiting.for_requests(call.store, call.code, cursor, call.connection, call.wait)
-    requests = [
-        compose(id=request.id, payload=request.payload, createdAt=request.created_at, cursor=request.cursor)
-        for request in backlog.requests
-    ]
-    last = backlog.requests[-1].cursor if backlog.requests else cursor
-    content = compose(requests=JsonText(f"[{','.join(requests)}]"), cursor=last)
-    return Reply(200, content, call.preference_applied())
+    found = waiting.for_requests(call.store, call.code, cursor, call.connection, call.wait.seconds).requests
+    requests = [compose(**request.public(), cursor=request.cursor) for request in found]
+    last = found[-1].cursor if found else cursor
+    return Reply(200, compose(requests=JsonText(f"[{','.join(requests)}]"), cursor=last), call.wait.headers)
 
 
 class handler(Endpoint):

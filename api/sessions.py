@@ -6,9 +6,9 @@ from lib.endpoint import Actions, Endpoint, Reply
 
 
 def create(call: Call) -> Reply:
-    """Create a session. The answer is the only time that its host token is told."""
-    call.require_no_fields()
-    session = sessions.create(call.store, call.address)
+    """Create a session. Only this answer tells its host token."""
+    call.fields()
+    session = sessions.create(call.store, call.caller.address)
     return Reply(
         201,
         session.public() | {"token": tokens.derive(session.code)},
@@ -24,7 +24,7 @@ def read(call: Call) -> Reply:
 def renew(call: Call) -> Reply:
     """Let a session live for another ten minutes."""
     call.require_host()
-    call.require_no_fields()
+    call.fields()
     return Reply(200, sessions.renew(call.store, call.code).public())
 
 
@@ -39,7 +39,7 @@ class handler(Endpoint):
     """The collection of sessions, and each session."""
 
     def actions(self, call: Call) -> Actions:
-        """Return what a session answers where the call names one, and what the collection does where not."""
-        if call.names_session:
+        """Return what one session answers if the call names one, else what the collection answers."""
+        if call.target.names_session:
             return {"GET": read, "PATCH": renew, "DELETE": end}
         return {"POST": create}

@@ -10,7 +10,7 @@ _HEADERS = {"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"}
 def listen(call: Call) -> Reply:
     """Send the session's events from the caller's cursor on."""
     call.require_host(in_query=True)
-    if call.method == "HEAD":  # which must not take the stream from the one that listens
+    if call.method == "HEAD":  # which must not end the stream of the host that listens
         messages.unanswered(call.store, call.code, call.cursor)
         return Reply(200, headers=_HEADERS)
     return Reply(200, headers=_HEADERS, stream=stream.run(call.store, call.code, call.cursor, call.connection))

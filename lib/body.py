@@ -16,7 +16,7 @@ _DISCARD_LIMIT = 8 * 1024 * 1024
 def read(headers: Message, stream: BufferedIOBase, limit: int) -> bytes:
     """Return the whole body, of at most `limit` bytes.
 
-    Raises PayloadTooLarge, and InvalidRequest where length or chunks are not what RFC 9112 says or do not come.
+    Raises PayloadTooLarge, and InvalidRequest if length or chunks are not as in RFC 9112, or do not come.
     """
     try:
         if headers.get("Transfer-Encoding"):

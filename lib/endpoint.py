@@ -45,6 +45,7 @@ class Endpoint(BaseHTTPRequestHandler):
         """Return the methods that the resource knows, and what answers each. HEAD and OPTIONS come by themselves."""
         raise NotImplementedError
 
+    # Type checkers are not told, or they would take every misspelt attribute for one that exists.
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:
@@ -55,38 +56,36 @@ class Endpoint(BaseHTTPRequestHandler):
 
     def _serve(self) -> None:
         started = time.perf_counter()
-        store = Store()
-        call = Call(
-            self.command, self.path, self.headers, self._read_body(), self.connection, self.client_address[0], store
-        )
+        peer = self.client_address[0]
+        call = Call(self.command, self.path, self.headers, self._read_body(), self.connection, peer)
         notes: dict[str, object] = {}
         status = None
         try:
             reply = self._reply(call, notes)
             status = reply.status
             with closing(reply.stream) if reply.stream else nullcontext():
-                self._send(reply, store)
+                self._send(reply, call.store)
         except OSError:
             notes["clientGone"] = True
-        except Exception as defect:  # noqa: BLE001 - in a stream that has begun: it ends here
+        except Exception as defect:  # noqa: BLE001 - in a stream that has begun, which ends here
             notes |= _defect(defect)
         log.line(
             level="error" if (status or 0) >= 500 or "defect" in notes else "info",
             method=call.method[:16],
-            route=call.route,
+            route=call.target.route,
             status=status,
             ms=_milliseconds(time.perf_counter() - started),
-            storeCalls=store.calls,
-            storeMs=_milliseconds(store.seconds),
+            storeCalls=call.store.calls,
+            storeMs=_milliseconds(call.store.seconds),
             requestId=call.request_id or secrets.token_hex(8),
             **notes,
         )
 
     def _reply(self, call: Call, notes: dict[str, object]) -> Reply:
-        """Return the answer, a refusal included. Raises ClientGone where nobody waits for it any more."""
+        """Return the answer, a refusal included. Raises ClientGone if nobody waits for it any more."""
         try:
             reply = self._answer(call)
-            if reply.stream:  # What it has to refuse it refuses before its first part.
+            if reply.stream:  # its refusals come before its first part
                 return reply._replace(opening=next(reply.stream))
         except ClientGone:
             raise
@@ -129,7 +128,7 @@ class Endpoint(BaseHTTPRequestHandler):
         if reply.status != 204 and not reply.stream:
             headers["Content-Length"] = str(len(content))
         self.close_connection = True
-        # What has no version, or could not be read, counts as HTTP/0.9: answers without status and headers.
+        # A request without a version, or one that could not be read, counts as HTTP/0.9: no status, no headers.
         self.request_version = self.protocol_version
         self.send_response_only(reply.status)
         for name, value in headers.items():
@@ -142,7 +141,7 @@ class Endpoint(BaseHTTPRequestHandler):
                 self.wfile.write(part)
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """Refuse what the server itself could not read, where it would send a page of HTML."""
+        """Refuse a request that the server itself could not read, in place of the server's page of HTML."""
         with suppress(OSError):
             self._send(_refusal(InvalidRequest("The request line or the headers are not well formed.")), Store())
 
@@ -177,7 +176,7 @@ def _preflight(allow: str) -> dict[str, str]:
 
 
 def _defect(defect: Exception) -> dict[str, object]:
-    """Return what the log may tell of a defect of ours: where it is, not what it was about."""
+    """Return what the log may tell of a defect of ours: its place, and no data."""
     place = traceback.extract_tb(defect.__traceback__)[-1]
     return {"problem": InternalError.code, "defect": f"{type(defect).__name__} in {place.name}:{place.lineno}"}
 

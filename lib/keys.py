@@ -18,8 +18,13 @@ def responses(code: str) -> str:
     return _named("res", code)
 
 
+def of_session(code: str) -> list[str]:
+    """Return all keys of a session: the record's, the requests', the responses'."""
+    return [session(code), requests(code), responses(code)]
+
+
 def bell(code: str) -> str:
-    """Return the channel that is rung when something of the session changed; it carries no data."""
+    """Return the channel of the session's wake-ups: `lib/bell.py` lists its messages."""
     return _named("bell", code)
 
 

@@ -5,7 +5,6 @@ import re
 import threading
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -19,7 +18,7 @@ _TIMEOUT = httpx.Timeout(5, connect=3)
 _ATTEMPTS = 2
 _RETRY_AFTER_SECONDS = 0.1
 
-# What the SDK lets through where no answer of the store's came: the network, and bodies that are not its JSON.
+# What the SDK raises if no answer of the store's came: errors of the network, and bodies that are not its JSON.
 _NO_ANSWER = (httpx.HTTPError, httpx.InvalidURL, ValueError, TypeError, KeyError, AttributeError)
 
 # Source: https://upstash.com/docs/redis/troubleshooting
@@ -34,13 +33,6 @@ _clients_lock = threading.Lock()
 logging.getLogger("httpx").setLevel(logging.WARNING)
 
 
-def script(name: str) -> str:
-    """Return a script of `lib/scripts`, with what it shares with the others, and without comments."""
-    folder = Path(__file__).with_name("scripts")
-    lines = "\n".join((folder / f"{part}.lua").read_text("utf-8") for part in ("common", name)).splitlines()
-    return "\n".join(line.strip() for line in lines if line.strip() and not line.lstrip().startswith("--"))
-
-
 class Store:
     """One request's way to the store, which counts what the request costs.
 
@@ -52,12 +44,12 @@ class Store:
         self.calls = 0
         self.seconds = 0.0
 
-    def run(self, text: str, keys: Sequence[str], args: Sequence[str | int]) -> list[Any]:
-        """Run a script and return its reply, whose first element is its outcome.
+    def evaluate(self, script: str, keys: Sequence[str], arguments: Sequence[str | int]) -> list[Any]:
+        """Run a script and return its reply, a list that is not empty.
 
-        Raises a StoreProblem. A script may run twice, where an answer was lost: each is written for that.
+        Raises a StoreProblem. A script may run twice, if its answer was lost: each is written for that.
         """
-        reply = self._execute(["EVAL", text, len(keys), *keys, *args])
+        reply = self._execute(["EVAL", script, len(keys), *keys, *arguments])
         if not isinstance(reply, list) or not reply:
             raise StoreUnavailable(f"a script's reply is {type(reply).__name__}")
         return reply
@@ -100,12 +92,12 @@ def _shared_client() -> Redis:
     credentials = settings.store()
     with _clients_lock:
         if credentials not in _clients:
-            # Retries are ours: the SDK's would also be made without a word in the count. Scripts run on the
+            # This class retries, because the SDK's own retries would be missing from the count. Scripts run on the
             # primary, so reads need no sync token, which the SDK would keep in a dictionary shared by threads.
             client = Redis(
                 *credentials, rest_encoding=None, rest_retries=0, allow_telemetry=False, read_your_writes=False
             )
-            # The SDK sets no time limit and offers no way to set one.
+            # The SDK sets no time limit and has no parameter for one: its client would wait for ever.
             client._http._client.timeout = _TIMEOUT
             _clients[credentials] = client
         return _clients[credentials]

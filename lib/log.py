@@ -1,4 +1,4 @@
-"""One JSON object a line on standard output, which is where Vercel's log collector reads."""
+"""One JSON object a line on standard output, which Vercel's log collector reads."""
 
 import json
 

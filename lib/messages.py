@@ -1,45 +1,34 @@
 """Requests and responses. Each function is one script, run in one call to the store."""
 
 import hashlib
-from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from lib import keys, kv, sessions, settings
+from lib import keys, sessions, settings
 from lib.jsontext import JsonText, compose
 from lib.kv import Store
-from lib.problems import (
-    AlreadyAnswered,
-    IdConflict,
-    Problem,
-    RateLimited,
-    RequestNotFound,
-    SessionEnded,
-    SessionFull,
-    SessionNotFound,
-    StoreUnavailable,
-    TooManyPending,
-)
+from lib.script import Script, unreadable
 
 SESSION_BYTES = 4 * 1024 * 1024
 PENDING = 100
 START = "0-0"
 
-_POST = kv.script("post_request")
-_READ_RESPONSE = kv.script("read_response")
-_READ_REQUESTS = kv.script("read_requests")
-_ANSWER = kv.script("answer_request")
+_POST = Script("post_request")
+_READ_RESPONSE = Script("read_response")
+_READ_REQUESTS = Script("read_requests")
+_OPEN_STREAM = Script("open_stream")
+_ANSWER = Script("answer_request")
 
 
 class Replaced(Exception):
     """A newer stream of the session has taken over."""
 
 
-class Overtaken(Exception):
-    """A stream could not open: it did not know the `stream` that has the session."""
+class StreamConflict(Exception):
+    """A stream could not open: `newest`, and not the stream that it wants to replace, is the session's."""
 
-    def __init__(self, stream: str) -> None:
-        super().__init__(stream)
-        self.stream = stream
+    def __init__(self, newest: str) -> None:
+        super().__init__(newest)
+        self.newest = newest
 
 
 class Request(NamedTuple):
@@ -50,9 +39,13 @@ class Request(NamedTuple):
     created_at: str
     cursor: str
 
+    def public(self) -> dict[str, object]:
+        """Return what the API tells the host of it; the cursor is told beside it."""
+        return {"id": self.id, "payload": self.payload, "createdAt": self.created_at}
+
 
 class Response(NamedTuple):
-    """What became of a request. Until it is answered there is no `answer`; `ttl_ms` is what its session has left."""
+    """What became of a request. `answer` is None until it is answered; `ttl_ms` is what its session has left then."""
 
     id: str
     answer: JsonText | None = None
@@ -76,80 +69,61 @@ class Backlog(NamedTuple):
 
 
 def post(store: Store, code: str, address: str, request_id: str, payload: JsonText) -> Response:
-    """Take a guest's request. One with the same id and payload is the same one: its response is returned.
+    """Take a guest's request. A second one with the same id and payload is the same request: its response is returned.
 
     Raises IdConflict, RateLimited, TooManyPending, SessionFull, SessionNotFound, SessionEnded.
     """
-    reply = store.run(
-        _POST,
-        [
-            keys.session(code),
-            keys.requests(code),
-            keys.responses(code),
-            keys.rate("requests", f"{code}:{address}"),
-            keys.rate("misses", address),
-        ],
-        [
-            request_id,
-            payload,
-            hashlib.sha256(payload.encode()).hexdigest(),
-            keys.bell(code),
-            settings.requests_a_minute(),
-            settings.misses_a_minute(),
-            PENDING,
-            SESSION_BYTES,
-        ],
-    )
-    return _response(request_id, reply)
+    counters = [keys.rate("requests", f"{code}:{address}"), keys.rate("misses", address)]
+    arguments: list[str | int] = [
+        request_id,
+        payload,
+        hashlib.sha256(payload.encode()).hexdigest(),
+        keys.bell(code),
+        settings.requests_a_minute(),
+        settings.misses_a_minute(),
+        PENDING,
+        SESSION_BYTES,
+    ]
+    return _response(request_id, _POST.run(store, keys.of_session(code) + counters, arguments))
 
 
 def read(store: Store, code: str, guest: str | None, request_id: str) -> Response:
-    """Read what became of a request. `guest` is the caller's address; None for one who has proved to know the code.
+    """Read what became of a request. `guest` is the caller's address, None if the caller has proved to know the code.
 
     Raises RequestNotFound, RateLimited, SessionNotFound, SessionEnded.
     """
     limit = 0 if guest is None else settings.misses_a_minute()
     keys_ = [keys.session(code), keys.responses(code), keys.rate("misses", guest or "host")]
-    reply = store.run(_READ_RESPONSE, keys_, [request_id, limit])
-    return _response(request_id, reply)
+    return _response(request_id, _READ_RESPONSE.run(store, keys_, [request_id, limit]))
 
 
-def unanswered(store: Store, code: str, cursor: str, stream: str = "", predecessor: str | None = None) -> Backlog:
-    """Read the requests after a cursor that are not answered yet.
+def unanswered(store: Store, code: str, cursor: str, stream: str = "") -> Backlog:
+    """Read the requests after a cursor that are not answered yet; a stream that asks gives its name.
 
-    A `stream` says which one it is; with its first look it takes the session over from its `predecessor`, `""` for
-    none. Raises SessionNotFound, SessionEnded, Replaced for a stream that is not the session's any more, and Overtaken
-    for one that names another predecessor than there is.
+    Raises SessionNotFound, SessionEnded, and Replaced for a stream that is not the session's any more.
     """
-    reply = store.run(
-        _READ_REQUESTS,
-        [keys.session(code), keys.requests(code), keys.responses(code)],
-        [f"({cursor}", stream, "" if predecessor is None else "open", keys.bell(code), predecessor or ""],
-    )
-    match reply:
-        case ["found", record, int(milliseconds), list(entries)]:
-            session = sessions.from_reply(["found", record, milliseconds])
-            return Backlog(session, [_request(entry) for entry in entries], milliseconds)
-        case ["overtaken", str(newest)]:
-            raise Overtaken(newest)
-        case ["replaced"]:
-            raise Replaced
-    raise _refusal(reply)
+    return _backlog(_READ_REQUESTS.run(store, keys.of_session(code), [cursor, stream]))
+
+
+def open_stream(store: Store, code: str, cursor: str, stream: str, predecessor: str) -> Backlog:
+    """Make a stream the session's, in place of `predecessor` (`""` for none), and read as `unanswered` does.
+
+    Raises SessionNotFound, SessionEnded, StreamConflict if the session has another stream than the predecessor, and
+    Replaced if this stream opened before and has been replaced since.
+    """
+    arguments = [cursor, stream, predecessor, keys.bell(code)]
+    return _backlog(_OPEN_STREAM.run(store, keys.of_session(code), arguments))
 
 
 def answer(store: Store, code: str, request_id: str, kind: str, text: JsonText) -> bool:
-    """Take the host's answer, a `result` or an `error`. Returns False where the same answer was there already.
+    """Take the host's answer, a `result` or an `error`. Returns False if the same answer was there already.
 
     Raises AlreadyAnswered, RequestNotFound, SessionFull, SessionNotFound, SessionEnded.
     """
-    reply = store.run(
-        _ANSWER,
-        [keys.session(code), keys.requests(code), keys.responses(code)],
-        [request_id, kind, text, keys.bell(code), SESSION_BYTES],
-    )
-    if reply[0] in ("answered", "again"):
-        return bool(reply[0] == "answered")
-    raise _refusal(reply)
+    reply = _ANSWER.run(store, keys.of_session(code), [request_id, kind, text, keys.bell(code), SESSION_BYTES])
+    if reply not in (["answered"], ["repeated"]):
+        raise unreadable(reply)
+    return reply == ["answered"]
 
 
 def _response(request_id: str, reply: list[Any]) -> Response:
@@ -157,42 +131,23 @@ def _response(request_id: str, reply: list[Any]) -> Response:
         case ["pending", int(milliseconds)]:
             return Response(request_id, ttl_ms=milliseconds)
         case ["answered", str(at), str(kind), str(text)]:
-            return Response(request_id, JsonText(text), kind, _iso(at))
-    raise _refusal(reply)
+            return Response(request_id, JsonText(text), kind, at)
+    raise unreadable(reply)
 
 
-def _request(entry: Any) -> Request:
-    match entry:
-        case [str(cursor), ["id", str(request_id), "payload", str(payload)]]:
-            # A stream's ids begin with the time at which the store took the entry.
-            return Request(request_id, JsonText(payload), _iso(cursor.partition("-")[0]), cursor)
-    raise StoreUnavailable("a request in the store is not readable")
-
-
-def _refusal(reply: list[Any]) -> Problem:
+def _backlog(reply: list[Any]) -> Backlog:
     match reply:
-        case ["limited", int(seconds)]:
-            return RateLimited(seconds)
-        case ["missing"]:
-            return SessionNotFound()
-        case ["ended"]:
-            return SessionEnded()
-        case ["unknown"]:
-            return RequestNotFound()
-        case ["conflict"]:
-            return IdConflict()
-        case ["taken"]:
-            return AlreadyAnswered()
-        case ["crowded"]:
-            return TooManyPending(PENDING)
-        case ["full"]:
-            return SessionFull(SESSION_BYTES)
-    return StoreUnavailable("a message in the store is not readable")
+        case ["found", str(), int(milliseconds), list(entries)]:
+            return Backlog(sessions.from_reply(reply), [_request(entry) for entry in entries], milliseconds)
+        case ["conflict", str(newest)]:
+            raise StreamConflict(newest)
+        case ["replaced"]:
+            raise Replaced
+    raise unreadable(reply)
 
 
-def _iso(milliseconds: str) -> str:
-    try:
-        moment = datetime.fromtimestamp(int(milliseconds) / 1000, UTC)
-    except (ValueError, OverflowError, OSError):
-        raise StoreUnavailable("a time in the store is not readable") from None
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def _request(entry: list[Any]) -> Request:
+    match entry:
+        case [str(request_id), str(payload), str(created), str(cursor)]:
+            return Request(request_id, JsonText(payload), created, cursor)
+    raise unreadable(entry)

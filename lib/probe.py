@@ -2,18 +2,19 @@
 
 import secrets
 
-from lib import keys, kv
+from lib import keys
 from lib.kv import Store
 from lib.problems import StoreUnavailable
+from lib.script import Script
 
-_PROBE = kv.script("probe")
+_PROBE = Script("probe")
 _SECONDS = 60
 
 
 def deep(store: Store) -> None:
     """Write, read, check the time to live and delete; nothing is left behind. Raises a StoreProblem."""
     value = secrets.token_hex(8)
-    reply = store.run(_PROBE, [keys.rate("probe", value)], [value, _SECONDS])
+    reply = _PROBE.run(store, [keys.rate("probe", value)], [value, _SECONDS])
     match reply:
         case ["probed", read, int(seconds), 1] if read == value and 0 < seconds <= _SECONDS:
             return

@@ -5,14 +5,15 @@ import secrets
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from lib import codes, keys, kv, settings
+from lib import codes, keys, settings
 from lib.kv import Store
-from lib.problems import RateLimited, SessionEnded, SessionNotFound, StoreUnavailable
+from lib.problems import StoreUnavailable
+from lib.script import Script, unreadable
 
-_CREATE = kv.script("create_session")
-_READ = kv.script("read_session")
-_RENEW = kv.script("renew_session")
-_END = kv.script("end_session")
+_CREATE = Script("create_session")
+_READ = Script("read_session")
+_RENEW = Script("renew_session")
+_END = Script("end_session")
 
 _DRAWS = 5
 
@@ -38,18 +39,15 @@ class Session(NamedTuple):
 
 
 def create(store: Store, address: str, draw: Callable[[], str] = codes.draw) -> Session:
-    """Create a session for the program at this address, under a code that no session has.
-
-    Raises RateLimited.
-    """
+    """Create a session for the program at this address, under a code that no session has. Raises RateLimited."""
     for _ in range(_DRAWS):
         code = draw()
-        reply = store.run(
-            _CREATE,
+        reply = _CREATE.run(
+            store,
             [keys.session(code), keys.rate("sessions", address), keys.rate("call", secrets.token_hex(8))],
             [code, json.dumps(address), settings.session_ttl(), settings.sessions_a_minute()],
         )
-        if reply[0] != "taken":
+        if reply != ["code_taken"]:
             return from_reply(reply)
     raise StoreUnavailable(f"{_DRAWS} codes in a row were taken")
 
@@ -60,37 +58,26 @@ def read(store: Store, code: str, guest: str | None) -> Session:
     Raises SessionNotFound, and RateLimited for a guest who has tried too many unknown codes.
     """
     limit = 0 if guest is None else settings.misses_a_minute()
-    return from_reply(store.run(_READ, [keys.session(code), keys.rate("misses", guest or "host")], [limit]))
+    return from_reply(_READ.run(store, [keys.session(code), keys.rate("misses", guest or "host")], [limit]))
 
 
 def renew(store: Store, code: str) -> Session:
-    """Let a session live its whole time to live again from now, within the longest life that is allowed.
-
-    Raises SessionNotFound, SessionEnded.
-    """
-    return from_reply(
-        store.run(
-            _RENEW,
-            [keys.session(code), keys.requests(code), keys.responses(code)],
-            [settings.session_ttl(), settings.session_max(), keys.bell(code)],
-        )
-    )
+    """Let a session live its time to live again, within its longest life. Raises SessionNotFound, SessionEnded."""
+    limits = (settings.session_ttl(), settings.session_max())
+    return from_reply(_RENEW.run(store, keys.of_session(code), [*limits, keys.bell(code)]))
 
 
 def end(store: Store, code: str) -> None:
-    """End a session and drop its messages. Nothing changes where it has ended already.
-
-    Raises SessionNotFound.
-    """
-    reply = store.run(_END, [keys.session(code), keys.requests(code), keys.responses(code)], [keys.bell(code)])
+    """End a session and drop its messages. Once it has ended nothing changes. Raises SessionNotFound."""
+    reply = _END.run(store, keys.of_session(code), [keys.bell(code)])
     if reply != ["ended"]:
-        from_reply(reply)
+        raise unreadable(reply)
 
 
 def from_reply(reply: list[Any]) -> Session:
-    """Return the session in a script's reply, or raise what stands there in its place."""
+    """Return the session in a script's reply: its outcome, the record, and the milliseconds that it has left."""
     match reply:
-        case ["created" | "found", str(record), int(milliseconds)]:
+        case ["created" | "found", str(record), int(milliseconds), *_]:
             try:
                 held = json.loads(record)
             except ValueError:
@@ -98,10 +85,4 @@ def from_reply(reply: list[Any]) -> Session:
             match held:
                 case {"code": str(code), "createdAt": str(created), "expiresAt": str(expires), "active": bool(active)}:
                     return Session(code, created, expires, active, ttl=-(-milliseconds // 1000))
-        case ["missing"]:
-            raise SessionNotFound
-        case ["ended"]:
-            raise SessionEnded
-        case ["limited", int(seconds)]:
-            raise RateLimited(seconds)
-    raise StoreUnavailable("a session in the store is not readable")
+    raise unreadable(reply)

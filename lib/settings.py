@@ -1,4 +1,4 @@
-"""What the environment says, with the contract's defaults."""
+"""What the environment says, with the defaults."""
 
 import os
 from functools import cache
@@ -59,7 +59,7 @@ def key_prefix() -> str:
 
 
 def secret() -> str:
-    """Return what host tokens are derived from. Raises StoreNotConfigured where there is nothing secret."""
+    """Return what host tokens are derived from. Raises StoreNotConfigured if there is nothing secret."""
     return text("SESSION_SECRET") or store().token
 
 
@@ -69,43 +69,37 @@ def environment() -> str:
 
 
 def commit() -> str | None:
-    """Return the commit that this deployment was built from, where the platform tells."""
+    """Return the commit that this deployment was built from, if the platform tells."""
     return text("VERCEL_GIT_COMMIT_SHA") or None
 
 
-def session_max() -> int:
-    """Return how many seconds after its creation a session ends, however often it is renewed."""
-    return _whole("SESSION_MAX_SECONDS", 4 * 60 * 60)
+class Number(NamedTuple):
+    """A variable that holds a positive whole number. Calling it returns the number, or else the default."""
+
+    variable: str
+    default: int
+
+    def __call__(self) -> int:
+        """Return the number as it is set now."""
+        return _parsed(self.variable, text(self.variable), self.default)
+
+
+# How many seconds after its creation a session ends, however often it is renewed.
+session_max = Number("SESSION_MAX_SECONDS", 4 * 60 * 60)
+# How many bytes a message may have.
+max_payload = Number("MAX_PAYLOAD_BYTES", 128 * 1024)
+# How many sessions, and how many unknown codes, one address may send in a minute.
+sessions_a_minute = Number("RATE_LIMIT_SESSIONS", 30)
+misses_a_minute = Number("RATE_LIMIT_MISSES", 30)
+# How many requests one address may send to one session in a minute.
+requests_a_minute = Number("RATE_LIMIT_REQUESTS", 60)
+# How many seconds a stream lasts before it asks its client to connect again; a function's own limit is 300 s.
+stream_seconds = Number("STREAM_SECONDS", 280)
 
 
 def session_ttl() -> int:
     """Return how many seconds a session lives from its creation or its last renewal."""
-    return min(_whole("SESSION_TTL_SECONDS", 600), session_max())
-
-
-def max_payload() -> int:
-    """Return how many bytes a message may have."""
-    return _whole("MAX_PAYLOAD_BYTES", 128 * 1024)
-
-
-def sessions_a_minute() -> int:
-    """Return how many sessions one address may create in a minute."""
-    return _whole("RATE_LIMIT_SESSIONS", 30)
-
-
-def misses_a_minute() -> int:
-    """Return how many unknown codes one address may try in a minute."""
-    return _whole("RATE_LIMIT_MISSES", 30)
-
-
-def requests_a_minute() -> int:
-    """Return how many requests one address may send to one session in a minute."""
-    return _whole("RATE_LIMIT_REQUESTS", 60)
-
-
-def stream_seconds() -> int:
-    """Return how long a stream lasts before it asks its client to connect again; a function's own limit is 300 s."""
-    return _whole("STREAM_SECONDS", 280)
+    return min(Number("SESSION_TTL_SECONDS", 600)(), session_max())
 
 
 def allowed_origin() -> str:
@@ -114,12 +108,8 @@ def allowed_origin() -> str:
 
 
 def text(name: str) -> str:
-    """Return a variable without the white space that a paste leaves around it; `""` where it is not set."""
+    """Return a variable without the white space that a paste leaves around it; `""` if it is not set."""
     return os.environ.get(name, "").strip()
-
-
-def _whole(name: str, default: int) -> int:
-    return _parsed(name, text(name), default)
 
 
 @cache

@@ -4,76 +4,71 @@ import secrets
 import socket
 from collections.abc import Generator
 
-from lib import events, messages, settings
-from lib.bell import Moment, Watch
+from lib import bell, events, messages, settings
+from lib.bell import Waiter, Wakeup
 from lib.jsontext import compose
 from lib.kv import Store
 from lib.messages import Backlog
 from lib.problems import SessionEnded, SessionNotFound, StoreProblem
 
 _KEEP_ALIVE_SECONDS = 15
+# The events. `ended` says one of these reasons.
+_OPEN, _REQUEST, _RENEWED, _RECONNECT, _ENDED = EVENTS = ("open", "request", "renewed", "reconnect", "ended")
+REASONS = {SessionEnded: "ended", SessionNotFound: "expired", messages.Replaced: "replaced"}
 
 
 def run(store: Store, code: str, cursor: str, client: socket.socket) -> Generator[bytes]:
     """Yield the events of a session from a cursor on, until it ends, another stream takes over, or the time is up.
 
-    Before the first one it raises SessionNotFound, SessionEnded or a StoreProblem. Where the store fails later the
+    Before the first event it raises SessionNotFound, SessionEnded or a StoreProblem. If the store fails later, the
     stream just ends, which tells its client to connect again. Raises ClientGone.
     """
     stream = secrets.token_hex(8)
     expires_at = ""
 
-    def matters(word: str) -> bool:
-        return not word.startswith("response") and word != f"stream {stream}"
+    def wakes_on(message: str) -> bool:
+        return not message.startswith(bell.RESPONSE) and message != bell.STREAM + stream
 
-    with Watch(store, code, client, settings.stream_seconds(), matters, _KEEP_ALIVE_SECONDS) as watch:
-        for moment in watch:
-            if moment is Moment.BEAT:
+    with Waiter(store, code, client, settings.stream_seconds(), wakes_on, _KEEP_ALIVE_SECONDS) as waiter:
+        for wakeup in waiter:
+            if wakeup is Wakeup.KEEPALIVE:
                 yield events.KEEP_ALIVE
                 continue
             try:
                 if expires_at:
                     backlog = messages.unanswered(store, code, cursor, stream)
                 else:
-                    backlog = _opened(store, code, cursor, stream, watch)
-            except (SessionNotFound, SessionEnded, messages.Replaced, StoreProblem) as reason:
-                if not expires_at and not isinstance(reason, messages.Replaced):
+                    backlog = _open(store, code, cursor, stream, waiter)
+            except (SessionNotFound, SessionEnded, messages.Replaced, StoreProblem) as problem:
+                if not expires_at and not isinstance(problem, messages.Replaced):
                     raise
-                if name := _END.get(type(reason)):
-                    yield events.encode("ended", compose(reason=name), cursor)
+                if reason := REASONS.get(type(problem)):
+                    yield events.encode(_ENDED, compose(reason=reason), cursor)
                 return
-            watch.expect_end(backlog.ttl_ms)
+            waiter.wake_at_expiry(backlog.ttl_ms)
             session = backlog.session
             if not expires_at:
-                yield events.encode("open", compose(code=code, expiresAt=session.expires_at), cursor)
+                yield events.encode(_OPEN, compose(code=code, expiresAt=session.expires_at), cursor)
             elif session.expires_at != expires_at:
-                yield events.encode("renewed", compose(expiresAt=session.expires_at), cursor)
+                yield events.encode(_RENEWED, compose(expiresAt=session.expires_at), cursor)
             expires_at = session.expires_at
             for request in backlog.requests:
                 cursor = request.cursor
-                data = compose(id=request.id, payload=request.payload, createdAt=request.created_at)
-                yield events.encode("request", data, cursor)
-    yield events.encode("reconnect", "{}", cursor)
+                yield events.encode(_REQUEST, compose(**request.public()), cursor)
+    yield events.encode(_RECONNECT, "{}", cursor)
 
 
-def _opened(store: Store, code: str, cursor: str, stream: str, watch: Watch) -> Backlog:
-    """Take the session over from whatever stream has it, as long as the client is there.
+def _open(store: Store, code: str, cursor: str, stream: str, waiter: Waiter) -> Backlog:
+    """Make the stream the session's in place of the one before, as long as the client is there.
 
-    The order in which openings reach the store is not that in which clients asked: one that was held up, and whose
-    client has long connected again, must not end the stream that its client now has. Raises what `messages.unanswered`
+    Openings may reach the store in another order than clients asked in: an opening that was held up, and whose client
+    has connected again long since, must not end the stream that its client now has. Raises what `messages.open_stream`
     does, and ClientGone.
     """
     predecessor = ""
     while True:
         try:
-            return messages.unanswered(store, code, cursor, stream, predecessor)
-        except messages.Overtaken as other:
-            watch.require_client()
-            predecessor = other.stream
-
-
-_END: dict[type[Exception], str] = {
-    SessionEnded: "ended",
-    SessionNotFound: "expired",
-    messages.Replaced: "replaced",
-}
+            return messages.open_stream(store, code, cursor, stream, predecessor)
+        except messages.StreamConflict as conflict:
+            waiter.require_client()
+            predecessor = conflict.newest

@@ -1,5 +1,7 @@
 """A subscription to a channel of the store, over its REST `SUBSCRIBE`: one request, answered by server-sent events.
 
+It drives h11 over a socket of its own because a waiting call polls that socket beside its client's: httpx does not say
+which socket it reads, and keeps what has come in buffers where poll() does not see it.
 Source: https://upstash.com/docs/redis/features/restapi
 """
 
@@ -14,13 +16,13 @@ import httpx
 
 from lib import settings
 
-# For all that it takes until a subscription stands; after that, for the rest of an event that has begun to come.
+# Until the subscription stands, in all; after that, for the rest of an event that has begun to come.
 _PATIENCE_SECONDS = 3.0
 _READ_SIZE = 64 * 1024
 
 
 class Subscription:
-    """A subscription that stands within the seconds. Raises OSError where it cannot be had, and when it drops."""
+    """A subscription that stands within the seconds. Raises OSError if it does not, and when it drops."""
 
     def __init__(self, channel: str, seconds: float) -> None:
         seconds = min(_PATIENCE_SECONDS, max(0.1, seconds))
@@ -60,15 +62,15 @@ class Subscription:
         return self._socket.fileno()
 
     def close(self) -> None:
-        """End it."""
+        """End the subscription."""
         self._socket.close()
 
     def read(self) -> list[str]:
-        """Return the words that have come; none where what came was no message."""
-        return [word for kind, word in self._events() if kind == "message"]
+        """Return the messages that have come, possibly none."""
+        return [text for kind, text in self._events() if kind == "message"]
 
     def _events(self) -> list[tuple[str, str]]:
-        """Read once, and return the kind and the word of each event that is complete."""
+        """Read once, and return kind and text of each event that is complete. Texts of ours have no comma."""
         try:
             self._http.receive_data(self._socket.recv(_READ_SIZE))
             while True:

@@ -3,8 +3,8 @@
 import socket
 from collections.abc import Callable
 
-from lib import messages
-from lib.bell import Watch
+from lib import bell, messages
+from lib.bell import Waiter
 from lib.kv import Store
 from lib.messages import Backlog, Response
 from lib.problems import StoreProblem
@@ -20,15 +20,15 @@ def for_response(
 ) -> Response:
     """Return the response of a request as soon as it is there, or as it is when the time is over.
 
-    `first` is how it is looked at first: by posting the request, or by reading. What it raises is raised; once it has
-    told of the request, its caller has proved to know the code, and a store that fails only ends the wait. Raises
-    ClientGone.
+    `first` is the first check: it posts the request, or reads the response. What it raises is raised. Once it has
+    returned, its caller has proved to know the code, and a store that fails only ends the wait. Raises ClientGone.
     """
     if not seconds:
         return first()
     found: Response | None = None
-    with Watch(store, code, client, seconds, lambda word: word in (f"response {request_id}", "ended")) as watch:
-        for _ in watch:
+    wakes_on = {bell.RESPONSE + request_id, bell.ENDED}.__contains__
+    with Waiter(store, code, client, seconds, wakes_on) as waiter:
+        for _ in waiter:
             try:
                 found = messages.read(store, code, None, request_id) if found else first()
             except StoreProblem:
@@ -37,7 +37,7 @@ def for_response(
                 break
             if found.answer is not None:
                 break
-            watch.expect_end(found.ttl_ms)
+            waiter.wake_at_expiry(found.ttl_ms)
     return found or first()
 
 
@@ -48,10 +48,10 @@ def for_requests(store: Store, code: str, cursor: str, client: socket.socket, se
     """
     if not seconds:
         return messages.unanswered(store, code, cursor)
-    with Watch(store, code, client, seconds, lambda word: word in ("request", "ended")) as watch:
-        for _ in watch:
+    with Waiter(store, code, client, seconds, {bell.REQUEST, bell.ENDED}.__contains__) as waiter:
+        for _ in waiter:
             backlog = messages.unanswered(store, code, cursor)
             if backlog.requests:
                 break
-            watch.expect_end(backlog.ttl_ms)
+            waiter.wake_at_expiry(backlog.ttl_ms)
     return backlog

@@ -1,4 +1,6 @@
--- What several scripts need. The loader (lib/kv.py) puts it before each of them.
+-- Functions that several scripts use. The loader (lib/script.py) puts this file before each script.
+-- A refusal is a reply whose first element is a code of the API's (lib/problems.py), or 'unreadable' for data in the
+-- store that no script has written.
 
 -- The store's clock, in milliseconds since 1970: the only clock, so that instances cannot disagree.
 local function now()
@@ -34,31 +36,27 @@ local function epoch(text)
 end
 
 -- Reads and sets a field of a session's record. The record is edited as text, so its other fields stay as they are.
-local function field(record, name)
+local function get_field(record, name)
   return string.match(record, '"' .. name .. '"%s*:%s*"?([^",}%s]*)')
 end
-local function with(record, name, value)
+local function set_field(record, name, value)
   return (string.gsub(record, '("' .. name .. '"%s*:%s*"?)[^",}%s]*', '%1' .. value, 1))
 end
 
--- Seconds until a caller whose counter has reached the limit may try again; false while it has not.
-local function limited(counter, limit)
-  if tonumber(redis.call('GET', counter) or 0) < tonumber(limit) then return false end
+-- Adds one to a counter, which expires one minute after its first use.
+local function increment(counter)
+  redis.call('INCR', counter)
+  if redis.call('TTL', counter) < 0 then redis.call('EXPIRE', counter, 60) end
+end
+
+-- Seconds until a caller whose counter has reached the limit may try again; nil if the counter is below the limit.
+local function retry_after(counter, limit)
+  if tonumber(redis.call('GET', counter) or 0) < tonumber(limit) then return nil end
   return math.max(redis.call('TTL', counter), 1)
 end
 
--- What the hash of responses holds for a request: 'pending <cursor> <bytes> <digest>', and once there is an answer,
--- 'answered <ms since 1970> <digest> <kind> <text>'. Digests are of the request's payload.
-local function pending(held)
-  local cursor, bytes, digest = string.match(held, '^pending (%S+) (%d+) (%S+)$')
-  return cursor, tonumber(bytes), digest
-end
-local function answered(held)
-  return string.match(held, '^answered (%d+) (%S+) (%a+) (.*)$')
-end
-
--- Lets a key of a session vanish at the same instant. A Redis before 7 cannot tell the instant, only what is left.
-local function belong(key, session)
+-- Makes a key expire at the same instant as its session. A Redis before 7 cannot tell the instant, only what is left.
+local function expire_with(session, key)
   local at = redis.pcall('PEXPIRETIME', session)
   if type(at) == 'number' then
     redis.call('PEXPIREAT', key, at)
@@ -67,28 +65,44 @@ local function belong(key, session)
   end
 end
 
--- Adds one to a counter, which lives for one minute from its first use.
-local function count(counter)
-  redis.call('INCR', counter)
-  if redis.call('TTL', counter) < 0 then redis.call('EXPIRE', counter, 60) end
-end
-
--- The reply for a session that takes nothing any more, or nil and its record. 'broken' is data that is not ours.
-local function closed(session)
+-- Finds a session. Returns a refusal, or nil and the session's record. `misses` counts the unknown codes of the caller's
+-- address; at the limit the address is told nothing, not even of sessions that exist. Limit '0': nothing is counted.
+local function find_session(session, misses, limit)
+  local seconds = limit ~= '0' and retry_after(misses, limit)
+  if seconds then return {'rate_limited', seconds} end
   local record = redis.call('GET', session)
-  if not record then return {'missing'} end
-  local active = field(record, 'active')
-  if active == 'false' then return {'ended'} end
-  if active ~= 'true' then return {'broken'} end
-  return nil, record
+  if record then return nil, record end
+  if limit ~= '0' then increment(misses) end
+  return {'session_not_found'}
 end
 
--- The same for a guest, whose address is told nothing once it has tried too many unknown codes in this minute. The
--- limit is 0 for a caller who has proved to know the code.
-local function closed_to_guest(session, counter, limit)
-  local seconds = limit ~= '0' and limited(counter, limit)
-  if seconds then return {'limited', seconds} end
-  local reply = closed(session)
-  if reply and reply[1] == 'missing' and limit ~= '0' then count(counter) end
-  return reply
+-- The same for a session that still takes requests and answers.
+local function check_active(session, misses, limit)
+  local refusal, record = find_session(session, misses, limit)
+  if refusal then return refusal end
+  local active = get_field(record, 'active')
+  if active == 'true' then return nil, record end
+  return {active == 'false' and 'session_ended' or 'unreadable'}
+end
+
+-- What the hash of responses holds for a request: 'pending <cursor> <bytes> <digest>', and once there is an answer,
+-- 'answered <ms since 1970> <digest> <kind> <text>'. Digests are of the request's payload.
+local function parse_pending(held)
+  local cursor, bytes, digest = string.match(held, '^pending (%S+) (%d+) (%S+)$')
+  return cursor, tonumber(bytes), digest
+end
+local function parse_answered(held)
+  return string.match(held, '^answered (' .. string.rep('%d', 13) .. ') (%S+) (%a+) (.*)$')
+end
+
+-- The requests after a cursor that are not answered yet: {{id, payload, created, cursor}, ...}. A stream's ids begin with
+-- the time at which the store took the entry.
+local function read_backlog(requests, cursor)
+  local after = '(' .. cursor
+  local backlog = redis.call('XRANGE', requests, after, '+')
+  for place, entry in ipairs(backlog) do
+    local fields = entry[2]
+    backlog[place] = {fields[2], fields[4], iso(tonumber(string.match(entry[1], '^%d+'))), entry[1]}
+  end
+  return backlog
 end

@@ -1,22 +1,24 @@
--- Creates a session, unless its code is taken or the address has created enough of them in this minute.
--- KEYS  1 the session  2 counter: sessions of this address  3 counter: this very call
+-- Creates a session, unless its code is taken or the address has created too many sessions in this minute.
+-- KEYS  1 the session  2 counter: sessions of this address  3 marker: this very call
 -- ARGV  1 code  2 address, as JSON  3 seconds to live  4 sessions an address may create in a minute
--- reply {'created', record, ms to live} | {'taken'} | {'limited', seconds}
--- Run again with the same arguments it replies 'created' again: the third counter knows the call.
+-- reply {'created', record, ms to live} | {'code_taken'} | {'rate_limited', seconds}
+-- Run again with the same arguments it replies 'created' again: the marker knows the call.
+local session, sessions, this_call = KEYS[1], KEYS[2], KEYS[3]
+local code, address, ttl, limit = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 
-local record = redis.call('GET', KEYS[1])
+local record = redis.call('GET', session)
 if record then
-  if redis.call('EXISTS', KEYS[3]) == 0 then return {'taken'} end
-  return {'created', record, redis.call('PTTL', KEYS[1])}
+  if redis.call('EXISTS', this_call) == 0 then return {'code_taken'} end
+  return {'created', record, redis.call('PTTL', session)}
 end
 
-local seconds = limited(KEYS[2], ARGV[4])
-if seconds then return {'limited', seconds} end
+local seconds = retry_after(sessions, limit)
+if seconds then return {'rate_limited', seconds} end
 
-local created, ttl = now(), tonumber(ARGV[3])
-record = '{"code":"' .. ARGV[1] .. '","createdAt":"' .. iso(created) .. '","expiresAt":"' .. iso(created + ttl * 1000)
-  .. '","ip":' .. ARGV[2] .. ',"active":true}'
-redis.call('SET', KEYS[1], record, 'EX', ttl, 'NX')
-count(KEYS[2])
-count(KEYS[3])
-return {'created', record, redis.call('PTTL', KEYS[1])}
+local created = now()
+record = '{"code":"' .. code .. '","createdAt":"' .. iso(created) .. '","expiresAt":"' .. iso(created + ttl * 1000)
+  .. '","ip":' .. address .. ',"active":true}'
+redis.call('SET', session, record, 'EX', ttl, 'NX')
+increment(sessions)
+increment(this_call)
+return {'created', record, redis.call('PTTL', session)}

@@ -3,35 +3,40 @@
 --       5 counter: unknown codes of this address
 -- ARGV  1 id  2 payload  3 the payload's digest  4 the bell's channel  5 requests a minute  6 unknown codes a minute
 --       7 requests pending, at most  8 bytes in the session, at most
--- reply {'pending', ms to live} | {'answered', ms since 1970, kind, text} | {'conflict'} | {'limited', seconds}
---       | {'crowded'} | {'full'} | {'missing'} | {'ended'}
+-- reply {'pending', ms to live} | {'answered', when, kind, text} | {'id_conflict'} | {'rate_limited', seconds}
+--       | {'too_many_pending', limit} | {'session_full', limit} | {'session_not_found'} | {'session_ended'}
+--       | {'unreadable'}
 -- A request that is known is not counted, and cannot be refused for a limit.
+local session, requests, responses, posted, misses = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local id, payload, digest, bell = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local posted_limit, misses_limit, pending_limit, bytes_limit = ARGV[5], ARGV[6], tonumber(ARGV[7]), tonumber(ARGV[8])
 
-local refusal = closed_to_guest(KEYS[1], KEYS[5], ARGV[6])
+local refusal = check_active(session, misses, misses_limit)
 if refusal then return refusal end
 
-local held = redis.call('HGET', KEYS[3], ARGV[1])
+local held = redis.call('HGET', responses, id)
 if held then
-  local at, digest, kind, text = answered(held)
-  if not at then digest = select(3, pending(held)) end
-  if not digest then return {'broken'} end
-  if digest ~= ARGV[3] then return {'conflict'} end
-  if at then return {'answered', at, kind, text} end
-  return {'pending', redis.call('PTTL', KEYS[1])}
+  local at, held_digest, kind, text = parse_answered(held)
+  if not at then held_digest = select(3, parse_pending(held)) end
+  if not held_digest then return {'unreadable'} end
+  if held_digest ~= digest then return {'id_conflict'} end
+  if at then return {'answered', iso(tonumber(at)), kind, text} end
+  return {'pending', redis.call('PTTL', session)}
 end
 
-local seconds = limited(KEYS[4], ARGV[5])
-if seconds then return {'limited', seconds} end
-if redis.call('XLEN', KEYS[2]) >= tonumber(ARGV[7]) then return {'crowded'} end
-local bytes = string.len(ARGV[2])
-if tonumber(redis.call('HGET', KEYS[3], '~bytes') or 0) + bytes > tonumber(ARGV[8]) then return {'full'} end
+local seconds = retry_after(posted, posted_limit)
+if seconds then return {'rate_limited', seconds} end
+if redis.call('XLEN', requests) >= pending_limit then return {'too_many_pending', pending_limit} end
+local bytes = string.len(payload)
+local held_bytes = tonumber(redis.call('HGET', responses, '~bytes') or 0)
+if held_bytes + bytes > bytes_limit then return {'session_full', bytes_limit} end
 
-local cursor = redis.call('XADD', KEYS[2], '*', 'id', ARGV[1], 'payload', ARGV[2])
-local marker = 'pending ' .. cursor .. ' ' .. bytes .. ' ' .. ARGV[3]
-redis.call('HSETNX', KEYS[3], ARGV[1], marker)
-redis.call('HINCRBY', KEYS[3], '~bytes', bytes)
-belong(KEYS[2], KEYS[1])
-belong(KEYS[3], KEYS[1])
-count(KEYS[4])
-redis.call('PUBLISH', ARGV[4], 'request')
-return {'pending', redis.call('PTTL', KEYS[1])}
+local cursor = redis.call('XADD', requests, '*', 'id', id, 'payload', payload)
+local marker = 'pending ' .. cursor .. ' ' .. bytes .. ' ' .. digest
+redis.call('HSETNX', responses, id, marker)
+redis.call('HINCRBY', responses, '~bytes', bytes)
+expire_with(session, requests)
+expire_with(session, responses)
+increment(posted)
+redis.call('PUBLISH', bell, 'request')
+return {'pending', redis.call('PTTL', session)}

@@ -1,14 +1,10 @@
--- Reads a session. A guest's address that has tried too many unknown codes in this minute is not told anything.
+-- Reads a session, an ended one included.
 -- KEYS  1 the session  2 counter: unknown codes of this address
 -- ARGV  1 unknown codes an address may try in a minute; 0 for the host, whose token has proved the code
--- reply {'found', record, ms to live} | {'missing'} | {'limited', seconds}
+-- reply {'found', record, ms to live} | {'session_not_found'} | {'rate_limited', seconds}
+local session, misses = KEYS[1], KEYS[2]
+local misses_limit = ARGV[1]
 
-local guest = ARGV[1] ~= '0'
-local seconds = guest and limited(KEYS[2], ARGV[1])
-if seconds then return {'limited', seconds} end
-
-local record = redis.call('GET', KEYS[1])
-if record then return {'found', record, redis.call('PTTL', KEYS[1])} end
-
-if guest then count(KEYS[2]) end
-return {'missing'}
+local refusal, record = find_session(session, misses, misses_limit)
+if refusal then return refusal end
+return {'found', record, redis.call('PTTL', session)}

@@ -149,22 +149,18 @@ def test_log_line(parley: Parley) -> None:
 
 
 @pytest.mark.parametrize(
-    "request_line",
+    ("request_line", "expected"),
     [
-        b"GET /api/health HTTP/9.9",
-        b"GET /api/health HTTP/x",
-        b"GET",
-        b"GET  /api/health  HTTP/1.1 more",
-        b"GET /" + b"a" * 70_000 + b" HTTP/1.1",
+        (b"GET /api/health HTTP/9.9", (400, "invalid_request")),
+        (b"GET /api/health HTTP/x", (400, "invalid_request")),
+        (b"GET", (400, "invalid_request")),
+        (b"GET  /api/health  HTTP/1.1 more", (400, "invalid_request")),
+        (b"GET /" + b"a" * 70_000 + b" HTTP/1.1", (405, "method_not_allowed")),
     ],
 )
-def test_request_that_is_none(parley: Parley, request_line: bytes) -> None:
-    """Before the platform none of these exist; the function still answers as the contract says, or hangs up."""
-    try:
-        answer = raw(function_url(parley), request_line + b"\r\n\r\n")
-    except (ConnectionError, IndexError):
-        return
-    assert refusal(answer) in ((400, "invalid_request"), (405, "method_not_allowed"))
+def test_request_that_is_none(parley: Parley, request_line: bytes, expected: tuple[int, str]) -> None:
+    """The platform lets none of these through; the function still answers as the contract says."""
+    assert refusal(raw(function_url(parley), request_line + b"\r\n\r\n")) == expected
 
 
 def test_too_many_headers(parley: Parley) -> None:

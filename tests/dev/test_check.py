@@ -110,7 +110,7 @@ def sessions(parley: Parley) -> list[dict[str, Any]]:
 
 def refusal(problem: Problem) -> dict[str, Any]:
     """Return what the mock answers for a problem."""
-    headers = {"Content-Type": "application/problem+json"} | problem.headers
+    headers = {"Content-Type": "application/problem+json", **problem.headers}
     return {"status_code": problem.status, "json": problem.body(), "headers": headers}
 
 

@@ -13,6 +13,11 @@ def _secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SESSION_SECRET", "secret")
 
 
+def test_known_answer() -> None:
+    """Another derivation would lock out the host of every running session: change it only on purpose."""
+    assert tokens.derive("ABC12345") == "372f434d7f0d03e2c49cb4f87eb8eb3dd37814a99b45e678d68fa9a8f92fa9aa"
+
+
 def test_matches() -> None:
     assert tokens.matches(tokens.derive("ABC12345"), "ABC12345")
     assert tokens.derive("ABC12345") == tokens.derive("ABC12345")

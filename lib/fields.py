@@ -1,0 +1,42 @@
+"""The fields of a request's body: the members of one JSON object, each as its own text."""
+
+import json
+import re
+from collections.abc import Sequence
+
+from lib import jsontext, settings, target
+from lib.jsontext import JsonText
+from lib.problems import InvalidRequest, PayloadTooLarge, Problem, UnsupportedMediaType
+
+
+def parse(body: bytes | Problem, content_type: str, known: Sequence[str]) -> dict[str, JsonText]:
+    """Return the fields; none if the body is empty. Raises the problem that there was in reading the body.
+
+    Raises InvalidRequest, also for a field that is not known, InvalidJson, UnsupportedMediaType.
+    """
+    if isinstance(body, Problem):
+        raise body
+    if not body:
+        return {}
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind != "application/json" and not re.fullmatch(r"application/[\w.-]+\+json", kind):
+        raise UnsupportedMediaType
+    found = jsontext.members(body)
+    for name in found.keys() - set(known):
+        raise InvalidRequest(f"{json.dumps(name[:64])} is not a field here. Known: {', '.join(known) or 'none'}.")
+    return found
+
+
+def message(fields: dict[str, JsonText], name: str) -> JsonText:
+    """Return a field that is a message: any JSON value. Raises InvalidRequest if it is missing, PayloadTooLarge."""
+    if name not in fields:
+        raise InvalidRequest(f"{name} is missing: any JSON value.")
+    if len(fields[name].encode()) > settings.max_payload():
+        raise PayloadTooLarge(settings.max_payload())
+    return fields[name]
+
+
+def request_id(fields: dict[str, JsonText]) -> str:
+    """Return the field `id`, a string. Raises InvalidRequest."""
+    text = fields.get("id", "")
+    return target.request_id(json.loads(text) if text.startswith('"') else None)

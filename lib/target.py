@@ -1,0 +1,65 @@
+"""A request target: which session and which request it names, in the path or in the query."""
+
+import re
+from functools import cached_property
+from urllib.parse import parse_qs, unquote
+
+from lib import codes
+from lib.problems import InvalidRequest
+
+_SESSION_PATH = re.compile(r"/api/sessions(?:\.py)?/(?P<code>[^/]+)(?P<rest>/[a-z]+)?(?:/(?P<id>[^/]+))?/?")
+_OWN_PATH = re.compile(r"/api/[a-z]+")
+_ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+
+
+class Target:
+    """A request target as the function sees it: after a rewrite, the caller's path with parameters added to the query.
+
+    Parameters may be the caller's as well, so code and id are taken from the path if the path has them.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._path, _, self._query = text.partition("?")
+        self._session_path = _SESSION_PATH.fullmatch(self._path)
+
+    @cached_property
+    def query(self) -> dict[str, str]:
+        """Return the parameters, each with its first value."""
+        found = parse_qs(self._query, keep_blank_values=True, errors="replace")
+        return {name: values[0] for name, values in found.items()}
+
+    @property
+    def names_session(self) -> bool:
+        """Tell whether there is a code, valid or not."""
+        return self._session_path is not None or "code" in self.query
+
+    @cached_property
+    def code(self) -> str:
+        """Return the session's code. Raises InvalidCode."""
+        return codes.parse(unquote(self._session_path["code"]) if self._session_path else self.query.get("code", ""))
+
+    @property
+    def names_id(self) -> bool:
+        """Tell whether there is the id of a request, valid or not."""
+        return bool(self._session_path["id"]) if self._session_path else "id" in self.query
+
+    @property
+    def id(self) -> str:
+        """Return the id of the request. Raises InvalidRequest."""
+        return request_id(unquote(self._session_path["id"]) if self._session_path else self.query.get("id"))
+
+    @property
+    def route(self) -> str:
+        """Return the path with its code and id left out, for the log."""
+        if self._session_path:
+            rest = self._session_path["rest"] or ""
+            return "/api/sessions/{code}" + rest + ("/{id}" if self._session_path["id"] else "")
+        own = _OWN_PATH.match(self._path)
+        return own[0] if own else "other"
+
+
+def request_id(text: object) -> str:
+    """Return the id of a request if it may be one. Raises InvalidRequest."""
+    if not isinstance(text, str) or not _ID.fullmatch(text):
+        raise InvalidRequest("id must be 1 to 64 letters, digits or _ . : - as a string.")
+    return text
