@@ -545,7 +545,7 @@ def test_types() -> None:
         (Path(folder) / "use.ts").write_text(USE)
         # A script is checked where its declarations do not stand in for it.
         checked = ["--checkJs", "--allowJs", "--useUnknownInCatchVariables", "false"]
-        for arguments in (["use.ts"], [*checked, "relay.js"], [*checked, "page.js"]):
+        for arguments in (["use.ts"], [*checked, "relay.js"], [*checked, "page/page.js"]):
             done = subprocess.run(
                 [tsc, *STRICT, *libraries, *arguments], cwd=folder, capture_output=True, text=True, check=False
             )

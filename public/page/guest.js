@@ -1,6 +1,6 @@
 // The guest's view: a code, a form, and the answers as they come.
 
-import { guest } from "./relay.js";
+import { guest } from "../relay.js";
 import { announce, clock, element, grouped, message, parse, sendByKey, typed } from "./view.js";
 
 /** @type {{code: string, until: number} | null} What is known of the session whose code stands in the field. */

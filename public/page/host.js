@@ -1,6 +1,6 @@
 // The host's view: the code, its time, and the requests with a box for each answer.
 
-import { host } from "./relay.js";
+import { host } from "../relay.js";
 import { announce, clock, copies, element, grouped, message, parse, sendByKey, typed } from "./view.js";
 
 const STATES = {
