@@ -15,11 +15,18 @@ const RENEWAL_CHECK_MS = 20_000; // timers stand still while the machine sleeps,
 const GUEST_RETRY_MS = 30_000; // how long a guest tries again without a single success
 const MAX_TIMER_MS = 2 ** 31 - 1; // setTimeout fires at once for more
 
+/** @import * as Declared from "./relay.d.ts" */
+/** @typedef {Required<Pick<Declared.HostOptions, "onRequest" | "onInterrupted" | "autoRenew">>} SessionOptions */
+/** @typedef {{ code: string, token: string, createdAt: string, expiresAt: string, ttl: number }} HostSession */
+/** @typedef {{ method?: string, token?: string, body?: string, signal?: AbortSignal }} CallOptions */
+/** @typedef {Declared.RelayError & { refused?: boolean }} ErrorMembers It is `refused` if the relay sent a problem. */
+/** @typedef {Omit<ErrorMembers, keyof Error> & { cause?: unknown }} ErrorDetails */
+
 /** Reasons for which a connection is aborted. */
 const RECONNECT = Symbol("reconnect");
 const TIMED_OUT = Symbol("timed out");
 
-/** The problem codes that mean that the host has lost its session, and the `reason` of the session for each. */
+/** @type {Map<unknown, Declared.EndReason>} The codes of problems that end the host's session, with its `reason`. */
 const END_REASONS = new Map([
   ["session_not_found", "expired"],
   ["session_ended", "ended"],
@@ -27,52 +34,54 @@ const END_REASONS = new Map([
   ["host_token_wrong", "host_token_wrong"],
 ]);
 
-/** The problem codes of a refused answer that mean that the request needs no other answer. */
+/** @type {unknown[]} The problem codes of a refused answer that mean that the request needs no other answer. */
 const REQUEST_CLOSED = ["already_answered", "request_not_found"];
 
-export class RelayError extends Error {
+/** @type {new (message?: string, options?: ErrorOptions) => ErrorMembers} Error, with the members of RelayError. */
+const TypedError = Error;
+
+export class RelayError extends TypedError {
   name = "RelayError";
 
-  /** @param {string} message @param {Record<string, unknown>} details */
-  constructor(message, { cause, ...details }) {
+  /** @param {string} [message] @param {ErrorDetails} details */
+  constructor(message, { cause, ...details } = {}) {
     super(message, { cause });
     Object.assign(this, details);
   }
 }
 
-/** @param {any} options */
+/** @template [P=any] @param {Declared.HostOptions<P>} options @returns {Promise<Declared.Session<P>>} */
 export async function host({ onRequest, onInterrupted = rejectInterrupted, autoRenew = true, relay, parse }) {
   if (typeof onRequest !== "function") throw new TypeError("host() needs onRequest, a function that answers a request");
   const api = new Api(relay, parse);
   const saved = new SavedSession(api.url);
   try {
-    const session = (await resumeSession(api, saved)) ?? (await createSession(api, saved));
-    return new Session(api, saved, session, { onRequest, onInterrupted, autoRenew });
+    return new Session(api, saved, await openSession(api, saved), { onRequest, onInterrupted, autoRenew });
   } catch (error) {
     saved.release();
     throw error;
   }
 }
 
-/** @param {string} code @param {any} options */
+/** @param {string} code @param {Declared.RelayOptions} options @returns {Declared.Guest} */
 export function guest(code, { relay, parse } = {}) {
   const api = new Api(relay, parse);
   const path = `/api/sessions/${encodeURIComponent(code)}`;
   return {
     code,
     session: () => api.call(path),
-    /** @param {unknown} payload @param {any} options */
     request: async (payload, { id = randomId(), timeout = Infinity, signal } = {}) =>
       sendRequest(api, path, `{"id":${JSON.stringify(id)},"payload":${toJson(payload)}}`, { id, timeout, signal }),
   };
 }
 
-/** The host's side of a session. */
+/** @implements {Declared.Session} */
 class Session extends EventTarget {
+  /** @type {Declared.SessionState} */
   state = "connecting";
-  /** @type {string | null} */
+  /** @type {Declared.EndReason | null} */
   reason = null;
-  /** @type {any} */
+  /** @type {RelayError | null} */
   problem = null;
 
   #api;
@@ -85,8 +94,8 @@ class Session extends EventTarget {
   #lifetimeMs = 0; // the ttl right after the last renewal
   #cursor = "";
   #lastDataAt = 0;
-  #accepted = new Set(); // the ids of all requests so far: the relay may deliver one again
-  #interrupted; // the ids of requests that were accepted, and not answered, before the page was reloaded
+  #accepted = /** @type {Set<string>} */ (new Set()); // the ids of all requests: the relay may repeat them
+  #interrupted = /** @type {Set<string>} */ (new Set()); // the ids of requests without an answer at a reload
   #sessionAbort = new AbortController();
   #connectionAbort = new AbortController();
   #pollUntil = 0;
@@ -96,7 +105,7 @@ class Session extends EventTarget {
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #renewalTimer;
 
-  /** @param {Api} api @param {SavedSession} saved @param {any} session @param {any} options */
+  /** @param {Api} api @param {SavedSession} saved @param {HostSession} session @param {SessionOptions} options */
   constructor(api, saved, session, { onRequest, onInterrupted, autoRenew }) {
     super();
     this.#api = api;
@@ -109,10 +118,9 @@ class Session extends EventTarget {
     this.createdAt = session.createdAt;
     this.expiresAt = "";
     this.#updateExpiry(session);
-    this.#interrupted = saved.unanswered();
-    for (const [id, answer] of saved.unsent()) {
-      this.#accepted.add(id);
-      this.#sendAnswer(id, answer);
+    for (const [id, answer] of saved.requests()) {
+      (answer ? this.#accepted : this.#interrupted).add(id);
+      if (answer) this.#sendAnswer(id, answer);
     }
     for (const [target, type, listener] of this.#listeners) target?.addEventListener(type, listener);
     this.#run();
@@ -121,6 +129,10 @@ class Session extends EventTarget {
   /** The seconds until the session expires. */
   get ttl() {
     return Math.max(0, (Date.parse(this.expiresAt) - Date.now() - this.#clockOffsetMs) / 1000);
+  }
+
+  get #ended() {
+    return this.state === "ended";
   }
 
   get autoRenew() {
@@ -138,9 +150,9 @@ class Session extends EventTarget {
 
   async end() {
     try {
-      if (this.state !== "ended") await this.#call("", { method: "DELETE" });
+      if (!this.#ended) await this.#call("", { method: "DELETE" });
     } catch (error) {
-      if (this.state !== "ended") throw error; // #call has found that the session had ended already
+      if (!this.#ended) throw error; // #call has found that the session had ended already
     }
     this.#finish("ended");
   }
@@ -148,7 +160,7 @@ class Session extends EventTarget {
   // Connection
 
   async #run() {
-    while (this.state !== "ended") {
+    while (!this.#ended) {
       const connection = (this.#connectionAbort = new AbortController());
       this.#lastDataAt = Date.now();
       try {
@@ -161,11 +173,11 @@ class Session extends EventTarget {
     }
   }
 
-  /** @param {any} error */
+  /** @param {unknown} error */
   async #recover(error) {
-    const reason = END_REASONS.get(error.code);
+    const reason = endReason(error);
     if (reason) this.#finish(reason);
-    if (this.state === "ended") return;
+    if (this.#ended) return;
     this.problem = error instanceof RelayError ? error : null;
     this.#setState("disconnected");
     this.#backoff = new AbortController();
@@ -185,14 +197,14 @@ class Session extends EventTarget {
     };
     try {
       const response = await this.#api.fetch(`${this.#path}/stream`, {
-        headers: this.#cursor ? { "Last-Event-ID": this.#cursor } : {},
+        cursor: this.#cursor,
         token: this.#token,
         signal: AbortSignal.any([this.#sessionAbort.signal, connection.signal]),
       });
       for await (const { id, event, data } of parseEvents(response.body, onData)) {
-        if (this.state === "ended") break;
+        if (this.#ended) break;
         this.#cursor = id;
-        const content = this.#api.parseJson(data);
+        const content = this.#api.parseJson(data, response.status);
         if (event === "open") {
           openedAt = Date.now();
           onData();
@@ -204,13 +216,13 @@ class Session extends EventTarget {
         if (event === "ended") this.#finish(content.reason);
       }
     } catch (error) {
-      if (error.refused) throw error;
+      if (error instanceof RelayError && error.refused) throw error;
     } finally {
       clearTimeout(timer);
       connection.abort();
     }
     if (openedAt) this.#failedOpens = 0;
-    if (closedByRelay || this.state === "ended") return;
+    if (closedByRelay || this.#ended) return;
     if (this.state === "connected") this.#setState("connecting");
     if (Date.now() - openedAt < SHORT_STREAM_MS || connection.signal.reason === RECONNECT) throw unreachable();
     if (openedAt) return;
@@ -251,7 +263,7 @@ class Session extends EventTarget {
 
   // Requests
 
-  /** @param {any} request */
+  /** @param {Pick<Declared.HostRequest, "id" | "payload" | "createdAt">} request */
   #accept({ id, payload, createdAt }) {
     if (this.#accepted.has(id)) return;
     this.#accepted.add(id);
@@ -262,7 +274,7 @@ class Session extends EventTarget {
     this.#handle(request);
   }
 
-  /** @param {any} request */
+  /** @param {Declared.HostRequest} request */
   async #handle(request) {
     const { onRequest, onInterrupted } = this.#handlers;
     let answer;
@@ -277,11 +289,12 @@ class Session extends EventTarget {
 
   /** Send an answer until the relay has accepted or refused it. @param {string} id @param {string} answer */
   async #sendAnswer(id, answer) {
-    if (this.state === "ended") return;
+    if (this.#ended) return;
     this.#saved.put(id, answer);
+    /** @type {RelayError | null} */
     let problem = null;
-    let closed = true;
-    for (let failures = 1; this.state !== "ended"; failures++) {
+    let closed = true; // whether the request needs no other answer
+    for (let failures = 1; !this.#ended; failures++) {
       try {
         await this.#call("/responses", { method: "POST", body: `{"id":${JSON.stringify(id)},${answer}}` });
         break;
@@ -298,7 +311,7 @@ class Session extends EventTarget {
         closed = true;
       }
     }
-    if (this.state === "ended") return;
+    if (this.#ended) return;
     if (closed) this.#saved.remove(id);
     else this.#saved.put(id); // after a reload the relay delivers the request again, and it must not run twice
     this.#emit("answered", { id, problem });
@@ -306,13 +319,13 @@ class Session extends EventTarget {
 
   // Expiry and state
 
-  /** @param {any} session */
+  /** @param {{ expiresAt: string, ttl?: number }} session */
   #updateExpiry({ expiresAt, ttl }) {
     if (ttl !== undefined) {
       this.#clockOffsetMs = Date.parse(expiresAt) - Date.now() - ttl * 1000;
       this.#lifetimeMs = ttl * 1000;
     }
-    if (expiresAt === this.expiresAt) return;
+    if (expiresAt === this.expiresAt) return; // so a renewal without effect, at the maximum age, is the last
     const first = !this.expiresAt;
     this.expiresAt = expiresAt;
     this.#scheduleRenewal();
@@ -322,31 +335,24 @@ class Session extends EventTarget {
   /** Renew when a third of the lifetime is left, and no sooner than after the delay. */
   #scheduleRenewal(delayMs = 0) {
     clearTimeout(this.#renewalTimer);
-    if (!this.#autoRenew || this.state === "ended") return;
+    if (!this.#autoRenew || this.#ended) return;
     const dueMs = Math.max(delayMs, this.ttl * 1000 - this.#lifetimeMs / 3);
-    const next = dueMs > RENEWAL_CHECK_MS ? () => this.#scheduleRenewal() : () => this.#renewAutomatically();
-    this.#renewalTimer = setTimeout(next, Math.min(dueMs, RENEWAL_CHECK_MS));
+    const check = () => this.#scheduleRenewal();
+    const renew = () => this.renew().catch(() => this.#scheduleRenewal(BACKOFF_MS.max));
+    this.#renewalTimer = setTimeout(dueMs > RENEWAL_CHECK_MS ? check : renew, Math.min(dueMs, RENEWAL_CHECK_MS));
   }
 
-  async #renewAutomatically() {
-    try {
-      await this.renew(); // schedules the next renewal, unless the session has reached its maximum age
-    } catch {
-      this.#scheduleRenewal(BACKOFF_MS.max);
-    }
-  }
-
-  /** @param {string} state */
+  /** @param {Declared.SessionState} state */
   #setState(state) {
-    if (this.state === state || this.state === "ended") return;
+    if (this.state === state || this.#ended) return;
     this.state = state;
     if (state !== "disconnected") this.problem = null;
     this.#emit("state", { state, reason: this.reason });
   }
 
-  /** @param {string} reason */
+  /** @param {Declared.EndReason} reason */
   #finish(reason) {
-    if (this.state === "ended") return;
+    if (this.#ended) return;
     this.reason = reason;
     clearTimeout(this.#renewalTimer);
     for (const [target, type, listener] of this.#listeners) target?.removeEventListener(type, listener);
@@ -358,19 +364,19 @@ class Session extends EventTarget {
     this.#emit("ended", { reason });
   }
 
-  /** @param {string} type @param {any} detail */
+  /** @template {keyof Declared.SessionEvents} T @param {T} type @param {Declared.SessionEvents[T]["detail"]} detail */
   #emit(type, detail) {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
 
-  /** @param {string} path @param {any} options */
+  /** @param {string} path @param {CallOptions & { wait?: number }} options */
   async #call(path, { signal, ...options }) {
     const signals = signal ? [this.#sessionAbort.signal, signal] : [this.#sessionAbort.signal];
     try {
       const call = { ...options, token: this.#token, signal: AbortSignal.any(signals) };
       return await this.#api.call(this.#path + path, call);
     } catch (error) {
-      const reason = END_REASONS.get(error.code);
+      const reason = endReason(error);
       if (reason) this.#finish(reason);
       throw error;
     }
@@ -379,21 +385,20 @@ class Session extends EventTarget {
 
 /** Calls of the relay's HTTP API. They return parsed bodies, and throw a RelayError for whatever else happens. */
 class Api {
-  /** @param {string | URL | undefined} relay @param {(text: string) => any} parse */
+  /** @param {Declared.RelayOptions["relay"]} relay @param {Declared.RelayOptions["parse"]} parse */
   constructor(relay, parse = JSON.parse) {
     this.url = new URL(relay ?? new URL(".", import.meta.url)).href.replace(/\/$/, "");
     this.parse = parse;
   }
 
-  /** @param {string} path @param {any} options */
+  /** @param {string} path @param {CallOptions & { wait?: number }} options */
   async call(path, { signal, wait = 0, ...options } = {}) {
     const timeout = AbortSignal.timeout(wait * 1000 + CALL_TIMEOUT_MS);
     const either = signal ? AbortSignal.any([signal, timeout]) : timeout;
     try {
       const response = await this.fetch(path, { ...options, signal: either });
       const text = await response.text();
-      if (response.status === 204) return undefined;
-      return this.#parseBody(text, response.status);
+      return response.status === 204 ? undefined : this.parseJson(text, response.status);
     } catch (error) {
       if (error instanceof RelayError) throw error;
       if (signal?.aborted) throw signal.reason;
@@ -401,14 +406,14 @@ class Api {
     }
   }
 
-  /** Return the HTTP response if its status is a success. @param {string} path @param {any} options */
-  async fetch(path, { token, body, headers = {}, ...options }) {
+  /** The HTTP response, if successful. @param {string} path @param {CallOptions & { cursor?: string }} options */
+  async fetch(path, { token, body, cursor, ...options }) {
     const response = await fetch(this.url + path, {
       ...options,
       body,
       cache: "no-store",
       headers: {
-        ...headers,
+        ...(cursor && { "Last-Event-ID": cursor }),
         ...(token && { Authorization: `Bearer ${token}` }),
         ...(body && { "Content-Type": "application/json" }),
       },
@@ -417,19 +422,15 @@ class Api {
     return response;
   }
 
-  /** Parse JSON with the caller's parser, or with JSON.parse if that one throws. @param {string} text */
-  parseJson(text) {
+  /** Parse JSON from a response with this HTTP status. @param {string} text @param {number} status */
+  parseJson(text, status) {
     try {
       return this.parse(text);
     } catch {
-      return JSON.parse(text);
+      // The caller's parser may refuse valid JSON, such as the name __proto__.
     }
-  }
-
-  /** @param {string} text @param {number} status */
-  #parseBody(text, status) {
     try {
-      return this.parseJson(text);
+      return JSON.parse(text);
     } catch (cause) {
       throw unexpectedAnswer({ status, cause });
     }
@@ -458,7 +459,6 @@ class SavedSession {
     }
   }
 
-  /** Let another session of this page use the key. */
   release() {
     SavedSession.#usedKeys.delete(this.key);
   }
@@ -472,7 +472,7 @@ class SavedSession {
     }
   }
 
-  /** @param {any} session */
+  /** @param {{code: string, token: string}} session */
   save({ code, token }) {
     this.clear();
     this.#write(this.key, JSON.stringify({ code, token }));
@@ -488,22 +488,13 @@ class SavedSession {
     this.storage?.removeItem(`${this.key}/${id}`);
   }
 
-  /** The ids of the requests without an answer. */
-  unanswered() {
-    return new Set(this.#entries().flatMap(([id, answer]) => (answer ? [] : [id])));
-  }
-
-  /** The id and the answer of each request whose answer the relay may not have. */
-  unsent() {
-    return this.#entries().filter(([, answer]) => answer);
-  }
-
   clear() {
-    for (const [id] of this.#entries()) this.remove(id);
+    for (const [id] of this.requests()) this.remove(id);
     this.storage?.removeItem(this.key);
   }
 
-  #entries() {
+  /** The id and the answer of each request. */
+  requests() {
     const prefix = `${this.key}/`;
     return Object.keys(this.storage ?? {})
       .filter((key) => key.startsWith(prefix))
@@ -522,21 +513,15 @@ class SavedSession {
   }
 }
 
-/** @param {Api} api @param {SavedSession} saved */
-async function resumeSession(api, saved) {
+/** Resume the session, or create one. @param {Api} api @param {SavedSession} saved @returns {Promise<HostSession>} */
+async function openSession(api, saved) {
   const found = saved.load();
-  if (!found) return null;
   try {
-    const session = await api.call(`/api/sessions/${found.code}`, { token: found.token });
-    if (session.active) return { ...session, token: found.token };
+    const session = found && (await api.call(`/api/sessions/${found.code}`, { token: found.token }));
+    if (session?.active) return { ...session, token: found?.token };
   } catch (error) {
-    if (!error.refused || error.status >= 500 || error.status === 429) throw error;
+    if (!isPermanent(error)) throw error;
   }
-  return null;
-}
-
-/** @param {Api} api @param {SavedSession} saved */
-async function createSession(api, saved) {
   const session = await api.call("/api/sessions", { method: "POST" });
   saved.save(session);
   return session;
@@ -544,7 +529,8 @@ async function createSession(api, saved) {
 
 /**
  * Send a request, wait for the host's answer, and return it. Sending it again is safe, since the id stays the same.
- * @param {Api} api @param {string} path @param {string} body @param {any} options
+ * @param {Api} api @param {string} path @param {string} body
+ * @param {Declared.RequestOptions & { id: string, timeout: number }} options
  */
 async function sendRequest(api, path, body, { id, timeout, signal }) {
   const deadline = Date.now() + timeout;
@@ -568,7 +554,8 @@ async function sendRequest(api, path, body, { id, timeout, signal }) {
       } catch (error) {
         combined.throwIfAborted();
         failingSince ||= Date.now();
-        if (isPermanent(error) || error.status === 429 || Date.now() - failingSince > GUEST_RETRY_MS) throw error;
+        const limited = error instanceof RelayError && error.status === 429;
+        if (isPermanent(error) || limited || Date.now() - failingSince > GUEST_RETRY_MS) throw error;
         await sleep(backoffMs(++failures, error), combined);
         continue;
       }
@@ -587,7 +574,7 @@ function responsePath(path, id) {
   return `/api/responses?code=${path.split("/").at(-1)}&id=${id}&`;
 }
 
-/** @param {any} response */
+/** @param {{ result?: any, error?: any }} response */
 function resultOf(response) {
   if ("result" in response) return response.result;
   const error = response.error;
@@ -598,24 +585,29 @@ function resultOf(response) {
 /** The error that an HTTP response stands for. @param {Response} response */
 async function errorOf(response) {
   const problem = await response.json().catch(() => ({}));
-  const refused = typeof problem?.code === "string";
   const seconds = parseInt(response.headers.get("Retry-After") ?? "", 10);
-  const retryAfter = seconds > 0 ? { retryAfter: seconds } : {};
-  if (!refused) return unexpectedAnswer({ status: response.status, ...retryAfter });
-  return new RelayError(problem.detail, { code: problem.code, status: response.status, refused, ...retryAfter });
+  /** @type {ErrorDetails} */
+  const details = seconds > 0 ? { status: response.status, retryAfter: seconds } : { status: response.status };
+  if (typeof problem?.code !== "string") return unexpectedAnswer(details);
+  return new RelayError(problem.detail, { ...details, code: problem.code, refused: true });
 }
 
-/** Whether the same call would fail again. @param {any} error */
+/** Whether the same call would fail again. @param {unknown} error @returns {error is RelayError} */
 function isPermanent(error) {
-  return error.refused && error.status < 500 && error.status !== 429;
+  return error instanceof RelayError && !!error.refused && (error.status ?? 500) < 500 && error.status !== 429;
 }
 
-/** @param {any} [cause] */
+/** Why the session has ended, if the error says that it has. @param {unknown} error */
+function endReason(error) {
+  return error instanceof RelayError ? END_REASONS.get(error.code) : undefined;
+}
+
+/** @param {unknown} [cause] */
 function unreachable(cause) {
   return new RelayError("The relay cannot be reached.", { code: "unreachable", cause });
 }
 
-/** Something else than the relay has answered, such as a proxy or a login page. @param {any} details */
+/** Something else has answered, such as a proxy or a login page. @param {ErrorDetails} details */
 function unexpectedAnswer(details = {}) {
   return new RelayError("What answered is not the relay.", { code: "unexpected_answer", ...details });
 }
@@ -623,11 +615,11 @@ function unexpectedAnswer(details = {}) {
 /**
  * The events of a server-sent stream, as the relay writes them: one line of each field.
  * Source: https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream
- * @param {ReadableStream<Uint8Array> | null} body @param {() => void} onData
+ * @param {ReadableStream<Uint8Array<ArrayBuffer>> | null} body @param {() => void} onData
  */
 async function* parseEvents(body, onData) {
   if (!body) return;
-  const reader = body.pipeThrough(/** @type {any} */ (new TextDecoderStream())).getReader();
+  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
   let fields = { id: "", event: "message", data: "" };
   for (;;) {
@@ -657,20 +649,20 @@ function toJson(value) {
 }
 
 /** The error that the guest gets for a thrown value: name, message and code of an Error, any other value itself. */
-function errorToJson(/** @type {any} */ thrown) {
+function errorToJson(/** @type {unknown} */ thrown) {
   try {
     if (!(thrown instanceof Error)) return toJson(thrown);
-    const { name, message } = thrown;
-    return toJson({ name, message, code: /** @type {any} */ (thrown).code });
+    const { name, message, code } = /** @type {Error & { code?: unknown }} */ (thrown);
+    return toJson({ name, message, code });
   } catch {
     return toJson({ message: "The host failed." });
   }
 }
 
-/** How long to wait after failures in a row: exponential, with jitter. @param {number} failures @param {any} error */
+/** Exponential, with jitter. @param {number} failures How many in a row. @param {unknown} error The last one. */
 function backoffMs(failures, error) {
   const backoff = Math.min(BACKOFF_MS.max, BACKOFF_MS.first * 2 ** (failures - 1)) * (0.5 + Math.random() / 2);
-  return Math.max(backoff, (error?.retryAfter ?? 0) * 1000);
+  return Math.max(backoff, error instanceof RelayError && error.retryAfter ? error.retryAfter * 1000 : 0);
 }
 
 /** Resolves after the time, or when the signal aborts. @param {number} milliseconds @param {AbortSignal} signal */
