@@ -1,83 +1,90 @@
 // The guest's view: a code, a form, and the answers as they come.
 
 import { guest } from "../relay.js";
-import { announce, clock, element, grouped, message, parse, sendByKey, typed } from "./view.js";
+import { announce, createEntry, find, formatCode, formatTime, parse, parseInput, submitByKey } from "./view.js";
 
-/** @type {{code: string, until: number} | null} What is known of the session whose code stands in the field. */
-let known = null;
-let looksAgainAt = Infinity;
-const PAUSE_MS = 5_000;
+/** @import { RelayError } from "../relay.js" */
+
+const RETRY_MS = 5_000;
+
+const codeInput = find("#guest-code", HTMLInputElement);
+const stateLabel = find("#guest-state", HTMLElement);
+const form = find("#request-form", HTMLFormElement);
+const payloadInput = find("#payload", HTMLTextAreaElement);
+
+/** When the session of the code in the input expires, by this machine's clock; 0 if it is not known to be active. */
+let expiresAt = 0;
+let retryAt = Infinity;
+let requestCount = 0;
 
 /** @param {string} code */
 export function showGuest(code) {
-  const field = element("guest-code");
-  field.value = code;
-  field.addEventListener("change", look);
-  element("ask").addEventListener("submit", (/** @type {Event} */ event) => {
+  find("#guest", HTMLElement).hidden = false;
+  codeInput.value = code;
+  codeInput.addEventListener("change", checkSession);
+  form.addEventListener("submit", (event) => {
     event.preventDefault();
-    ask();
+    sendRequest();
   });
-  sendByKey(element("ask"));
-  element(code ? "payload" : "guest-code").focus();
+  submitByKey(form);
+  (code ? payloadInput : codeInput).focus();
   setInterval(tick, 1000);
-  look();
+  checkSession();
 }
 
-/** Look whether there is such a session, and for how long. */
-async function look() {
-  known = null;
-  looksAgainAt = Infinity;
-  const code = element("guest-code").value.trim();
-  if (!code) return state("", "");
+/** Ask the relay whether the session of the code is active, and for how long. */
+async function checkSession() {
+  expiresAt = 0;
+  retryAt = Infinity;
+  const code = codeInput.value.trim();
+  if (!code) return showState("", "");
   try {
     const session = await guest(code).session();
-    if (element("guest-code").value.trim() !== code) return; // another one was typed in the meantime
-    if (!session.active) return state("ended", "The host has ended this session");
-    known = { code: session.code, until: Date.now() + session.ttl * 1000 };
-    element("guest-code").value = grouped(session.code);
+    if (codeInput.value.trim() !== code) return; // another code was typed in the meantime
+    if (!session.active) return showState("ended", "The host has ended this session");
+    expiresAt = Date.now() + session.ttl * 1000;
+    codeInput.value = formatCode(session.code);
     tick();
   } catch (error) {
-    state("disconnected", error.message);
-    if (!(error.status < 500) || error.status === 429) looksAgainAt = Date.now() + PAUSE_MS;
+    const { message, status } = /** @type {RelayError} */ (error);
+    showState("disconnected", message);
+    if (status === undefined || status >= 500 || status === 429) retryAt = Date.now() + RETRY_MS;
   }
 }
 
 function tick() {
-  if (Date.now() > looksAgainAt) look();
-  if (!known) return;
-  const left = (known.until - Date.now()) / 1000;
-  if (left > 0) state("connected", `Open, ${clock(left)} left`);
-  else look(); // It may have been renewed.
+  if (Date.now() > retryAt) checkSession();
+  if (!expiresAt) return;
+  const seconds = (expiresAt - Date.now()) / 1000;
+  if (seconds > 0) showState("connected", `Open, ${formatTime(seconds)} left`);
+  else checkSession(); // the host may have renewed it
 }
 
-/** @param {string} name @param {string} label */
-function state(name, label) {
-  const shown = element("guest-state");
-  shown.dataset.state = name;
-  // A countdown that is read out each second helps nobody.
-  shown.ariaLive = name === "connected" ? "off" : "polite";
-  shown.textContent = label;
+/** @param {string} state @param {string} label */
+function showState(state, label) {
+  stateLabel.dataset.state = state;
+  stateLabel.ariaLive = state === "connected" ? "off" : "polite"; // screen readers must not read a countdown out
+  stateLabel.textContent = label;
 }
 
-let asked = 0;
-
-async function ask() {
-  const payload = typed(element("payload").value);
-  const title = `Request ${++asked}`;
-  const entry = message(title, payload);
+async function sendRequest() {
+  const payload = parseInput(payloadInput.value);
+  const title = `Request ${++requestCount}`;
+  const entry = createEntry(title, payload);
   entry.form.remove();
-  entry.become("Waiting for the host");
-  element("answers-title").hidden = false;
-  element("answers").prepend(entry.item);
-  element("payload").value = "";
-  element("payload").focus();
+  entry.setOutcome("Waiting for the host");
+  find("#answers-title", HTMLElement).hidden = false;
+  find("#answers", HTMLElement).prepend(entry.item);
+  payloadInput.value = "";
+  payloadInput.focus();
   try {
-    entry.show(await guest(element("guest-code").value.trim(), { parse }).request(payload));
-    entry.become("Answered");
-  } catch (error) {
-    if ("error" in error) entry.show(error.error);
-    entry.become("error" in error ? "Answered with an error" : error.message, true);
-    if (["session_ended", "session_not_found"].includes(error.code)) look();
+    entry.showAnswer(await guest(codeInput.value.trim(), { parse }).request(payload));
+    entry.setOutcome("Answered");
+  } catch (thrown) {
+    const error = /** @type {RelayError} */ (thrown);
+    if ("error" in error) entry.showAnswer(error.error);
+    entry.setOutcome("error" in error ? "Answered with an error" : error.message, true);
+    if (["session_ended", "session_not_found"].includes(error.code ?? "")) checkSession();
   }
-  announce(`${title}: ${entry.item.querySelector(".outcome").textContent}`);
+  announce(`${title}: ${entry.outcome.textContent}`);
 }

@@ -1,213 +1,238 @@
-// The host's view: the code, its time, and the requests with a box for each answer.
+// The host's view: the code, its time, and the requests with a form for each answer.
 
 import { host } from "../relay.js";
-import { announce, clock, copies, element, grouped, message, parse, sendByKey, typed } from "./view.js";
+import { announce, copyOnClick, createEntry, find, formatCode, formatTime } from "./view.js";
+import { parse, parseInput, submitByKey } from "./view.js";
 
-const STATES = {
+/** @import { EndReason, HostRequest, RelayError, Session, SessionState } from "../relay.js" */
+/** @import { Entry } from "./view.js" */
+
+/** @type {Record<Exclude<SessionState, "ended">, string>} */
+const STATE_LABELS = {
   connecting: "Connecting",
   connected: "Connected",
   polling: "Connected, without a stream",
   disconnected: "Connection lost, trying again",
 };
-const REASONS = { ended: "Ended", expired: "Expired", replaced: "Open in another tab" };
-const SOON_SECONDS = 60;
-const KEPT = 100; // answered requests that stay on the page
+/** @type {Partial<Record<EndReason, string>>} */
+const END_LABELS = { ended: "Ended", expired: "Expired", replaced: "Open in another tab" };
+const WARNING_SECONDS = 60; // before the session ends
+const MAX_ANSWERED = 100; // so that a page that is open for hours does not grow without end
 
-/** @type {any} */
+const view = find("#host", HTMLElement);
+const stateLabel = find("#state", HTMLElement);
+const timeLeft = find("#time-left", HTMLProgressElement);
+const autoRenew = find("#auto-renew", HTMLInputElement);
+const echo = find("#echo", HTMLInputElement);
+const copyCode = find("#copy-code", HTMLButtonElement);
+const copyLink = find("#copy-link", HTMLButtonElement);
+const copyInstructions = find("#copy-instructions", HTMLButtonElement);
+const renew = find("#renew", HTMLButtonElement);
+const end = find("#end", HTMLButtonElement);
+const newSession = find("#new-session", HTMLButtonElement);
+const errorBox = find("#error", HTMLElement);
+const tryAgain = find("button", HTMLButtonElement, errorBox);
+const instructions = find("#instructions", HTMLElement);
+const requests = find("#requests", HTMLElement);
+const answered = find("#answered", HTMLElement);
+
+/** @type {Session | null} */
 let session = null;
-/** @type {Map<string, any>} The requests that wait for an answer. */
+let opening = false;
+let warned = false; // whether the last minute has been announced
+
+/**
+ * A request that has no answer yet, or one (with its outcome) that the relay has not accepted yet.
+ * @typedef {{ entry: Entry, outcome: string, echo: () => void, cancel: () => void }} Pending
+ */
+/** @type {Map<string, Pending>} By the request's id. */
 const pending = new Map();
 
 export function showHost() {
-  copies(element("copy-code"), () => grouped(session.code));
-  copies(element("copy-link"), () => `${location.origin}/?code=${grouped(session.code)}`);
-  copies(element("copy-instructions"), () => element("instructions").textContent);
-  element("renew").addEventListener("click", () => attempt(() => session.renew()));
-  element("end").addEventListener("click", () => attempt(() => session.end()));
-  element("keep").addEventListener("change", () => session && (session.autoRenew = element("keep").checked));
-  element("echo").addEventListener("change", () => element("echo").checked && pending.forEach((one) => one.echo()));
-  for (const button of [element("again"), element("trouble").querySelector("button")]) {
+  view.hidden = false;
+  copyOnClick(copyCode, () => formatCode(session?.code ?? ""));
+  copyOnClick(copyLink, () => `${location.origin}/?code=${formatCode(session?.code ?? "")}`);
+  copyOnClick(copyInstructions, () => instructions.textContent);
+  renew.addEventListener("click", () => attempt(() => session?.renew()));
+  end.addEventListener("click", () => attempt(() => session?.end()));
+  autoRenew.addEventListener("change", () => session && (session.autoRenew = autoRenew.checked));
+  echo.addEventListener("change", () => echo.checked && pending.forEach((request) => request.echo()));
+  for (const button of [newSession, tryAgain]) {
     button.addEventListener("click", async () => {
-      await open();
-      element(session?.state === "ended" ? "again" : "copy-code").focus();
+      await openSession();
+      (session?.state === "ended" ? newSession : copyCode).focus();
     });
   }
   setInterval(tick, 500);
-  open();
+  openSession();
 }
 
-let opening = false;
-
-async function open() {
-  if (opening) return;
+async function openSession() {
+  if (opening) return; // a double click must not create two sessions
   opening = true;
-  trouble(null);
+  showError(null);
   try {
-    session = await host({ onRequest: show, onInterrupted: show, parse });
-    session.autoRenew = element("keep").checked;
+    session = await host({ onRequest: showRequest, onInterrupted: showRequest, parse });
   } catch (error) {
-    state("disconnected", "No session");
-    return trouble(error);
+    showState("disconnected", "No session");
+    return showError(error);
   } finally {
     opening = false;
   }
-  const code = grouped(session.code);
-  element("code").textContent = code;
-  element("code-spelled").textContent = [...session.code].join(" ");
-  element("instructions").textContent = instructions(session.code);
-  element("left").max = session.ttl;
-  over(false);
-  session.addEventListener("state", showState);
+  session.autoRenew = autoRenew.checked;
+  showSession(session);
+}
+
+/** @param {Session} session */
+function showSession(session) {
+  const spelled = [...session.code].join(" ");
+  find("#code", HTMLElement).textContent = formatCode(session.code);
+  find("#code-spelled", HTMLElement).textContent = spelled;
+  instructions.textContent = instructionsFor(session.code);
+  timeLeft.max = session.ttl;
+  setEnded(false);
+  session.addEventListener("state", () => onState(session));
   session.addEventListener("renewed", () => {
-    element("left").max = session.ttl;
-    announce(`Renewed, ${clock(session.ttl)} left`);
+    timeLeft.max = session.ttl;
+    announce(`Renewed, ${formatTime(session.ttl)} left`);
     tick();
   });
-  session.addEventListener("answered", (/** @type {any} */ { detail }) => settled(detail));
-  session.addEventListener("ended", (/** @type {any} */ { detail }) => ended(detail.reason));
-  announce(`Your code is ${[...session.code].join(" ")}`);
-  showState();
-  count();
+  session.addEventListener("answered", ({ detail }) => onAnswered(detail));
+  session.addEventListener("ended", ({ detail }) => onEnded(detail.reason));
+  announce(`Your code is ${spelled}`);
+  onState(session);
+  updateCount();
   tick();
 }
 
-function showState() {
-  if (session.state === "connected") trouble(null);
-  const label = /** @type {any} */ (STATES)[session.state];
-  if (label) state(session.state, label);
+/** @param {Session} session */
+function onState({ state }) {
+  if (state === "connected") showError(null);
+  if (state !== "ended") showState(state, STATE_LABELS[state]);
 }
 
-/** @param {() => Promise<void>} action */
+/** @param {() => Promise<void> | undefined} action */
 async function attempt(action) {
-  trouble(null);
+  showError(null);
   try {
     await action();
   } catch (error) {
-    trouble(error);
+    showError(error);
   }
 }
 
-/** @param {any} error */
-function trouble(error) {
-  const box = element("trouble");
-  box.hidden = !error;
-  if (error) box.querySelector("p").textContent = error.message;
-  box.querySelector("button").hidden = session !== null && session.state !== "ended";
+/** Show what went wrong, or nothing for null. @param {unknown} error */
+function showError(error) {
+  errorBox.hidden = !error;
+  if (error) find("p", HTMLElement, errorBox).textContent = /** @type {RelayError} */ (error).message;
+  tryAgain.hidden = session !== null && session.state !== "ended";
 }
 
-/** @param {string} name @param {string} label */
-function state(name, label) {
-  element("state").dataset.state = name;
-  element("state").textContent = label;
+/** @param {string} state @param {string} label */
+function showState(state, label) {
+  stateLabel.dataset.state = state;
+  stateLabel.textContent = label;
 }
 
-/** @param {boolean} isOver */
-function over(isOver) {
-  element("host").classList.toggle("over", isOver);
-  element("running").hidden = isOver;
-  element("over").hidden = !isOver;
-  for (const id of ["copy-code", "copy-link", "renew", "end", "copy-instructions"]) element(id).disabled = isOver;
+/** @param {boolean} ended */
+function setEnded(ended) {
+  view.classList.toggle("over", ended);
+  find("#session-actions", HTMLElement).hidden = ended;
+  find("#ended-actions", HTMLElement).hidden = !ended;
+  for (const button of [copyCode, copyLink, renew, end, copyInstructions]) button.disabled = ended;
 }
 
-/** @param {string} reason */
-function ended(reason) {
-  state("ended", /** @type {any} */ (REASONS)[reason] ?? "Refused by the relay");
-  const focused = /** @type {any} */ (document.activeElement);
-  over(true);
-  pending.forEach((one) => one.drop());
+/** @param {EndReason} reason */
+function onEnded(reason) {
+  showState("ended", END_LABELS[reason] ?? "Refused by the relay");
+  const focused = document.activeElement;
+  setEnded(true);
+  pending.forEach((request) => request.cancel());
   pending.clear();
-  if (!focused.isConnected || focused.disabled || focused.closest("[hidden]")) element("again").focus();
-  count();
+  if (!focused?.isConnected || focused.matches(":disabled") || focused.closest("[hidden]")) newSession.focus();
+  updateCount();
   tick();
 }
 
-let warned = false;
-
 function tick() {
   if (!session) return;
-  const left = session.state === "ended" ? 0 : session.ttl;
-  element("left").value = left;
-  element("clock").textContent = clock(left);
-  const soon = left > 0 && left <= SOON_SECONDS;
-  element("host").classList.toggle("soon", soon);
-  if (soon && !warned) announce("The session ends within a minute");
-  warned = soon;
+  const seconds = session.state === "ended" ? 0 : session.ttl;
+  timeLeft.value = seconds;
+  find("#clock", HTMLElement).textContent = formatTime(seconds);
+  const warning = seconds > 0 && seconds <= WARNING_SECONDS;
+  view.classList.toggle("soon", warning);
+  if (warning && !warned) announce("The session ends within a minute");
+  warned = warning;
 }
 
-function count() {
-  element("none").hidden = Boolean(element("requests").firstChild || element("answered").firstChild);
-  const waiting = pending.size ? `(${pending.size}) ` : "";
-  document.title = session && session.state !== "ended" ? `${waiting}${grouped(session.code)} · Parley` : "Parley";
+function updateCount() {
+  find("#no-requests", HTMLElement).hidden = Boolean(requests.firstChild || answered.firstChild);
+  const count = pending.size ? `(${pending.size}) ` : "";
+  document.title = session && session.state !== "ended" ? `${count}${formatCode(session.code)} · Parley` : "Parley";
 }
 
 /**
- * Show a request, and resolve to what it is answered with. One that was on the page before a reload is shown again.
- * @param {any} request
+ * Show a request, and resolve to its answer. A request without an answer at a reload comes again, and is shown again.
+ * @param {HostRequest} request
  */
-function show({ id, payload, createdAt }) {
+function showRequest({ id, payload, createdAt }) {
   return new Promise((resolve, reject) => {
-    const entry = message(id, payload);
+    const entry = createEntry(id, payload);
     const time = new Date(createdAt).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" });
     /** @param {(value: unknown) => void} settle @param {unknown} answer @param {string} outcome */
     const send = (settle, answer, outcome) => {
-      if (waiting.outcome) return;
+      if (request.outcome) return; // it has its answer already
       const hadFocus = entry.form.contains(document.activeElement);
       entry.form.remove();
-      entry.show(answer);
-      entry.become("Sending");
-      element("answered").prepend(entry.item);
-      waiting.outcome = outcome;
+      entry.showAnswer(answer);
+      entry.setOutcome("Sending");
+      answered.prepend(entry.item);
+      request.outcome = outcome;
       settle(answer);
-      if (hadFocus) focusNext(entry.item);
+      if (hadFocus) (requests.querySelector("textarea") ?? entry.item).focus();
     };
-    const waiting = {
+    const request = {
       entry,
       outcome: "",
       echo: () => send(resolve, payload, "Echoed"),
-      drop: () => {
-        if (entry.text.value) entry.show(`Not sent: ${entry.text.value}`);
+      cancel: () => {
+        if (entry.input.value) entry.showAnswer(`Not sent: ${entry.input.value}`);
         entry.form.remove();
-        entry.become("Not answered", true);
-        element("answered").prepend(entry.item);
+        entry.setOutcome("Not answered", true);
+        answered.prepend(entry.item);
       },
     };
-    entry.become(`Came at ${time}`);
-    entry.form.addEventListener("submit", (/** @type {Event} */ event) => {
+    entry.setOutcome(`Came at ${time}`);
+    entry.form.addEventListener("submit", (event) => {
       event.preventDefault();
-      send(resolve, typed(entry.text.value), "Answered");
+      send(resolve, parseInput(entry.input.value), "Answered");
     });
-    entry.refuse.addEventListener("click", () => send(reject, typed(entry.text.value), "Answered with an error"));
-    sendByKey(entry.form);
-    element("requests").append(entry.item);
-    pending.set(id, waiting);
+    entry.refuse.addEventListener("click", () => send(reject, parseInput(entry.input.value), "Answered with an error"));
+    submitByKey(entry.form);
+    requests.append(entry.item);
+    pending.set(id, request);
     announce(`Request ${id} has come`);
-    if (element("echo").checked) waiting.echo();
-    count();
+    if (echo.checked) request.echo();
+    updateCount();
   });
 }
 
-/** @param {any} detail */
-function settled({ id, problem }) {
-  const waiting = pending.get(id);
-  if (!waiting) return;
+/** @param {{ id: string, problem: RelayError | null }} detail */
+function onAnswered({ id, problem }) {
+  const request = pending.get(id);
+  if (!request) return;
   pending.delete(id);
-  const outcome = problem ? problem.message : waiting.outcome;
-  waiting.entry.become(outcome, Boolean(problem));
+  const outcome = problem ? problem.message : request.outcome;
+  request.entry.setOutcome(outcome, Boolean(problem));
   announce(`Request ${id}: ${outcome}`);
-  for (const item of [...element("answered").children].slice(KEPT)) item.remove();
-  count();
-}
-
-/** @param {HTMLElement} answered */
-function focusNext(answered) {
-  const next = element("requests").querySelector("textarea");
-  (next ?? answered).focus();
+  for (const item of [...answered.children].slice(MAX_ANSWERED)) item.remove();
+  updateCount();
 }
 
 /** @param {string} code */
-function instructions(code) {
+function instructionsFor(code) {
   const session = `${location.origin}/api/sessions/${code}`;
-  return `You can ask the host of Parley session ${grouped(code)}, a person or a program, and get its answers.
+  return `You can ask the host of Parley session ${formatCode(code)}, a person or a program, and get its answers.
 The session lives for about ten minutes.
 
 Send a request (the payload is any JSON) and wait up to 50 seconds for the answer:

@@ -1,40 +1,48 @@
-// What both views of the page share. Whatever somebody sent goes into the page as text, never as HTML.
+// What both views use. Whatever somebody else has sent is shown as text, never as HTML.
 
-/** @param {string} id @returns {any} */
-export function element(id) {
-  return document.getElementById(id);
+/**
+ * The first element that matches the selector. Throws if there is none of this type.
+ * @template {HTMLElement} T
+ * @param {string} selector @param {new () => T} type @param {ParentNode} root @returns {T}
+ */
+export function find(selector, type, root = document) {
+  const found = root.querySelector(selector);
+  if (!(found instanceof type)) throw new TypeError(`there is no ${type.name} at ${selector}`);
+  return found;
 }
 
 /** @param {string} code */
-export function grouped(code) {
+export function formatCode(code) {
   return `${code.slice(0, 4)}-${code.slice(4)}`;
 }
 
-/** @param {number} seconds */
-export function clock(seconds) {
+/** Minutes and seconds. @param {number} seconds */
+export function formatTime(seconds) {
   const whole = Math.round(seconds);
   return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
 }
 
-/** Say it to those who cannot see it. @param {string} text */
+/** Let screen readers read a text out. @param {string} text */
 export function announce(text) {
-  element("announcer").textContent = text;
+  find("#announcer", HTMLElement).textContent = text;
 }
 
 /**
- * Read JSON without losing digits: a number that JavaScript would round is kept as it is written.
+ * Parse JSON without losing digits: a number that JavaScript would round is kept as it is written.
  * @param {string} text @returns {any}
  */
 export function parse(text) {
-  const { rawJSON } = /** @type {any} */ (JSON);
-  /** @param {string} _key @param {any} value @param {any} context */
-  const exact = (_key, value, context) =>
-    typeof value === "number" && rawJSON && context && String(value) !== context.source ? rawJSON(context.source) : value;
-  return JSON.parse(text, /** @type {any} */ (exact));
+  const { rawJSON } = /** @type {JSON & { rawJSON?: (text: string) => unknown }} */ (JSON);
+  /** @param {string} _key @param {any} value @param {{ source: string }} [context] */
+  const reviver = (_key, value, context) => {
+    const isRounded = typeof value === "number" && context && String(value) !== context.source;
+    return isRounded && rawJSON ? rawJSON(context.source) : value;
+  };
+  return JSON.parse(text, reviver);
 }
 
-/** What somebody typed, as JSON if it is some. @param {string} text */
-export function typed(text) {
+/** The value of what a person has typed: JSON if it is valid, else the text itself. @param {string} text */
+export function parseInput(text) {
   try {
     return parse(text);
   } catch {
@@ -42,85 +50,94 @@ export function typed(text) {
   }
 }
 
-const PRETTY_CHARACTERS = 200_000;
+const MAX_INDENT_CHARACTERS = 200_000;
 
-/** What to show of a value. One that is nested so deeply that its indents would fill the memory goes without. @param {unknown} value */
-export function written(value) {
+/**
+ * The text to show for a value: a string itself, anything else as JSON. Indentation grows with the depth times the
+ * length, so that deeply nested values would fill the memory; such a value is not indented.
+ * @param {unknown} value @returns {string}
+ */
+function formatValue(value) {
   if (typeof value === "string") return value;
   const text = JSON.stringify(value);
   let depth = 0;
-  let deepest = 0;
+  let maxDepth = 0;
   for (const [character] of text.matchAll(/[[{\]}]/g)) {
     depth += "[{".includes(character) ? 1 : -1;
-    deepest = Math.max(deepest, depth);
+    maxDepth = Math.max(maxDepth, depth);
   }
-  return text.length * deepest > PRETTY_CHARACTERS ? text : JSON.stringify(value, null, 2);
+  return text.length * maxDepth > MAX_INDENT_CHARACTERS ? text : JSON.stringify(value, null, 2);
 }
 
+/** @typedef {ReturnType<typeof createEntry>} Entry */
+
 /**
- * A message of the list: what was asked, what became of it, and the answer.
+ * An entry of the list: a request, its outcome, and its answer.
  * @param {string} title @param {unknown} payload
  */
-export function message(title, payload) {
-  const item = element("request").content.firstElementChild.cloneNode(true);
-  /** @param {string} selector */
-  const part = (selector) => item.querySelector(selector);
-  part("h3").textContent = title;
-  part(".payload").textContent = written(payload);
-  part(".payload").ariaLabel = `${title}: what was asked`;
-  part(".answer").ariaLabel = `${title}: the answer`;
+export function createEntry(title, payload) {
+  const content = /** @type {DocumentFragment} */ (find("#entry", HTMLTemplateElement).content.cloneNode(true));
+  const item = find("li", HTMLLIElement, content);
+  const outcome = find(".outcome", HTMLElement, item);
+  const question = find(".payload", HTMLElement, item);
+  const answer = find(".answer", HTMLElement, item);
+  find("h3", HTMLElement, item).textContent = title;
+  question.textContent = formatValue(payload);
+  question.ariaLabel = `${title}: what was asked`;
+  answer.ariaLabel = `${title}: the answer`;
   return {
     item,
-    form: part("form"),
-    text: part("textarea"),
-    refuse: part(".refuse"),
-    /** @param {string} outcome @param {boolean} failed */
-    become(outcome, failed = false) {
-      part(".outcome").textContent = outcome;
+    outcome,
+    form: find("form", HTMLFormElement, item),
+    input: find("textarea", HTMLTextAreaElement, item),
+    refuse: find(".refuse", HTMLButtonElement, item),
+    /** @param {string} text @param {boolean} failed */
+    setOutcome(text, failed = false) {
+      outcome.textContent = text;
       item.classList.toggle("failed", failed);
     },
-    /** @param {unknown} answer */
-    show(answer) {
-      part(".answer").textContent = written(answer);
-      part(".answer").hidden = false;
+    /** @param {unknown} value */
+    showAnswer(value) {
+      answer.textContent = formatValue(value);
+      answer.hidden = false;
     },
   };
 }
 
-/** @param {HTMLFormElement} form */
-export function sendByKey(form) {
+/** Submit a form with Ctrl+Enter, also from a textarea. @param {HTMLFormElement} form */
+export function submitByKey(form) {
   form.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) form.requestSubmit();
   });
 }
 
-/** Let a button copy a text, and say so. @param {HTMLButtonElement} button @param {() => string} text */
-export function copies(button, text) {
+/** Let a button copy a text, and show that it did. @param {HTMLButtonElement} button @param {() => string} text */
+export function copyOnClick(button, text) {
   const label = button.textContent;
   /** @type {ReturnType<typeof setTimeout>} */
   let timer;
   button.addEventListener("click", async () => {
-    const copied = await copy(text());
-    button.textContent = copied ? "Copied" : "Copying is not allowed here";
-    announce(button.textContent);
+    const message = (await copy(text())) ? "Copied" : "Copying is not allowed here";
+    button.textContent = message;
+    announce(message);
     clearTimeout(timer);
     timer = setTimeout(() => (button.textContent = label), 2000);
   });
 }
 
-/** @param {string} text */
+/** Whether the text is in the clipboard now. @param {string} text */
 async function copy(text) {
   try {
     await navigator.clipboard.writeText(text);
     return true;
   } catch {
-    return copyBySelection(text); // There is no clipboard on a page without https.
+    return copyBySelection(text); // a page without https has no navigator.clipboard
   }
 }
 
 /** @param {string} text */
 function copyBySelection(text) {
-  const focused = /** @type {HTMLElement | null} */ (document.activeElement);
+  const focused = document.activeElement;
   const field = document.createElement("textarea");
   field.value = text;
   field.className = "unseen";
@@ -128,6 +145,6 @@ function copyBySelection(text) {
   field.select();
   const copied = document.execCommand("copy");
   field.remove();
-  focused?.focus();
+  if (focused instanceof HTMLElement) focused.focus();
   return copied;
 }

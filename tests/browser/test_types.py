@@ -82,4 +82,4 @@ def test_change_on_one_side_is_found(folder: Path, file: str, old: str, new: str
 
 
 def test_page(folder: Path) -> None:
-    assert complaints(folder, "page/page.js", "--useUnknownInCatchVariables", "false") == []
+    assert complaints(folder, "page/page.js") == []
