@@ -613,8 +613,9 @@ function unexpectedAnswer(details = {}) {
 }
 
 /**
- * The events of a server-sent stream, as the relay writes them: one line of each field.
- * Source: https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream
+ * The events of a server-sent stream. Unlike in the standard, a lone CR ends no line and an event with empty data is
+ * ignored: the relay writes neither, and proxies change LF to CRLF at most.
+ * Source: https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation
  * @param {ReadableStream<Uint8Array<ArrayBuffer>> | null} body @param {() => void} onData
  */
 async function* parseEvents(body, onData) {
@@ -626,15 +627,15 @@ async function* parseEvents(body, onData) {
     const { value, done } = await reader.read();
     if (done) return;
     onData();
-    const lines = (rest + value).split("\n");
+    const lines = (rest + value).split(/\r?\n/);
     rest = lines.pop() ?? "";
     for (const line of lines) {
-      const [, name, content] = /^(id|event|data): ?(.*)$/s.exec(line) ?? [];
-      if (name) fields = { ...fields, [name]: content };
-      if (line === "" && fields.data) {
-        yield fields;
-        fields = { id: fields.id, event: "message", data: "" };
-      }
+      const [, name, content = ""] = /^(id|event|data)(?:: ?(.*))?$/s.exec(line) ?? [];
+      if (name === "data" && fields.data) fields.data += `\n${content}`;
+      else if (name) fields = { ...fields, [name]: content };
+      if (line !== "") continue;
+      if (fields.data) yield fields;
+      fields = { id: fields.id, event: "message", data: "" };
     }
   }
 }
