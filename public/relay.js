@@ -75,7 +75,7 @@ export function guest(code, { relay, parse } = {}) {
   };
 }
 
-/** @implements {Declared.Session} */
+/** The host's side of a session. @implements {Declared.Session} */
 class Session extends EventTarget {
   /** @type {Declared.SessionState} */
   state = "connecting";
