@@ -1,106 +1,115 @@
 // @ts-check
 // @ts-self-types="./relay.d.ts"
 //
-// Parley for pages: import { host, guest } from "https://…/relay.js". What it offers is said in relay.d.ts.
+// The client of Parley: import { host, guest } from "https://…/relay.js". relay.d.ts documents its API.
 
-const OPENS_WITHIN_MS = 8_000; // a stream that says nothing for so long is swallowed by a proxy
-const SILENT_AT_MOST_MS = 40_000; // the relay sends a comment every 15 s
-const MISSED_MS = 30_000; // longer than a call that polls
-const CALL_MS = 20_000;
+const STREAM_OPEN_TIMEOUT_MS = 8_000; // nothing comes for so long if a proxy buffers the stream
+const STREAM_IDLE_TIMEOUT_MS = 40_000; // more than two of the relay's keep-alive comments, which it sends every 15 s
+const STALE_MS = 30_000; // a page that was hidden connects again after such a silence; longer than POLL_SECONDS
+const CALL_TIMEOUT_MS = 20_000; // in addition to the time that the call asks the relay to wait
 const POLL_SECONDS = 25;
-const POLLS_FOR_MS = 300_000; // then the stream gets another chance
-const BRIEF_MS = 5_000; // a stream that breaks so soon counts as a failure
-const PAUSE_MS = { first: 500, most: 15_000 };
-const LOOKS_AT_THE_CLOCK_MS = 20_000; // a timer does not notice that the machine slept
-const GUEST_GIVES_UP_MS = 30_000;
-const LONGEST_TIMER_MS = 2 ** 31 - 1;
+const POLLING_MS = 300_000; // how long to poll before the stream is tried again
+const SHORT_STREAM_MS = 5_000; // a stream that breaks sooner counts as a failure, so that there is a backoff
+const BACKOFF_MS = { first: 500, max: 15_000 };
+const RENEWAL_CHECK_MS = 20_000; // timers stand still while the machine sleeps, so the clock is read this often
+const GUEST_RETRY_MS = 30_000; // how long a guest tries again without a single success
+const MAX_TIMER_MS = 2 ** 31 - 1; // setTimeout fires at once for more
 
-/** Why an attempt to be connected was broken off. */
+/** @import * as Declared from "./relay.d.ts" */
+/** @typedef {Required<Pick<Declared.HostOptions, "onRequest" | "onInterrupted" | "autoRenew">>} SessionOptions */
+/** @typedef {{ code: string, token: string, createdAt: string, expiresAt: string, ttl: number }} HostSession */
+/** @typedef {{ method?: string, token?: string, body?: string, signal?: AbortSignal }} CallOptions */
+/** @typedef {Declared.RelayError & { refused?: boolean }} ErrorMembers It is `refused` if the relay sent a problem. */
+/** @typedef {Omit<ErrorMembers, keyof Error> & { cause?: unknown }} ErrorDetails */
+
+/** Reasons for which a connection is aborted. */
 const RECONNECT = Symbol("reconnect");
-const SILENT = Symbol("silent");
+const TIMED_OUT = Symbol("timed out");
 
-/** The refusals after which there is no session to stay in, and the reason that the host is given. */
-const ENDS = new Map([
+/** @type {Map<unknown, Declared.EndReason>} The codes of problems that end the host's session, with its `reason`. */
+const END_REASONS = new Map([
   ["session_not_found", "expired"],
   ["session_ended", "ended"],
   ["host_token_required", "host_token_required"],
   ["host_token_wrong", "host_token_wrong"],
 ]);
 
-/** The refusals of an answer after which the request is no longer the host's business. */
-const SETTLED = ["already_answered", "request_not_found"];
+/** @type {unknown[]} The problem codes of a refused answer that mean that the request needs no other answer. */
+const REQUEST_CLOSED = ["already_answered", "request_not_found"];
 
-export class RelayError extends Error {
+/** @type {new (message?: string, options?: ErrorOptions) => ErrorMembers} Error, with the members of RelayError. */
+const TypedError = Error;
+
+export class RelayError extends TypedError {
   name = "RelayError";
 
-  /** @param {string} message @param {Record<string, unknown>} about */
-  constructor(message, { cause, ...about }) {
+  /** @param {string} [message] @param {ErrorDetails} details */
+  constructor(message, { cause, ...details } = {}) {
     super(message, { cause });
-    Object.assign(this, about);
+    Object.assign(this, details);
   }
 }
 
-/** @param {any} options */
-export async function host({ onRequest, onInterrupted = refuseInterrupted, autoRenew = true, relay, parse = JSON.parse }) {
+/** @template [P=any] @param {Declared.HostOptions<P>} options @returns {Promise<Declared.Session<P>>} */
+export async function host({ onRequest, onInterrupted = rejectInterrupted, autoRenew = true, relay, parse }) {
   if (typeof onRequest !== "function") throw new TypeError("host() needs onRequest, a function that answers a request");
   const api = new Api(relay, parse);
-  const drawer = new Drawer(api.url);
+  const saved = new SavedSession(api.url);
   try {
-    const session = (await resumed(api, drawer)) ?? (await created(api, drawer));
-    return new Session(api, drawer, session, { onRequest, onInterrupted, autoRenew });
+    return new Session(api, saved, await openSession(api, saved), { onRequest, onInterrupted, autoRenew });
   } catch (error) {
-    drawer.release();
+    saved.release();
     throw error;
   }
 }
 
-/** @param {string} code @param {any} options */
-export function guest(code, { relay, parse = JSON.parse } = {}) {
+/** @param {string} code @param {Declared.RelayOptions} options @returns {Declared.Guest} */
+export function guest(code, { relay, parse } = {}) {
   const api = new Api(relay, parse);
   const path = `/api/sessions/${encodeURIComponent(code)}`;
   return {
     code,
     session: () => api.call(path),
-    /** @param {unknown} payload @param {any} options */
     request: async (payload, { id = randomId(), timeout = Infinity, signal } = {}) =>
-      ask(api, path, `{"id":${JSON.stringify(id)},"payload":${json(payload)}}`, { id, timeout, signal }),
+      sendRequest(api, path, `{"id":${JSON.stringify(id)},"payload":${toJson(payload)}}`, { id, timeout, signal }),
   };
 }
 
-/** The host's side of a session. */
+/** The host's side of a session. @implements {Declared.Session} */
 class Session extends EventTarget {
+  /** @type {Declared.SessionState} */
   state = "connecting";
-  /** @type {string | null} */
+  /** @type {Declared.EndReason | null} */
   reason = null;
-  /** @type {any} */
+  /** @type {RelayError | null} */
   problem = null;
 
   #api;
-  #drawer;
+  #saved;
   #path;
   #token;
   #handlers;
   #autoRenew;
-  #skew = 0; // how far this machine's clock is behind the relay's, in milliseconds
-  #span = 0; // how long the session lived from its last renewal, in milliseconds
+  #clockOffsetMs = 0; // the relay's clock minus this machine's
+  #lifetimeMs = 0; // the ttl right after the last renewal
   #cursor = "";
-  #lastHeard = 0;
-  #taken = new Set();
-  #leftBehind; // what the page before a reload had begun
-  #life = new AbortController();
-  #attempt = new AbortController();
-  #pollsUntil = 0;
-  #unopened = 0; // streams in a row that could not be opened
+  #lastDataAt = 0;
+  #accepted = /** @type {Set<string>} */ (new Set()); // the ids of all requests: the relay may repeat them
+  #interrupted = /** @type {Set<string>} */ (new Set()); // the ids of requests without an answer at a reload
+  #sessionAbort = new AbortController();
+  #connectionAbort = new AbortController();
+  #pollUntil = 0;
+  #failedOpens = 0; // in a row
   #failures = 0;
-  #nap = new AbortController();
+  #backoff = new AbortController();
   /** @type {ReturnType<typeof setTimeout> | undefined} */
-  #renewal;
+  #renewalTimer;
 
-  /** @param {Api} api @param {Drawer} drawer @param {any} session @param {any} options */
-  constructor(api, drawer, session, { onRequest, onInterrupted, autoRenew }) {
+  /** @param {Api} api @param {SavedSession} saved @param {HostSession} session @param {SessionOptions} options */
+  constructor(api, saved, session, { onRequest, onInterrupted, autoRenew }) {
     super();
     this.#api = api;
-    this.#drawer = drawer;
+    this.#saved = saved;
     this.#token = session.token;
     this.#path = `/api/sessions/${session.code}`;
     this.#handlers = { onRequest, onInterrupted };
@@ -108,19 +117,22 @@ class Session extends EventTarget {
     this.code = session.code;
     this.createdAt = session.createdAt;
     this.expiresAt = "";
-    this.#live(session);
-    this.#leftBehind = drawer.begun();
-    for (const [id, answer] of drawer.answers()) {
-      this.#taken.add(id);
-      this.#send(id, answer);
+    this.#updateExpiry(session);
+    for (const [id, answer] of saved.requests()) {
+      (answer ? this.#accepted : this.#interrupted).add(id);
+      if (answer) this.#sendAnswer(id, answer);
     }
-    for (const [target, type, listener] of this.#surroundings) target?.addEventListener(type, listener);
-    this.#stay();
+    for (const [target, type, listener] of this.#listeners) target?.addEventListener(type, listener);
+    this.#run();
   }
 
-  /** Seconds that are left. */
+  /** The seconds until the session expires. */
   get ttl() {
-    return Math.max(0, (Date.parse(this.expiresAt) - Date.now() - this.#skew) / 1000);
+    return Math.max(0, (Date.parse(this.expiresAt) - Date.now() - this.#clockOffsetMs) / 1000);
+  }
+
+  get #ended() {
+    return this.state === "ended";
   }
 
   get autoRenew() {
@@ -129,272 +141,264 @@ class Session extends EventTarget {
 
   set autoRenew(wanted) {
     this.#autoRenew = wanted;
-    this.#planRenewal();
+    this.#scheduleRenewal();
   }
 
   async renew() {
-    this.#live(await this.#call("", { method: "PATCH" }));
+    this.#updateExpiry(await this.#call("", { method: "PATCH" }));
   }
 
   async end() {
     try {
-      if (this.state !== "ended") await this.#call("", { method: "DELETE" });
+      if (!this.#ended) await this.#call("", { method: "DELETE" });
     } catch (error) {
-      if (this.state !== "ended") throw error; // else it was over already
+      if (!this.#ended) throw error; // #call has found that the session had ended already
     }
     this.#finish("ended");
   }
 
-  // Staying in touch
+  // Connection
 
-  async #stay() {
-    while (this.state !== "ended") {
-      const attempt = (this.#attempt = new AbortController());
-      this.#lastHeard = Date.now();
+  async #run() {
+    while (!this.#ended) {
+      const connection = (this.#connectionAbort = new AbortController());
+      this.#lastDataAt = Date.now();
       try {
-        if (Date.now() < this.#pollsUntil) await this.#poll(attempt);
-        else await this.#listen(attempt);
+        if (Date.now() < this.#pollUntil) await this.#poll(connection);
+        else await this.#listen(connection);
         this.#failures = 0;
       } catch (error) {
-        if (attempt.signal.reason !== RECONNECT) await this.#recover(error);
+        if (connection.signal.reason !== RECONNECT) await this.#recover(error);
       }
     }
   }
 
-  /** @param {any} error */
+  /** @param {unknown} error */
   async #recover(error) {
-    const reason = ENDS.get(error.code);
+    const reason = endReason(error);
     if (reason) this.#finish(reason);
-    if (this.state === "ended") return;
+    if (this.#ended) return;
     this.problem = error instanceof RelayError ? error : null;
-    this.#become("disconnected");
-    this.#nap = new AbortController();
-    await delay(backOff(++this.#failures, error), this.#nap.signal);
+    this.#setState("disconnected");
+    this.#backoff = new AbortController();
+    await sleep(backoffMs(++this.#failures, error), this.#backoff.signal);
   }
 
-  /** Follow the stream to its end. Rejects if there was none, or only for a moment. @param {AbortController} attempt */
-  async #listen(attempt) {
-    let opened = 0;
-    let orderly = false;
-    let watch = setTimeout(() => attempt.abort(SILENT), OPENS_WITHIN_MS);
-    const heard = () => {
-      this.#lastHeard = Date.now();
-      if (!opened) return;
-      clearTimeout(watch);
-      watch = setTimeout(() => attempt.abort(SILENT), SILENT_AT_MOST_MS);
+  /** Read the stream to its end. Rejects if it did not open, or broke at once. @param {AbortController} connection */
+  async #listen(connection) {
+    let openedAt = 0;
+    let closedByRelay = false;
+    let timer = setTimeout(() => connection.abort(TIMED_OUT), STREAM_OPEN_TIMEOUT_MS);
+    const onData = () => {
+      this.#lastDataAt = Date.now();
+      if (!openedAt) return;
+      clearTimeout(timer);
+      timer = setTimeout(() => connection.abort(TIMED_OUT), STREAM_IDLE_TIMEOUT_MS);
     };
     try {
-      const answer = await this.#api.fetch(`${this.#path}/stream`, {
-        headers: this.#cursor ? { "Last-Event-ID": this.#cursor } : {},
+      const response = await this.#api.fetch(`${this.#path}/stream`, {
+        cursor: this.#cursor,
         token: this.#token,
-        signal: AbortSignal.any([this.#life.signal, attempt.signal]),
+        signal: AbortSignal.any([this.#sessionAbort.signal, connection.signal]),
       });
-      for await (const { id, event, data } of events(answer.body, heard)) {
-        if (this.state === "ended") break;
+      for await (const { id, event, data } of parseEvents(response.body, onData)) {
+        if (this.#ended) break;
         this.#cursor = id;
-        const content = this.#api.read(data);
+        const content = this.#api.parseJson(data, response.status);
         if (event === "open") {
-          opened = Date.now();
-          heard();
-          this.#become("connected");
+          openedAt = Date.now();
+          onData();
+          this.#setState("connected");
         }
-        if (event === "open" || event === "renewed") this.#live(content);
-        if (event === "request") this.#take(content);
-        if (event === "reconnect") orderly = true;
+        if (event === "open" || event === "renewed") this.#updateExpiry(content);
+        if (event === "request") this.#accept(content);
+        if (event === "reconnect") closedByRelay = true;
         if (event === "ended") this.#finish(content.reason);
       }
     } catch (error) {
-      if (error.refused) throw error;
+      if (error instanceof RelayError && error.refused) throw error;
     } finally {
-      clearTimeout(watch);
-      attempt.abort();
+      clearTimeout(timer);
+      connection.abort();
     }
-    if (opened) this.#unopened = 0;
-    if (orderly || this.state === "ended") return;
-    if (this.state === "connected") this.#become("connecting");
-    if (Date.now() - opened < BRIEF_MS || attempt.signal.reason === RECONNECT) throw unreachable();
-    if (opened) return;
-    if (attempt.signal.reason !== SILENT && ++this.#unopened < 2) throw unreachable();
-    this.#pollsUntil = Date.now() + POLLS_FOR_MS;
+    if (openedAt) this.#failedOpens = 0;
+    if (closedByRelay || this.#ended) return;
+    if (this.state === "connected") this.#setState("connecting");
+    if (Date.now() - openedAt < SHORT_STREAM_MS || connection.signal.reason === RECONNECT) throw unreachable();
+    if (openedAt) return;
+    if (connection.signal.reason !== TIMED_OUT && ++this.#failedOpens < 2) throw unreachable();
+    this.#pollUntil = Date.now() + POLLING_MS;
   }
 
-  /** Read requests with one call. @param {AbortController} attempt */
+  /** Read requests with one call, which waits for some. @param {AbortController} connection */
   async #poll({ signal }) {
-    const wait = this.state === "polling" ? POLL_SECONDS : 0; // the first answer tells at once whether it works
+    const wait = this.state === "polling" ? POLL_SECONDS : 0; // the first call only shows whether polling works
     const after = this.#cursor && `&after=${this.#cursor}`;
     const { requests, cursor } = await this.#call(`/requests?wait=${wait}${after}`, { signal, wait });
-    this.#become("polling");
+    this.#setState("polling");
     this.#cursor = cursor;
-    for (const request of requests) this.#take(request);
+    for (const request of requests) this.#accept(request);
   }
 
   #reconnect = () => {
-    this.#attempt.abort(RECONNECT);
-    this.#nap.abort();
+    this.#connectionAbort.abort(RECONNECT);
+    this.#backoff.abort();
   };
 
-  #onAnotherNetwork = () => {
-    this.#pollsUntil = 0;
+  #onNetworkChange = () => {
+    this.#pollUntil = 0;
     this.#reconnect();
   };
 
-  #afterSleep = () => {
-    if (document.visibilityState === "visible" && Date.now() - this.#lastHeard > MISSED_MS) this.#reconnect();
+  #onVisible = () => {
+    if (document.visibilityState === "visible" && Date.now() - this.#lastDataAt > STALE_MS) this.#reconnect();
   };
 
   /** @type {[EventTarget | undefined, string, () => void][]} */
-  #surroundings = [
-    [globalThis.window, "online", this.#onAnotherNetwork],
-    [globalThis.window, "offline", this.#onAnotherNetwork],
-    [globalThis.document, "visibilitychange", this.#afterSleep],
+  #listeners = [
+    [globalThis.window, "online", this.#onNetworkChange],
+    [globalThis.window, "offline", this.#onNetworkChange],
+    [globalThis.document, "visibilitychange", this.#onVisible],
   ];
 
   // Requests
 
-  /** @param {any} request */
-  #take({ id, payload, createdAt }) {
-    if (this.#taken.has(id)) return;
-    this.#taken.add(id);
-    const interrupted = this.#leftBehind.delete(id);
-    this.#drawer.keep(id);
-    const request = { id, payload, createdAt, interrupted, signal: this.#life.signal };
-    this.#tell("request", request);
-    this.#answer(request);
+  /** @param {Pick<Declared.HostRequest, "id" | "payload" | "createdAt">} request */
+  #accept({ id, payload, createdAt }) {
+    if (this.#accepted.has(id)) return;
+    this.#accepted.add(id);
+    const interrupted = this.#interrupted.delete(id);
+    this.#saved.put(id);
+    const request = { id, payload, createdAt, interrupted, signal: this.#sessionAbort.signal };
+    this.#emit("request", request);
+    this.#handle(request);
   }
 
-  /** @param {any} request */
-  async #answer(request) {
+  /** @param {Declared.HostRequest} request */
+  async #handle(request) {
     const { onRequest, onInterrupted } = this.#handlers;
     let answer;
     try {
       const result = await (request.interrupted ? onInterrupted : onRequest)(request);
-      answer = `"result":${json(result)}`;
+      answer = `"result":${toJson(result)}`;
     } catch (thrown) {
-      answer = `"error":${errorJson(thrown)}`;
+      answer = `"error":${errorToJson(thrown)}`;
     }
-    await this.#send(request.id, answer);
+    await this.#sendAnswer(request.id, answer);
   }
 
-  /** Send an answer, as often as it takes. @param {string} id @param {string} answer */
-  async #send(id, answer) {
-    if (this.state === "ended") return;
-    this.#drawer.keep(id, answer);
+  /** Send an answer until the relay has accepted or refused it. @param {string} id @param {string} answer */
+  async #sendAnswer(id, answer) {
+    if (this.#ended) return;
+    this.#saved.put(id, answer);
+    /** @type {RelayError | null} */
     let problem = null;
-    let settled = true;
-    for (let failures = 1; this.state !== "ended"; failures++) {
+    let closed = true; // whether the request needs no other answer
+    for (let failures = 1; !this.#ended; failures++) {
       try {
-        const body = `{"id":${JSON.stringify(id)},${answer}}`;
-        await this.#call("/responses", { method: "POST", body });
+        await this.#call("/responses", { method: "POST", body: `{"id":${JSON.stringify(id)},${answer}}` });
         break;
       } catch (error) {
-        if (!isFinal(error)) {
-          await delay(backOff(failures, error), this.#life.signal);
+        if (!isPermanent(error)) {
+          await sleep(backoffMs(failures, error), this.#sessionAbort.signal);
           continue;
         }
-        settled = SETTLED.includes(error.code);
-        if (settled || problem) {
-          problem = error;
-          break;
-        }
+        closed = REQUEST_CLOSED.includes(error.code);
+        const isLast = closed || problem;
         problem = error;
-        answer = `"error":${errorJson(error)}`; // The guest at least hears why there is no other answer.
-        settled = true;
+        if (isLast) break;
+        answer = `"error":${errorToJson(error)}`; // so that the guest learns why the answer is missing
+        closed = true;
       }
     }
-    if (this.state === "ended") return;
-    if (settled) this.#drawer.drop(id);
-    else this.#drawer.keep(id); // The relay will send it again after a reload, and it must not run again.
-    this.#tell("answered", { id, problem });
+    if (this.#ended) return;
+    if (closed) this.#saved.remove(id);
+    else this.#saved.put(id); // after a reload the relay delivers the request again, and it must not run twice
+    this.#emit("answered", { id, problem });
   }
 
-  // Time and state
+  // Expiry and state
 
-  /** @param {any} session */
-  #live({ expiresAt, ttl }) {
+  /** @param {{ expiresAt: string, ttl?: number }} session */
+  #updateExpiry({ expiresAt, ttl }) {
     if (ttl !== undefined) {
-      this.#skew = Date.parse(expiresAt) - Date.now() - ttl * 1000;
-      this.#span = ttl * 1000;
+      this.#clockOffsetMs = Date.parse(expiresAt) - Date.now() - ttl * 1000;
+      this.#lifetimeMs = ttl * 1000;
     }
-    if (expiresAt === this.expiresAt) return;
+    if (expiresAt === this.expiresAt) return; // so a renewal without effect, at the maximum age, is the last
     const first = !this.expiresAt;
     this.expiresAt = expiresAt;
-    this.#planRenewal();
-    if (!first) this.#tell("renewed", { expiresAt });
+    this.#scheduleRenewal();
+    if (!first) this.#emit("renewed", { expiresAt });
   }
 
-  /** Renew when a third of the time is left. */
-  #planRenewal(pause = 0) {
-    clearTimeout(this.#renewal);
-    if (!this.#autoRenew || this.state === "ended") return;
-    const due = Math.max(pause, this.ttl * 1000 - this.#span / 3);
-    const next = due > LOOKS_AT_THE_CLOCK_MS ? () => this.#planRenewal() : () => this.#renewByItself();
-    this.#renewal = setTimeout(next, Math.min(due, LOOKS_AT_THE_CLOCK_MS));
+  /** Renew when a third of the lifetime is left, and no sooner than after the delay. */
+  #scheduleRenewal(delayMs = 0) {
+    clearTimeout(this.#renewalTimer);
+    if (!this.#autoRenew || this.#ended) return;
+    const dueMs = Math.max(delayMs, this.ttl * 1000 - this.#lifetimeMs / 3);
+    const check = () => this.#scheduleRenewal();
+    const renew = () => this.renew().catch(() => this.#scheduleRenewal(BACKOFF_MS.max));
+    this.#renewalTimer = setTimeout(dueMs > RENEWAL_CHECK_MS ? check : renew, Math.min(dueMs, RENEWAL_CHECK_MS));
   }
 
-  async #renewByItself() {
-    try {
-      await this.renew(); // Where that no longer moves the end, it was the last time.
-    } catch {
-      this.#planRenewal(PAUSE_MS.most);
-    }
-  }
-
-  /** @param {string} state */
-  #become(state) {
-    if (this.state === state || this.state === "ended") return;
+  /** @param {Declared.SessionState} state */
+  #setState(state) {
+    if (this.state === state || this.#ended) return;
     this.state = state;
     if (state !== "disconnected") this.problem = null;
-    this.#tell("state", { state, reason: this.reason });
+    this.#emit("state", { state, reason: this.reason });
   }
 
-  /** @param {string} reason */
+  /** @param {Declared.EndReason} reason */
   #finish(reason) {
-    if (this.state === "ended") return;
+    if (this.#ended) return;
     this.reason = reason;
-    clearTimeout(this.#renewal);
-    for (const [target, type, listener] of this.#surroundings) target?.removeEventListener(type, listener);
-    this.#drawer.clear();
-    this.#drawer.release();
-    this.#become("ended");
-    this.#life.abort(new RelayError("The session has ended.", { code: "session_ended" }));
-    this.#nap.abort();
-    this.#tell("ended", { reason });
+    clearTimeout(this.#renewalTimer);
+    for (const [target, type, listener] of this.#listeners) target?.removeEventListener(type, listener);
+    this.#saved.clear();
+    this.#saved.release();
+    this.#setState("ended");
+    this.#sessionAbort.abort(new RelayError("The session has ended.", { code: "session_ended" }));
+    this.#backoff.abort();
+    this.#emit("ended", { reason });
   }
 
-  /** @param {string} type @param {any} detail */
-  #tell(type, detail) {
+  /** @template {keyof Declared.SessionEvents} T @param {T} type @param {Declared.SessionEvents[T]["detail"]} detail */
+  #emit(type, detail) {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
 
-  /** @param {string} path @param {any} options */
+  /** @param {string} path @param {CallOptions & { wait?: number }} options */
   async #call(path, { signal, ...options }) {
-    const signals = signal ? [this.#life.signal, signal] : [this.#life.signal];
+    const signals = signal ? [this.#sessionAbort.signal, signal] : [this.#sessionAbort.signal];
     try {
-      return await this.#api.call(this.#path + path, { ...options, token: this.#token, signal: AbortSignal.any(signals) });
+      const call = { ...options, token: this.#token, signal: AbortSignal.any(signals) };
+      return await this.#api.call(this.#path + path, call);
     } catch (error) {
-      const reason = ENDS.get(error.code);
+      const reason = endReason(error);
       if (reason) this.#finish(reason);
       throw error;
     }
   }
 }
 
-/** The relay's API: what it answers is returned as parsed, what it refuses is thrown as a RelayError. */
+/** Calls of the relay's HTTP API. They return parsed bodies, and throw a RelayError for whatever else happens. */
 class Api {
-  /** @param {string | URL | undefined} relay @param {(text: string) => any} parse */
-  constructor(relay, parse) {
+  /** @param {Declared.RelayOptions["relay"]} relay @param {Declared.RelayOptions["parse"]} parse */
+  constructor(relay, parse = JSON.parse) {
     this.url = new URL(relay ?? new URL(".", import.meta.url)).href.replace(/\/$/, "");
     this.parse = parse;
   }
 
-  /** @param {string} path @param {any} options */
+  /** @param {string} path @param {CallOptions & { wait?: number }} options */
   async call(path, { signal, wait = 0, ...options } = {}) {
-    const limit = AbortSignal.timeout(wait * 1000 + CALL_MS);
+    const timeout = AbortSignal.timeout(wait * 1000 + CALL_TIMEOUT_MS);
+    const either = signal ? AbortSignal.any([signal, timeout]) : timeout;
     try {
-      const answer = await this.fetch(path, { ...options, signal: signal ? AbortSignal.any([signal, limit]) : limit });
-      const text = await answer.text();
-      if (answer.status === 204) return undefined;
-      return this.#content(text, answer.status);
+      const response = await this.fetch(path, { ...options, signal: either });
+      const text = await response.text();
+      return response.status === 204 ? undefined : this.parseJson(text, response.status);
     } catch (error) {
       if (error instanceof RelayError) throw error;
       if (signal?.aborted) throw signal.reason;
@@ -402,171 +406,160 @@ class Api {
     }
   }
 
-  /** Return the answer itself, which is a good one. @param {string} path @param {any} options */
-  async fetch(path, { token, body, headers = {}, ...options }) {
-    const answer = await fetch(this.url + path, {
+  /** The HTTP response, if successful. @param {string} path @param {CallOptions & { cursor?: string }} options */
+  async fetch(path, { token, body, cursor, ...options }) {
+    const response = await fetch(this.url + path, {
       ...options,
       body,
       cache: "no-store",
       headers: {
-        ...headers,
+        ...(cursor && { "Last-Event-ID": cursor }),
         ...(token && { Authorization: `Bearer ${token}` }),
         ...(body && { "Content-Type": "application/json" }),
       },
     });
-    if (!answer.ok) throw await refusal(answer);
-    return answer;
+    if (!response.ok) throw await errorOf(response);
+    return response;
   }
 
-  /** Read JSON; with plain JSON.parse where the parser that was asked for cannot. @param {string} text */
-  read(text) {
+  /** Parse JSON from a response with this HTTP status. @param {string} text @param {number} status */
+  parseJson(text, status) {
     try {
       return this.parse(text);
     } catch {
-      return JSON.parse(text);
+      // The caller's parser may refuse valid JSON, such as the name __proto__.
     }
-  }
-
-  /** @param {string} text @param {number} status */
-  #content(text, status) {
     try {
-      return this.read(text);
+      return JSON.parse(text);
     } catch (cause) {
-      throw notTheRelay({ status, cause });
+      throw unexpectedAnswer({ status, cause });
     }
   }
 }
 
-/** What has to outlive a reload: the session, which requests were begun, and the answers that are not sent yet. */
-class Drawer {
-  static #inUse = new Set();
+/**
+ * What survives a reload of the page, in sessionStorage. One key holds the session's code and token. One more key for
+ * each accepted request holds its answer, or the empty string before there is one, until the relay has the answer.
+ */
+class SavedSession {
+  static #usedKeys = new Set();
 
   /** @param {string} relay */
   constructor(relay) {
-    const place = `parley ${relay} ${globalThis.location?.pathname ?? ""}`;
+    // Several sessions of one page are told apart by the order in which they were opened.
+    const prefix = `parley ${relay} ${globalThis.location?.pathname ?? ""}`;
     let number = 1;
-    while (Drawer.#inUse.has(`${place} ${number}`)) number++;
-    this.name = `${place} ${number}`;
-    Drawer.#inUse.add(this.name);
+    while (SavedSession.#usedKeys.has(`${prefix} ${number}`)) number++;
+    this.key = `${prefix} ${number}`;
+    SavedSession.#usedKeys.add(this.key);
     try {
       this.storage = globalThis.document && globalThis.sessionStorage;
     } catch {
-      this.storage = undefined; // where the browser forbids it, a reload begins anew
+      this.storage = undefined; // the browser's settings forbid storage: a reload creates a new session
     }
   }
 
   release() {
-    Drawer.#inUse.delete(this.name);
+    SavedSession.#usedKeys.delete(this.key);
   }
 
   /** @returns {{code: string, token: string} | null} */
-  get session() {
+  load() {
     try {
-      return JSON.parse(this.storage?.getItem(this.name) ?? "null");
+      return JSON.parse(this.storage?.getItem(this.key) ?? "null");
     } catch {
       return null;
     }
   }
 
-  /** @param {any} session */
-  open({ code, token }) {
+  /** @param {{code: string, token: string}} session */
+  save({ code, token }) {
     this.clear();
-    this.#put(this.name, JSON.stringify({ code, token }));
+    this.#write(this.key, JSON.stringify({ code, token }));
   }
 
   /** @param {string} id @param {string} answer */
-  keep(id, answer = "") {
-    this.#put(`${this.name}/${id}`, answer);
+  put(id, answer = "") {
+    this.#write(`${this.key}/${id}`, answer);
   }
 
   /** @param {string} id */
-  drop(id) {
-    this.storage?.removeItem(`${this.name}/${id}`);
-  }
-
-  begun() {
-    return new Set(this.#requests().flatMap(([id, answer]) => (answer ? [] : [id])));
-  }
-
-  answers() {
-    return this.#requests().filter(([, answer]) => answer);
+  remove(id) {
+    this.storage?.removeItem(`${this.key}/${id}`);
   }
 
   clear() {
-    for (const [id] of this.#requests()) this.drop(id);
-    this.storage?.removeItem(this.name);
+    for (const [id] of this.requests()) this.remove(id);
+    this.storage?.removeItem(this.key);
   }
 
-  #requests() {
-    const prefix = `${this.name}/`;
+  /** The id and the answer of each request. */
+  requests() {
+    const prefix = `${this.key}/`;
     return Object.keys(this.storage ?? {})
       .filter((key) => key.startsWith(prefix))
       .map((key) => [key.slice(prefix.length), this.storage?.getItem(key) ?? ""]);
   }
 
   /** @param {string} key @param {string} value */
-  #put(key, value) {
+  #write(key, value) {
     for (const text of [value, ""]) {
       try {
         return this.storage?.setItem(key, text);
       } catch {
-        // It is full. That a request was begun takes less room than its answer, and matters more.
+        // The storage is full. The empty string may still fit, and keeps the request from running twice.
       }
     }
   }
 }
 
-/** @param {Api} api @param {Drawer} drawer */
-async function resumed(api, drawer) {
-  const kept = drawer.session;
-  if (!kept) return null;
+/** Resume the session, or create one. @param {Api} api @param {SavedSession} saved @returns {Promise<HostSession>} */
+async function openSession(api, saved) {
+  const found = saved.load();
   try {
-    const session = await api.call(`/api/sessions/${kept.code}`, { token: kept.token });
-    if (session.active) return { ...session, token: kept.token };
+    const session = found && (await api.call(`/api/sessions/${found.code}`, { token: found.token }));
+    if (session?.active) return { ...session, token: found?.token };
   } catch (error) {
-    if (!error.refused || error.status >= 500 || error.status === 429) throw error;
+    if (!isPermanent(error)) throw error;
   }
-  return null;
-}
-
-/** @param {Api} api @param {Drawer} drawer */
-async function created(api, drawer) {
   const session = await api.call("/api/sessions", { method: "POST" });
-  drawer.open(session);
+  saved.save(session);
   return session;
 }
 
 /**
- * Ask the host, wait for its answer, and return it. Safe to try again, since the id stays the same.
- * @param {Api} api @param {string} path @param {string} body @param {any} options
+ * Send a request, wait for the host's answer, and return it. Sending it again is safe, since the id stays the same.
+ * @param {Api} api @param {string} path @param {string} body
+ * @param {Declared.RequestOptions & { id: string, timeout: number }} options
  */
-async function ask(api, path, body, { id, timeout, signal }) {
-  const until = Date.now() + timeout;
-  const stop = new AbortController();
-  const giveUp = () => stop.abort(new RelayError("The host did not answer in time.", { code: "timeout" }));
-  const timer = timeout <= LONGEST_TIMER_MS ? setTimeout(giveUp, timeout) : undefined;
-  const either = signal ? AbortSignal.any([signal, stop.signal]) : stop.signal;
+async function sendRequest(api, path, body, { id, timeout, signal }) {
+  const deadline = Date.now() + timeout;
+  const timedOut = new AbortController();
+  const onTimeout = () => timedOut.abort(new RelayError("The host did not answer in time.", { code: "timeout" }));
+  const timer = timeout <= MAX_TIMER_MS ? setTimeout(onTimeout, timeout) : undefined;
+  const combined = signal ? AbortSignal.any([signal, timedOut.signal]) : timedOut.signal;
   let accepted = false;
   let failures = 0;
   let failingSince = 0;
   try {
     for (;;) {
-      either.throwIfAborted();
-      const wait = Math.max(0, Math.min(POLL_SECONDS, Math.ceil((until - Date.now()) / 1000)));
+      combined.throwIfAborted();
+      const wait = Math.max(0, Math.min(POLL_SECONDS, Math.ceil((deadline - Date.now()) / 1000)));
       let response;
       try {
         response = accepted
-          ? await api.call(`${responseOf(path, id)}wait=${wait}`, { signal: either, wait })
-          : await api.call(`${path}/requests?wait=${wait}`, { method: "POST", body, signal: either, wait });
-        if (!["answered", "pending"].includes(response?.status)) throw notTheRelay();
+          ? await api.call(`${responsePath(path, id)}wait=${wait}`, { signal: combined, wait })
+          : await api.call(`${path}/requests?wait=${wait}`, { method: "POST", body, signal: combined, wait });
+        if (!["answered", "pending"].includes(response?.status)) throw unexpectedAnswer();
       } catch (error) {
-        either.throwIfAborted();
+        combined.throwIfAborted();
         failingSince ||= Date.now();
-        if (isFinal(error) || error.status === 429 || Date.now() - failingSince > GUEST_GIVES_UP_MS) throw error;
-        await delay(backOff(++failures, error), either);
+        const limited = error instanceof RelayError && error.status === 429;
+        if (isPermanent(error) || limited || Date.now() - failingSince > GUEST_RETRY_MS) throw error;
+        await sleep(backoffMs(++failures, error), combined);
         continue;
       }
-      if (response.status === "answered") return outcome(response);
+      if (response.status === "answered") return resultOf(response);
       accepted = true;
       failures = failingSince = 0;
     }
@@ -575,100 +568,106 @@ async function ask(api, path, body, { id, timeout, signal }) {
   }
 }
 
-/** Where a response is read; an id that would mean a folder goes into the query. @param {string} path @param {string} id */
-function responseOf(path, id) {
+/** Not with "." or ".." in the path, where they would name a folder. @param {string} path @param {string} id */
+function responsePath(path, id) {
   if (![".", ".."].includes(id)) return `${path}/responses/${encodeURIComponent(id)}?`;
   return `/api/responses?code=${path.split("/").at(-1)}&id=${id}&`;
 }
 
-/** @param {any} response */
-function outcome(response) {
+/** @param {{ result?: any, error?: any }} response */
+function resultOf(response) {
   if ("result" in response) return response.result;
   const error = response.error;
-  const told = typeof error === "string" ? error : error?.message;
-  throw new RelayError(typeof told === "string" ? told : "The host answered with an error.", { error });
+  const message = typeof error === "string" ? error : error?.message;
+  throw new RelayError(typeof message === "string" ? message : "The host answered with an error.", { error });
 }
 
-/** @param {Response} answer */
-async function refusal(answer) {
-  const problem = await answer.json().catch(() => ({}));
-  const refused = typeof problem?.code === "string";
-  const wait = parseInt(answer.headers.get("Retry-After") ?? "", 10);
-  const retryAfter = wait > 0 ? { retryAfter: wait } : {};
-  if (!refused) return notTheRelay({ status: answer.status, ...retryAfter });
-  return new RelayError(problem.detail, { code: problem.code, status: answer.status, refused, ...retryAfter });
+/** The error that an HTTP response stands for. @param {Response} response */
+async function errorOf(response) {
+  const problem = await response.json().catch(() => ({}));
+  const seconds = parseInt(response.headers.get("Retry-After") ?? "", 10);
+  /** @type {ErrorDetails} */
+  const details = seconds > 0 ? { status: response.status, retryAfter: seconds } : { status: response.status };
+  if (typeof problem?.code !== "string") return unexpectedAnswer(details);
+  return new RelayError(problem.detail, { ...details, code: problem.code, refused: true });
 }
 
-/** Tell whether trying again is of no use. @param {any} error */
-function isFinal(error) {
-  return error.refused && error.status < 500 && error.status !== 429;
+/** Whether the same call would fail again. @param {unknown} error @returns {error is RelayError} */
+function isPermanent(error) {
+  return error instanceof RelayError && !!error.refused && (error.status ?? 500) < 500 && error.status !== 429;
 }
 
-/** @param {any} [cause] */
+/** Why the session has ended, if the error says that it has. @param {unknown} error */
+function endReason(error) {
+  return error instanceof RelayError ? END_REASONS.get(error.code) : undefined;
+}
+
+/** @param {unknown} [cause] */
 function unreachable(cause) {
   return new RelayError("The relay cannot be reached.", { code: "unreachable", cause });
 }
 
-/** @param {any} about */
-function notTheRelay(about = {}) {
-  return new RelayError("What answered is not the relay.", { code: "unexpected_answer", ...about });
+/** Something else has answered, such as a proxy or a login page. @param {ErrorDetails} details */
+function unexpectedAnswer(details = {}) {
+  return new RelayError("What answered is not the relay.", { code: "unexpected_answer", ...details });
 }
 
 /**
- * The events of a server-sent stream, as the relay writes them: one line of each field.
- * Source: https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream
- * @param {ReadableStream<Uint8Array> | null} body @param {() => void} heard
+ * The events of a server-sent stream. Unlike in the standard, a lone CR ends no line and an event with empty data is
+ * ignored: the relay writes neither, and proxies change LF to CRLF at most.
+ * Source: https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation
+ * @param {ReadableStream<Uint8Array<ArrayBuffer>> | null} body @param {() => void} onData
  */
-async function* events(body, heard) {
+async function* parseEvents(body, onData) {
   if (!body) return;
-  const reader = body.pipeThrough(/** @type {any} */ (new TextDecoderStream())).getReader();
+  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
   let fields = { id: "", event: "message", data: "" };
   for (;;) {
     const { value, done } = await reader.read();
     if (done) return;
-    heard();
-    const lines = (rest + value).split("\n");
+    onData();
+    const lines = (rest + value).split(/\r?\n/);
     rest = lines.pop() ?? "";
     for (const line of lines) {
-      const [, name, content] = /^(id|event|data): ?(.*)$/s.exec(line) ?? [];
-      if (name) fields = { ...fields, [name]: content };
-      if (line === "" && fields.data) {
-        yield fields;
-        fields = { id: fields.id, event: "message", data: "" };
-      }
+      const [, name, content = ""] = /^(id|event|data)(?:: ?(.*))?$/s.exec(line) ?? [];
+      if (name === "data" && fields.data) fields.data += `\n${content}`;
+      else if (name) fields = { ...fields, [name]: content };
+      if (line !== "") continue;
+      if (fields.data) yield fields;
+      fields = { id: fields.id, event: "message", data: "" };
     }
   }
 }
 
-function refuseInterrupted() {
+function rejectInterrupted() {
   throw new RelayError("The host was reloaded while it worked on this request.", { code: "interrupted" });
 }
 
 /** @param {unknown} value */
-function json(value) {
+function toJson(value) {
   return JSON.stringify(value) ?? "null";
 }
 
-/** What the guest is told of something thrown: any JSON value as it is, of an Error what it is called and says. */
-function errorJson(/** @type {any} */ thrown) {
+/** The error that the guest gets for a thrown value: name, message and code of an Error, any other value itself. */
+function errorToJson(/** @type {unknown} */ thrown) {
   try {
-    if (!(thrown instanceof Error)) return json(thrown);
-    const { name, message } = thrown;
-    return json({ name, message, code: /** @type {any} */ (thrown).code });
+    if (!(thrown instanceof Error)) return toJson(thrown);
+    const { name, message, code } = /** @type {Error & { code?: unknown }} */ (thrown);
+    return toJson({ name, message, code });
   } catch {
-    return json({ message: "The host failed." });
+    return toJson({ message: "The host failed." });
   }
 }
 
-/** How long to wait after so many failures, in milliseconds. @param {number} failures @param {any} error */
-function backOff(failures, error) {
-  const pause = Math.min(PAUSE_MS.most, PAUSE_MS.first * 2 ** (failures - 1)) * (0.5 + Math.random() / 2);
-  return Math.max(pause, (error?.retryAfter ?? 0) * 1000);
+/** Exponential, with jitter. @param {number} failures How many in a row. @param {unknown} error The last one. */
+function backoffMs(failures, error) {
+  const backoff = Math.min(BACKOFF_MS.max, BACKOFF_MS.first * 2 ** (failures - 1)) * (0.5 + Math.random() / 2);
+  return Math.max(backoff, error instanceof RelayError && error.retryAfter ? error.retryAfter * 1000 : 0);
 }
 
-/** @param {number} milliseconds @param {AbortSignal} signal */
-function delay(milliseconds, signal) {
+/** Resolves after the time, or when the signal aborts. @param {number} milliseconds @param {AbortSignal} signal */
+function sleep(milliseconds, signal) {
   if (signal.aborted) return;
   return new Promise((resolve) => {
     const done = () => {
@@ -676,7 +675,7 @@ function delay(milliseconds, signal) {
       signal.removeEventListener("abort", done);
       resolve(undefined);
     };
-    const timer = setTimeout(done, Math.min(milliseconds, LONGEST_TIMER_MS));
+    const timer = setTimeout(done, Math.min(milliseconds, MAX_TIMER_MS));
     signal.addEventListener("abort", done);
   });
 }

@@ -4,12 +4,9 @@ import json
 import os
 import re
 import signal
-import subprocess
-import tempfile
 import threading
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +15,7 @@ from playwright.sync_api import Page, Route, expect
 from dev.soak.clients import events_of
 from tests.browser.conftest import Beside, Window, ask, running_site
 from tests.support.deployments import Parley
-from tests.support.tools import PROJECT, need, wait_until
+from tests.support.tools import PROJECT, wait_until
 
 # A page that notes what its session tells, and answers by what the request says.
 HOST = """async (options = {}) => {
@@ -515,38 +512,3 @@ def test_types_name_what_there_is(tab: Page) -> None:
     interface = declared.partition("export interface Session<")[2].partition("\n}")[0]
     named = set(re.findall(r"^  (?:readonly )?(\w+)[(:]", interface, re.MULTILINE))
     assert sorted(named - {"addEventListener"}) == [name for name in members if name != "constructor"]
-
-
-USE = """
-import { guest, host, RelayError, type Session } from "./relay.js";
-
-const session: Session<{ question: string }> = await host<{ question: string }>({
-  onRequest: async ({ id, payload, signal }) => [id, payload.question.length, signal.aborted],
-});
-session.addEventListener("ended", ({ detail }) => console.log(detail.reason === "expired"));
-const answer = await guest(session.code, { relay: "https://example.com" }).request<number>({ a: [1] }, { timeout: 1 });
-answer.toFixed();
-new RelayError("", {}).code?.length;
-// @ts-expect-error a host has to answer
-await host({});
-// @ts-expect-error there is no such event
-session.addEventListener("nothing", ({ detail }) => detail);
-"""
-STRICT = ["--noEmit", "--strict", "--target", "es2022", "--module", "es2022", "--moduleResolution", "bundler"]
-
-
-def test_types() -> None:
-    """The compiler finds nothing in our scripts, nor in one that uses the client as it is declared."""
-    tsc = need("tsc", "npm install --global typescript")
-    libraries = ["--lib", "es2023,dom,dom.iterable,dom.asynciterable"]
-    with tempfile.TemporaryDirectory() as folder:
-        for file in (PROJECT / "public").iterdir():
-            (Path(folder) / file.name).symlink_to(file)
-        (Path(folder) / "use.ts").write_text(USE)
-        # A script is checked where its declarations do not stand in for it.
-        checked = ["--checkJs", "--allowJs", "--useUnknownInCatchVariables", "false"]
-        for arguments in (["use.ts"], [*checked, "relay.js"], [*checked, "page.js"]):
-            done = subprocess.run(
-                [tsc, *STRICT, *libraries, *arguments], cwd=folder, capture_output=True, text=True, check=False
-            )
-            assert (done.returncode, done.stdout) == (0, "")

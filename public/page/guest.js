@@ -1,0 +1,90 @@
+// The guest's view: a code, a form, and the answers as they come.
+
+import { guest } from "../relay.js";
+import { announce, createEntry, find, formatCode, formatTime, parse, parseInput, submitByKey } from "./view.js";
+
+/** @import { RelayError } from "../relay.js" */
+
+const RETRY_MS = 5_000;
+
+const codeInput = find("#guest-code", HTMLInputElement);
+const stateLabel = find("#guest-state", HTMLElement);
+const form = find("#request-form", HTMLFormElement);
+const payloadInput = find("#payload", HTMLTextAreaElement);
+
+/** When the session of the code in the input expires, by this machine's clock; 0 if it is not known to be active. */
+let expiresAt = 0;
+let retryAt = Infinity;
+let requestCount = 0;
+
+/** @param {string} code */
+export function showGuest(code) {
+  find("#guest", HTMLElement).hidden = false;
+  codeInput.value = code;
+  codeInput.addEventListener("change", checkSession);
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    sendRequest();
+  });
+  submitByKey(form);
+  (code ? payloadInput : codeInput).focus();
+  setInterval(tick, 1000);
+  checkSession();
+}
+
+/** Ask the relay whether the session of the code is active, and for how long. */
+async function checkSession() {
+  expiresAt = 0;
+  retryAt = Infinity;
+  const code = codeInput.value.trim();
+  if (!code) return showState("", "");
+  try {
+    const session = await guest(code).session();
+    if (codeInput.value.trim() !== code) return; // another code was typed in the meantime
+    if (!session.active) return showState("ended", "The host has ended this session");
+    expiresAt = Date.now() + session.ttl * 1000;
+    codeInput.value = formatCode(session.code);
+    tick();
+  } catch (error) {
+    const { message, status } = /** @type {RelayError} */ (error);
+    showState("disconnected", message);
+    if (status === undefined || status >= 500 || status === 429) retryAt = Date.now() + RETRY_MS;
+  }
+}
+
+function tick() {
+  if (Date.now() > retryAt) checkSession();
+  if (!expiresAt) return;
+  const seconds = (expiresAt - Date.now()) / 1000;
+  if (seconds > 0) showState("connected", `Open, ${formatTime(seconds)} left`);
+  else checkSession(); // the host may have renewed it
+}
+
+/** @param {string} state @param {string} label */
+function showState(state, label) {
+  stateLabel.dataset.state = state;
+  stateLabel.ariaLive = state === "connected" ? "off" : "polite"; // screen readers must not read a countdown out
+  stateLabel.textContent = label;
+}
+
+async function sendRequest() {
+  const payload = parseInput(payloadInput.value);
+  const title = `Request ${++requestCount}`;
+  const entry = createEntry(title, payload);
+  entry.form.remove();
+  entry.setOutcome("Waiting for the host");
+  find("#answers-title", HTMLElement).hidden = false;
+  find("#answers", HTMLElement).prepend(entry.item);
+  payloadInput.value = "";
+  payloadInput.focus();
+  try {
+    entry.showAnswer(await guest(codeInput.value.trim(), { parse }).request(payload));
+    entry.setOutcome("Answered");
+  } catch (thrown) {
+    const error = /** @type {RelayError} */ (thrown);
+    if ("error" in error) entry.showAnswer(error.error);
+    entry.setOutcome("error" in error ? "Answered with an error" : error.message, true);
+    if (["session_ended", "session_not_found"].includes(error.code ?? "")) checkSession();
+  }
+  announce(`${title}: ${entry.outcome.textContent}`);
+}

@@ -1,0 +1,150 @@
+// What both views use. Whatever somebody else has sent is shown as text, never as HTML.
+
+/**
+ * The first element that matches the selector. Throws if there is none of this type.
+ * @template {HTMLElement} T
+ * @param {string} selector @param {new () => T} type @param {ParentNode} root @returns {T}
+ */
+export function find(selector, type, root = document) {
+  const found = root.querySelector(selector);
+  if (!(found instanceof type)) throw new TypeError(`there is no ${type.name} at ${selector}`);
+  return found;
+}
+
+/** @param {string} code */
+export function formatCode(code) {
+  return `${code.slice(0, 4)}-${code.slice(4)}`;
+}
+
+/** Minutes and seconds. @param {number} seconds */
+export function formatTime(seconds) {
+  const whole = Math.round(seconds);
+  return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
+}
+
+/** Let screen readers read a text out. @param {string} text */
+export function announce(text) {
+  find("#announcer", HTMLElement).textContent = text;
+}
+
+/**
+ * Parse JSON without losing digits: a number that JavaScript would round is kept as it is written.
+ * @param {string} text @returns {any}
+ */
+export function parse(text) {
+  const { rawJSON } = /** @type {JSON & { rawJSON?: (text: string) => unknown }} */ (JSON);
+  /** @param {string} _key @param {any} value @param {{ source: string }} [context] */
+  const reviver = (_key, value, context) => {
+    const isRounded = typeof value === "number" && context && String(value) !== context.source;
+    return isRounded && rawJSON ? rawJSON(context.source) : value;
+  };
+  return JSON.parse(text, reviver);
+}
+
+/** The value of what a person has typed: JSON if it is valid, else the text itself. @param {string} text */
+export function parseInput(text) {
+  try {
+    return parse(text);
+  } catch {
+    return text;
+  }
+}
+
+const MAX_INDENT_CHARACTERS = 200_000;
+
+/**
+ * The text to show for a value: a string itself, anything else as JSON. Indentation grows with the depth times the
+ * length, so that deeply nested values would fill the memory; such a value is not indented.
+ * @param {unknown} value @returns {string}
+ */
+function formatValue(value) {
+  if (typeof value === "string") return value;
+  const text = JSON.stringify(value);
+  let depth = 0;
+  let maxDepth = 0;
+  for (const [character] of text.matchAll(/[[{\]}]/g)) {
+    depth += "[{".includes(character) ? 1 : -1;
+    maxDepth = Math.max(maxDepth, depth);
+  }
+  return text.length * maxDepth > MAX_INDENT_CHARACTERS ? text : JSON.stringify(value, null, 2);
+}
+
+/** @typedef {ReturnType<typeof createEntry>} Entry */
+
+/**
+ * An entry of the list: a request, its outcome, and its answer.
+ * @param {string} title @param {unknown} payload
+ */
+export function createEntry(title, payload) {
+  const content = /** @type {DocumentFragment} */ (find("#entry", HTMLTemplateElement).content.cloneNode(true));
+  const item = find("li", HTMLLIElement, content);
+  const outcome = find(".outcome", HTMLElement, item);
+  const question = find(".payload", HTMLElement, item);
+  const answer = find(".answer", HTMLElement, item);
+  find("h3", HTMLElement, item).textContent = title;
+  question.textContent = formatValue(payload);
+  question.ariaLabel = `${title}: what was asked`;
+  answer.ariaLabel = `${title}: the answer`;
+  return {
+    item,
+    outcome,
+    form: find("form", HTMLFormElement, item),
+    input: find("textarea", HTMLTextAreaElement, item),
+    refuse: find(".refuse", HTMLButtonElement, item),
+    /** @param {string} text @param {boolean} failed */
+    setOutcome(text, failed = false) {
+      outcome.textContent = text;
+      item.classList.toggle("failed", failed);
+    },
+    /** @param {unknown} value */
+    showAnswer(value) {
+      answer.textContent = formatValue(value);
+      answer.hidden = false;
+    },
+  };
+}
+
+/** Submit a form with Ctrl+Enter, also from a textarea. @param {HTMLFormElement} form */
+export function submitByKey(form) {
+  form.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) form.requestSubmit();
+  });
+}
+
+/** Let a button copy a text, and show that it did. @param {HTMLButtonElement} button @param {() => string} text */
+export function copyOnClick(button, text) {
+  const label = button.textContent;
+  /** @type {ReturnType<typeof setTimeout>} */
+  let timer;
+  button.addEventListener("click", async () => {
+    const message = (await copy(text())) ? "Copied" : "Copying is not allowed here";
+    button.textContent = message;
+    announce(message);
+    clearTimeout(timer);
+    timer = setTimeout(() => (button.textContent = label), 2000);
+  });
+}
+
+/** Whether the text is in the clipboard now. @param {string} text */
+async function copy(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    return copyBySelection(text); // a page without https has no navigator.clipboard
+  }
+}
+
+/** @param {string} text */
+function copyBySelection(text) {
+  const focused = document.activeElement;
+  const field = document.createElement("textarea");
+  field.value = text;
+  field.className = "unseen";
+  document.body.append(field);
+  field.select();
+  const copied = document.execCommand("copy");
+  field.remove();
+  if (focused instanceof HTMLElement) focused.focus();
+  return copied;
+}

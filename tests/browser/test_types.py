@@ -1,0 +1,85 @@
+"""public/relay.d.ts and the scripts in public/, as the TypeScript compiler checks them."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.support.tools import PROJECT, need
+
+# A script of a user. The compiler takes relay.d.ts for "./relay.js".
+USE = """
+import { guest, host, RelayError, type Session } from "./relay.js";
+
+const session: Session<{ question: string }> = await host<{ question: string }>({
+  onRequest: async ({ id, payload, signal }) => [id, payload.question.length, signal.aborted],
+});
+session.addEventListener("ended", ({ detail }) => console.log(detail.reason === "expired"));
+const answer = await guest(session.code, { relay: "https://example.com" }).request<number>({ a: [1] }, { timeout: 1 });
+answer.toFixed();
+new RelayError("", {}).code?.length;
+// @ts-expect-error a host has to answer
+await host({});
+// @ts-expect-error there is no such event
+session.addEventListener("nothing", ({ detail }) => detail);
+"""
+# Each of the two exports what the other does, with the same types. `implementation.js` is a copy of relay.js: beside a
+# .d.ts file of its name the compiler does not read a script.
+CONFORMS = """
+import * as declared from "./relay.js";
+import * as implementation from "./implementation.js";
+
+export const isImplemented: typeof declared = implementation;
+export const isDeclared: typeof implementation = declared;
+"""
+STRICT = ["--noEmit", "--strict", "--target", "es2022", "--module", "es2022", "--moduleResolution", "bundler"]
+SCRIPTS = ["--allowJs", "--checkJs", "--lib", "es2023,dom,dom.iterable,dom.asynciterable"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Give a copy of public/, with a script that uses the client and one that compares it with its declarations."""
+    shutil.copytree(PROJECT / "public", tmp_path, dirs_exist_ok=True)
+    shutil.copy(tmp_path / "relay.js", tmp_path / "implementation.js")
+    (tmp_path / "use.ts").write_text(USE)
+    (tmp_path / "conforms.ts").write_text(CONFORMS)
+    return tmp_path
+
+
+def complaints(folder: Path, *arguments: str) -> list[str]:
+    """Return what the compiler finds in some files of the folder, a line each."""
+    tsc = need("tsc", "npm install --global typescript")
+    done = subprocess.run([tsc, *STRICT, *SCRIPTS, *arguments], cwd=folder, capture_output=True, text=True, check=False)
+    assert bool(done.returncode) == bool(done.stdout), done.stderr
+    return done.stdout.splitlines()
+
+
+def test_use_as_declared(folder: Path) -> None:
+    assert complaints(folder, "use.ts") == []
+
+
+def test_client_conforms_to_its_declarations(folder: Path) -> None:
+    assert complaints(folder, "implementation.js", "conforms.ts") == []
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("relay.d.ts", "export function guest(", "export function visitor("),
+        ("relay.d.ts", "renew(): Promise<void>", "renew(): Promise<string>"),
+        ("relay.d.ts", "timeout?: number", "timeoutMs?: number"),
+        ("implementation.js", "export async function host(", "export async function open("),
+        ("implementation.js", "async renew()", "async extend()"),
+        ("implementation.js", 'state = "connecting"', 'state = "starting"'),
+    ],
+)
+def test_change_on_one_side_is_found(folder: Path, file: str, old: str, new: str) -> None:
+    text = (folder / file).read_text("utf-8")
+    assert text.count(old) == 1
+    (folder / file).write_text(text.replace(old, new), "utf-8")
+    assert complaints(folder, "implementation.js", "conforms.ts") != []
+
+
+def test_page(folder: Path) -> None:
+    assert complaints(folder, "page/page.js") == []
