@@ -7,15 +7,12 @@ from lib.endpoint import Actions, Endpoint, Reply
 
 def health(call: Call) -> Reply:
     """Answer 200 if the store answers, and else with the store's problem."""
-    if call.target.query.get("deep") == "1":
-        probe.deep(call.store)
-    else:
-        call.store.ping()
+    latency = probe.latency(call.store, deep=call.target.query.get("deep") == "1")
     return Reply(
         200,
         {
             "status": "ok",
-            "store": {"latencyMs": round(call.store.seconds / call.store.calls * 1000, 1)},
+            "store": {"latencyMs": round(latency, 1)},
             "environment": settings.environment(),
             "commit": settings.commit(),
         },

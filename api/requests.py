@@ -11,12 +11,12 @@ from lib.jsontext import JsonText, compose
 
 def post(call: Call) -> Reply:
     """Post a request; with `wait`, answer with its response as soon as that is there."""
-    code, given = call.code, call.fields("id", "payload")
+    access, given = call.access, call.fields("id", "payload")
     payload = fields.message(given, "payload")
     request_id = fields.request_id(given) if "id" in given else secrets.token_urlsafe(9)
-    first = partial(messages.post, call.store, code, call.caller.address, request_id, payload)
-    response = waiting.for_response(call.store, code, request_id, call.connection, call.wait.seconds, first)
-    headers = {"Location": _location(code, request_id)} | call.wait.headers
+    look = partial(messages.post, access, request_id, payload)
+    response = waiting.for_response(access, request_id, call.connection, call.wait.seconds, look)
+    headers = {"Location": _location(access.code, request_id)} | call.wait.headers
     return Reply(202 if response.answer is None else 200, response.public(), headers)
 
 
@@ -27,13 +27,18 @@ def _location(code: str, request_id: str) -> str:
 
 
 def read(call: Call) -> Reply:
-    """Read the requests that wait for an answer; with `wait`, as soon as there is one."""
-    call.require_host()
-    cursor = call.cursor
-    found = waiting.for_requests(call.store, call.code, cursor, call.connection, call.wait.seconds).requests
+    """Read the requests that wait for an answer; with `wait`, as soon as there is one.
+
+    A host that waits, or names itself, takes the session over.
+    """
+    access, cursor, wait = call.host_access(), call.cursor, call.wait
+    if wait.seconds or call.names_host:
+        found = waiting.for_requests(access, call.host, cursor, call.connection, wait.seconds).requests
+    else:
+        found = messages.unanswered(access, cursor).requests
     requests = [compose(**request.public(), cursor=request.cursor) for request in found]
     last = found[-1].cursor if found else cursor
-    return Reply(200, compose(requests=JsonText(f"[{','.join(requests)}]"), cursor=last), call.wait.headers)
+    return Reply(200, compose(requests=JsonText(f"[{','.join(requests)}]"), cursor=last), wait.headers)
 
 
 class handler(Endpoint):

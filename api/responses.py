@@ -11,21 +11,21 @@ from lib.problems import InvalidRequest
 
 def answer(call: Call) -> Reply:
     """Answer a request with a `result` or an `error`."""
-    call.require_host()
+    access = call.host_access()
     given = call.fields("id", "result", "error")
     request_id = fields.request_id(given)
     if len(given.keys() & {"result", "error"}) != 1:
         raise InvalidRequest("Give either result or error.")
     kind = "result" if "result" in given else "error"
-    new = messages.answer(call.store, call.code, request_id, kind, fields.message(given, kind))
+    new = messages.answer(access, request_id, kind, fields.message(given, kind))
     return Reply(201 if new else 200, compose(id=request_id, status="answered"))
 
 
 def read(call: Call) -> Reply:
     """Read what became of a request; with `wait`, as soon as it is answered."""
-    code, request_id = call.code, call.target.id
-    first = partial(messages.read, call.store, code, call.guest, request_id)
-    response = waiting.for_response(call.store, code, request_id, call.connection, call.wait.seconds, first)
+    access, request_id = call.access, call.target.id
+    look = partial(messages.read, access, request_id)
+    response = waiting.for_response(access, request_id, call.connection, call.wait.seconds, look)
     return Reply(202 if response.answer is None else 200, response.public(), call.wait.headers)
 
 

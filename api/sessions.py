@@ -8,30 +8,29 @@ from lib.endpoint import Actions, Endpoint, Reply
 def create(call: Call) -> Reply:
     """Create a session. Only this answer tells its host token."""
     call.fields()
-    session = sessions.create(call.store, call.caller.address)
+    session = sessions.create(call.store, call.caller.address, call.caller.network)
     return Reply(
         201,
-        session.public() | {"token": tokens.derive(session.code)},
+        session.public() | {"token": tokens.derive(session.code, session.created_at)},
         {"Location": f"/api/sessions/{session.code}"},
     )
 
 
 def read(call: Call) -> Reply:
     """Read a session, ended ones included."""
-    return Reply(200, sessions.read(call.store, call.code, call.guest).public())
+    return Reply(200, sessions.read(call.access).public())
 
 
 def renew(call: Call) -> Reply:
     """Let a session live for another ten minutes."""
-    call.require_host()
+    access = call.host_access()
     call.fields()
-    return Reply(200, sessions.renew(call.store, call.code).public())
+    return Reply(200, sessions.renew(access).public())
 
 
 def end(call: Call) -> Reply:
     """End a session; a second time, too."""
-    call.require_host()
-    sessions.end(call.store, call.code)
+    sessions.end(call.host_access())
     return Reply(204)
 
 

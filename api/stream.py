@@ -9,11 +9,12 @@ _HEADERS = {"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"}
 
 def listen(call: Call) -> Reply:
     """Send the session's events from the caller's cursor on."""
-    call.require_host(in_query=True)
+    access = call.host_access(in_query=True)
     if call.method == "HEAD":  # which must not end the stream of the host that listens
-        messages.unanswered(call.store, call.code, call.cursor)
+        messages.unanswered(access, call.cursor)
         return Reply(200, headers=_HEADERS)
-    return Reply(200, headers=_HEADERS, stream=stream.run(call.store, call.code, call.cursor, call.connection))
+    predecessor = "*" if call.names_host else ""
+    return Reply(200, headers=_HEADERS, stream=stream.run(access, call.host, predecessor, call.cursor, call.connection))
 
 
 class handler(Endpoint):

@@ -1,160 +1,50 @@
-"""Waiting without polling: a call sleeps until its session's bell rings, and then looks at the store.
+"""The bell: what scripts tell the function instances whose calls wait.
 
-The bell is a channel of the store's, heard over its REST `SUBSCRIBE` as server-sent events. A message says what kind of
-thing has happened, and a caller that it concerns looks. So a message that is lost costs time, and nothing else.
-Source: https://upstash.com/docs/redis/features/restapi
+Each instance listens to a channel of its own. A message is one line of text, words that are separated by spaces: the
+session's code, what has happened, and what there is to know of it. A message that is lost costs time, never data:
+whoever waits also looks at the store every half minute.
 """
 
-import select
-import socket
-import time
-from collections.abc import Callable, Iterator
-from enum import Enum
-from random import uniform
-from typing import TYPE_CHECKING, Self
+import re
+from typing import NamedTuple
 
-from lib import keys
-from lib.kv import Store
+# The kinds, with the words that follow and the role of those who are told. What is in brackets is left out if the
+# text is longer than 8 KiB or has a line break; its length is in bytes.
+REQUEST = "request"  # cursor [cursor before it, when, id, length, payload]: to the host
+RESPONSE = "response"  # id [when, kind, length, text]: to guests
+RENEWED = "renewed"  # expiry, milliseconds until then: to the host
+HOST = "host"  # NAME/ATTEMPT of the host that has taken over: to the hosts before it
+ENDED = "ended"  # to all
+# Sent by `check_waiting` to its own instance, with any word, to show that the instance hears.
+ECHO = "echo"
 
-if TYPE_CHECKING:
-    from lib.subscription import Subscription
-
-# The messages that scripts send; the last two go on with the id of the request or the name of the new stream.
-REQUEST, RENEWED, ENDED, RESPONSE, STREAM = "request", "renewed", "ended", "response ", "stream "
-
-_CHECK_SECONDS = 30.0
-_RETRY_SECONDS = (0.1, 1.0, 5.0, 15.0, 30.0)
-
-
-class Wakeup(Enum):
-    """Why a waiting call is woken: to check the store, or to send its client a keep-alive."""
-
-    CHECK = "check"
-    KEEPALIVE = "keepalive"
+_CURSOR, _WHEN, _ID, _TEXT = r"[0-9]{1,15}-[0-9]{1,15}", r"[0-9TZ.:-]{24}", r"[A-Za-z0-9_.:-]{1,64}", r"[0-9]{1,5} .+"
+# Each with the number of words, the last of which may hold spaces.
+_WORDS = {
+    REQUEST: (re.compile(f"{_CURSOR}(?: {_CURSOR} {_WHEN} {_ID} {_TEXT})?"), 6),
+    RESPONSE: (re.compile(f"{_ID}(?: {_WHEN} (?:result|error) {_TEXT})?"), 5),
+    RENEWED: (re.compile(f"{_WHEN} [0-9]{{1,15}}"), 2),
+    HOST: (re.compile(f"{_ID}/[0-9]{{1,15}}"), 1),
+    ENDED: (re.compile(""), 1),
+}
 
 
-class ClientGone(ConnectionError):
-    """The caller has hung up, so the wait is over."""
+class Message(NamedTuple):
+    """What has happened in a session, and the words that say what there is to know of it."""
+
+    code: str
+    kind: str
+    words: tuple[str, ...] = ()
 
 
-class Waiter:
-    """Yields a waiting call's wake-ups, until its time is over.
-
-    The first comes when the subscription stands, so that a check then misses nothing; the next ones whenever a message
-    comes that it `wakes_on`, when the subscription had to be renewed, and after half a minute at most. A keep-alive is
-    due every `keepalive` seconds, whatever else there was. Iterating raises ClientGone.
-    """
-
-    def __init__(
-        self,
-        store: Store,
-        code: str,
-        client: socket.socket,
-        seconds: float,
-        wakes_on: Callable[[str], bool],
-        keepalive: float = float("inf"),
-    ) -> None:
-        self._store = store
-        self._channel = keys.bell(code)
-        self._client: socket.socket | None = client
-        self._until = time.monotonic() + seconds
-        self._wakes_on = wakes_on
-        self._keepalive = keepalive
-        self._subscription: Subscription | None = None
-        self._session_ends = float("inf")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._unsubscribe()
-
-    def wake_at_expiry(self, milliseconds: int) -> None:
-        """Wake for a check when the session, which still lives so long, has expired: no message says so."""
-        self._session_ends = time.monotonic() + milliseconds / 1000 + 0.01
-
-    def require_client(self) -> None:
-        """Return if the caller is still there. Raises ClientGone."""
-        if self._client and self._client in self._ready(0) and _hung_up(self._client):
-            raise ClientGone
-
-    def __iter__(self) -> Iterator[Wakeup]:
-        """Yield the wake-ups. If the caller takes longer than the time that is left, there is no further one."""
-        tries, retry_at = 0, 0.0
-        # The first pause is shorter by chance, so that calls that began together do not check together ever after.
-        pause = _CHECK_SECONDS * uniform(0.5, 1)  # noqa: S311
-        keepalive_at = time.monotonic() + self._keepalive
-        while True:
-            if self._subscription is None and time.monotonic() >= retry_at:
-                retry_at = time.monotonic() + _RETRY_SECONDS[min(tries, len(_RETRY_SECONDS) - 1)]
-                tries += 1
-                self._subscription = self._subscribe()
-            yield Wakeup.CHECK
-            now = time.monotonic()
-            if now >= self._until:
-                return
-            check_at = max(now + 0.01, min(now + pause if self._subscription else retry_at, self._session_ends))
-            pause = _CHECK_SECONDS
-            while not self._woken(min(check_at, keepalive_at, self._until)):
-                now = time.monotonic()
-                if now >= self._until:
-                    return
-                if now >= keepalive_at:
-                    keepalive_at = now + self._keepalive
-                    yield Wakeup.KEEPALIVE
-                if now >= check_at:
-                    break
-            if self._subscription:
-                tries = 0
-
-    def _woken(self, until: float) -> bool:
-        """Sleep until a message or a lost subscription is a reason to check, or the time is over: False."""
-        while ready := self._ready(max(0.0, until - time.monotonic())):
-            for source in ready:
-                if self._client is source:
-                    if _hung_up(self._client):
-                        raise ClientGone
-                    # Ignore further bytes and stop polling this socket, or poll() would spin.
-                    self._client = None
-                elif self._subscription:
-                    try:
-                        messages = self._subscription.read()
-                    except OSError:
-                        self._unsubscribe()
-                        return True
-                    if any(self._wakes_on(message) for message in messages):
-                        return True
-        return False
-
-    def _ready(self, seconds: float) -> "list[socket.socket | Subscription]":
-        """Return which of the two can be read, as soon as one can."""
-        poll = select.poll()
-        watched = {source.fileno(): source for source in (self._client, self._subscription) if source is not None}
-        for descriptor in watched:
-            poll.register(descriptor, select.POLLIN)
-        return [watched[descriptor] for descriptor, _ in poll.poll(seconds * 1000)]
-
-    def _subscribe(self) -> "Subscription | None":
-        # Imported here: with h11 and ssl it takes a tenth of the cold start, and most calls do not wait.
-        from lib.subscription import Subscription
-
-        started = time.perf_counter()
-        try:
-            return Subscription(self._channel, self._until - time.monotonic())
-        except (OSError, ValueError):
-            return None
-        finally:
-            self._store.calls += 1
-            self._store.seconds += time.perf_counter() - started
-
-    def _unsubscribe(self) -> None:
-        if self._subscription:
-            self._subscription.close()
-            self._subscription = None
-
-
-def _hung_up(client: socket.socket) -> bool:
-    try:
-        return client.recv(1, socket.MSG_PEEK) == b""
-    except OSError:
-        return True
+def parse(text: str) -> Message | None:
+    """Return the message that a text is; None if it is none, or garbled."""
+    code, _, rest = text.partition(" ")
+    kind, _, rest = rest.partition(" ")
+    pattern, count = _WORDS.get(kind, (None, 0))
+    if not pattern or not pattern.fullmatch(rest):
+        return None
+    words = tuple(rest.split(" ", count - 1)) if rest else ()
+    if len(words) > 2 and len(words[-1].encode(errors="replace")) != int(words[-2]):
+        return None
+    return Message(code, kind, words)

@@ -1,18 +1,21 @@
 """One HTTP request, read as the API reads it."""
 
 import re
+import secrets
 import socket
 from email.message import Message
 from functools import cached_property
 
 from lib import fields, messages, prefer, settings
+from lib.access import Access
 from lib.caller import Caller
 from lib.jsontext import JsonText
 from lib.kv import Store
 from lib.prefer import Wait
 from lib.problems import InvalidRequest, Problem
-from lib.target import Target
+from lib.target import Target, identifier
 
+_ATTEMPT = re.compile(r"[0-9]{1,15}")
 _CURSOR = re.compile(r"[0-9]{1,15}-[0-9]{1,15}")
 
 
@@ -35,26 +38,39 @@ class Call:
         self._body = body
 
     @property
-    def code(self) -> str:
-        """Return the session's code. Raises InvalidCode."""
-        return self.target.code
+    def access(self) -> Access:
+        """Return the caller's access to the session: a guest's, or the host's. Raises InvalidCode."""
+        return self.caller.access(self.store, self.target.code)
+
+    def host_access(self, *, in_query: bool = False) -> Access:
+        """Return the host's access to the session; with `in_query` its token may stand in the query.
+
+        Raises InvalidCode, HostTokenRequired, HostTokenWrong.
+        """
+        token = self.target.query.get("token", "") if in_query else ""
+        return self.caller.host_access(self.store, self.target.code, token)
 
     @property
-    def guest(self) -> str | None:
-        """Return the caller's address, or None for the session's host."""
-        return self.caller.guest(self.code)
+    def names_host(self) -> bool:
+        """Tell whether a host names itself."""
+        return "host" in self.target.query
 
-    def require_host(self, *, in_query: bool = False) -> None:
-        """Return if the call is the host's; with `in_query` its token may stand in the query.
+    @cached_property
+    def host(self) -> str:
+        """Return who listens, as `NAME/ATTEMPT`: what the caller says, else a name of its own.
 
-        Raises HostTokenRequired, HostTokenWrong.
+        Raises InvalidRequest.
         """
-        self.caller.require_host(self.code, self.target.query.get("token", "") if in_query else "")
+        attempt = self.target.query.get("attempt", "0")
+        if not _ATTEMPT.fullmatch(attempt):
+            raise InvalidRequest("attempt must be a whole number.")
+        name = self.target.query.get("host", secrets.token_hex(8))
+        return f"{identifier(name, 'host')}/{attempt}"
 
     @property
     def request_id(self) -> str | None:
         """Return the platform's id of this request."""
-        return self._headers.get("x-vercel-id") if settings.text("VERCEL") else None
+        return self._headers.get("x-vercel-id") if settings.on_platform() else None
 
     @property
     def cursor(self) -> str:

@@ -4,35 +4,49 @@ import ipaddress
 from email.message import Message
 
 from lib import settings, tokens
+from lib.access import Access
+from lib.kv import Store
 from lib.problems import HostTokenRequired, HostTokenWrong
+
+_NETWORK_BITS = 64  # what one customer of a provider is given at the least
 
 
 class Caller:
-    """The sender of a request with these headers, over a connection from the address `peer`."""
+    """The sender of a request with these headers, over a connection from the address `peer`.
+
+    `address` is an IP address; `network` is what limits are counted by: the same, or the /64 network of an IPv6
+    address.
+    """
 
     def __init__(self, headers: Message, peer: str) -> None:
-        claimed = headers.get("x-real-ip", "") if settings.text("VERCEL") else ""
-        self.address = _address(claimed.strip()) or _address(peer) or "unknown"
+        claimed = headers.get("x-real-ip", "") if settings.on_platform() else ""
+        address = _parsed(claimed.strip()) or _parsed(peer)
+        self.address = self.network = str(address or "unknown")
+        if isinstance(address, ipaddress.IPv6Address):
+            self.network = str(ipaddress.ip_network((int(address), _NETWORK_BITS), strict=False))
         scheme, _, token = headers.get("Authorization", "").strip().partition(" ")
         self._token = token.strip() if scheme.lower() == "bearer" else ""
 
-    def guest(self, code: str) -> str | None:
-        """Return the caller's address, or None for the session's host, whose token proves that it knows the code."""
-        return None if self._token and tokens.matches(self._token, code) else self.address
+    def access(self, store: Store, code: str) -> Access:
+        """Return the caller's access to a session: the host's if its token is one of this code, else a guest's."""
+        created = tokens.creation(self._token, code) if self._token else None
+        return Access(store, code, self.network, created or "")
 
-    def require_host(self, code: str, token_in_query: str = "") -> None:
-        """Return if the caller is the session's host. Raises HostTokenRequired, HostTokenWrong."""
+    def host_access(self, store: Store, code: str, token_in_query: str = "") -> Access:
+        """Return the host's access to a session. Raises HostTokenRequired, HostTokenWrong."""
         token = self._token or token_in_query
         if not token:
             raise HostTokenRequired
-        if not tokens.matches(token, code):
+        created = tokens.creation(token, code)
+        if not created:
             raise HostTokenWrong
+        return Access(store, code, self.network, created)
 
 
-def _address(text: str) -> str | None:
-    """Return an IP address in its standard form, an IPv4 address in IPv6 as IPv4; None for anything else."""
+def _parsed(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Return an IP address, an IPv4 address in IPv6 as IPv4; None for anything else."""
     try:
         address = ipaddress.ip_address(text)
     except ValueError:
         return None
-    return str(getattr(address, "ipv4_mapped", None) or address)
+    return getattr(address, "ipv4_mapped", None) or address

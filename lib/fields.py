@@ -39,4 +39,4 @@ def message(fields: dict[str, JsonText], name: str) -> JsonText:
 def request_id(fields: dict[str, JsonText]) -> str:
     """Return the field `id`, a string. Raises InvalidRequest."""
     text = fields.get("id", "")
-    return target.request_id(json.loads(text) if text.startswith('"') else None)
+    return target.identifier(json.loads(text) if text.startswith('"') else None)

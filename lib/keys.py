@@ -23,9 +23,9 @@ def of_session(code: str) -> list[str]:
     return [session(code), requests(code), responses(code)]
 
 
-def bell(code: str) -> str:
-    """Return the channel of the session's wake-ups: `lib/bell.py` lists its messages."""
-    return _named("bell", code)
+def bell(listener: str) -> str:
+    """Return the channel of a function instance: `lib/bell.py` lists its messages."""
+    return _named("bell", listener)
 
 
 def rate(what: str, who: str) -> str:

@@ -5,7 +5,7 @@ import re
 import threading
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import NamedTuple
 
 import httpx
 from upstash_redis import Redis
@@ -25,12 +25,28 @@ _NO_ANSWER = (httpx.HTTPError, httpx.InvalidURL, ValueError, TypeError, KeyError
 _QUOTA = re.compile(r"max (daily |monthly )?(request|bandwidth)s? limit exceeded|quota exceeded", re.IGNORECASE)
 _UNAUTHORIZED = re.compile(r"unauthorized|WRONGPASS|NOAUTH|NOPERM", re.IGNORECASE)
 
-# One client in a process, as its credentials do not change.
-_clients: dict[settings.Credentials, Redis] = {}
-_clients_lock = threading.Lock()
+# Calls to the store at a time. Each holds a descriptor, of which the calls that wait take nearly all (lib/places.py).
+_slots = threading.BoundedSemaphore(10)
+_SLOT_SECONDS = 5.0
+
+# One connection in a process, as its credentials do not change.
+_connections: "dict[settings.Credentials, _Connection]" = {}
+_connections_lock = threading.Lock()
+_count_lock = threading.Lock()
 
 # httpx logs the address of every call that it makes.
 logging.getLogger("httpx").setLevel(logging.WARNING)
+
+
+class _NotKnown(Exception):
+    """The store has not seen a script's text, or has forgotten it."""
+
+
+class _Connection(NamedTuple):
+    """The process's client, and the digests of the scripts that its store knows."""
+
+    client: Redis
+    scripts: set[str]
 
 
 class Store:
@@ -44,26 +60,39 @@ class Store:
         self.calls = 0
         self.seconds = 0.0
 
-    def evaluate(self, script: str, keys: Sequence[str], arguments: Sequence[str | int]) -> list[Any]:
-        """Run a script and return its reply, a list that is not empty.
+    def evaluate(self, script: str, digest: str, keys: Sequence[str], arguments: Sequence[str | int]) -> object:
+        """Run a script and return its reply. Its text is sent if the store does not know it yet.
 
-        Raises a StoreProblem. A script may run twice, if its answer was lost: each is written for that.
+        Raises a StoreProblem.
         """
-        reply = self._execute(["EVAL", script, len(keys), *keys, *arguments])
-        if not isinstance(reply, list) or not reply:
-            raise StoreUnavailable(f"a script's reply is {type(reply).__name__}")
+        connection = _connection()
+        command = [len(keys), *keys, *arguments]
+        if digest in connection.scripts:
+            try:
+                return self._execute(connection.client, ["EVALSHA", digest, *command])
+            except _NotKnown:
+                connection.scripts.discard(digest)
+        reply = self._execute(connection.client, ["EVAL", script, *command])
+        connection.scripts.add(digest)
         return reply
 
     def ping(self) -> None:
         """Return if the store answers. Raises a StoreProblem."""
-        self._execute(["PING"])
+        self._execute(_connection().client, ["PING"])
 
-    def _execute(self, command: list[str | int]) -> object:
-        client = _shared_client()
+    def count(self, seconds: float) -> None:
+        """Count a call. The thread that checks waiting calls counts beside the call's own, hence the lock."""
+        with _count_lock:
+            self.calls += 1
+            self.seconds += seconds
+
+    def _execute(self, client: Redis, command: list[str | int]) -> object:
         cause = ""
         for attempt in range(_ATTEMPTS):
             if attempt:
                 time.sleep(_RETRY_AFTER_SECONDS)
+            if not _slots.acquire(timeout=_SLOT_SECONDS):
+                raise StoreUnavailable("all connections are in use")
             started = time.perf_counter()
             try:
                 return client.execute(command)
@@ -72,14 +101,16 @@ class Store:
             except _NO_ANSWER as error:
                 cause = type(error).__name__
             finally:
-                self.calls += 1
-                self.seconds += time.perf_counter() - started
+                _slots.release()
+                self.count(time.perf_counter() - started)
         raise StoreUnavailable(cause)
 
 
-def _named(error: str) -> StoreProblem:
+def _named(error: str) -> StoreProblem | _NotKnown:
     """Return the problem behind an error of the store's. Only its first words are kept: the rest may quote data."""
     cause = " ".join(error.split()[:6])[:80]
+    if cause.startswith("NOSCRIPT"):
+        return _NotKnown()
     if _QUOTA.search(error):
         return StoreQuotaExceeded(cause)
     if _UNAUTHORIZED.search(error):
@@ -87,11 +118,11 @@ def _named(error: str) -> StoreProblem:
     return StoreUnavailable(cause)
 
 
-def _shared_client() -> Redis:
-    """Return the process's client. Raises StoreNotConfigured."""
+def _connection() -> _Connection:
+    """Return the process's connection. Raises StoreNotConfigured."""
     credentials = settings.store()
-    with _clients_lock:
-        if credentials not in _clients:
+    with _connections_lock:
+        if credentials not in _connections:
             # This class retries, because the SDK's own retries would be missing from the count. Scripts run on the
             # primary, so reads need no sync token, which the SDK would keep in a dictionary shared by threads.
             client = Redis(
@@ -99,5 +130,5 @@ def _shared_client() -> Redis:
             )
             # The SDK sets no time limit and has no parameter for one: its client would wait for ever.
             client._http._client.timeout = _TIMEOUT
-            _clients[credentials] = client
-        return _clients[credentials]
+            _connections[credentials] = _Connection(client, set())
+        return _connections[credentials]

@@ -1,11 +1,12 @@
-"""Requests and responses. Each function is one script, run in one call to the store."""
+"""Requests and responses. Each verb is one script, run in one call to the store."""
 
 import hashlib
 from typing import Any, NamedTuple
 
 from lib import keys, sessions, settings
+from lib.access import Access
+from lib.bell import Message
 from lib.jsontext import JsonText, compose
-from lib.kv import Store
 from lib.script import Script, unreadable
 
 SESSION_BYTES = 4 * 1024 * 1024
@@ -15,16 +16,12 @@ START = "0-0"
 _POST = Script("post_request")
 _READ_RESPONSE = Script("read_response")
 _READ_REQUESTS = Script("read_requests")
-_OPEN_STREAM = Script("open_stream")
+_TAKE_OVER = Script("take_over")
 _ANSWER = Script("answer_request")
 
 
-class Replaced(Exception):
-    """A newer stream of the session has taken over."""
-
-
-class StreamConflict(Exception):
-    """A stream could not open: `newest`, and not the stream that it wants to replace, is the session's."""
+class HostConflict(Exception):
+    """A host could not take the session over: `newest` has it, and not the host that it wants to replace."""
 
     def __init__(self, newest: str) -> None:
         super().__init__(newest)
@@ -68,62 +65,80 @@ class Backlog(NamedTuple):
     ttl_ms: int
 
 
-def post(store: Store, code: str, address: str, request_id: str, payload: JsonText) -> Response:
+def post(access: Access, request_id: str, payload: JsonText, channel: str = "") -> Response:
     """Take a guest's request. A second one with the same id and payload is the same request: its response is returned.
 
-    Raises IdConflict, RateLimited, TooManyPending, SessionFull, SessionNotFound, SessionEnded.
+    The channel is rung when the response is there. Raises IdConflict, RateLimited, TooManyPending, SessionFull,
+    SessionNotFound, SessionEnded, HostTokenWrong.
     """
-    counters = [keys.rate("requests", f"{code}:{address}"), keys.rate("misses", address)]
-    arguments: list[str | int] = [
+    reply = access.run(
+        _POST,
         request_id,
         payload,
         hashlib.sha256(payload.encode()).hexdigest(),
-        keys.bell(code),
+        channel,
         settings.requests_a_minute(),
-        settings.misses_a_minute(),
         PENDING,
         SESSION_BYTES,
-    ]
-    return _response(request_id, _POST.run(store, keys.of_session(code) + counters, arguments))
+        settings.bytes_a_minute(),
+        counters=[keys.rate("requests", f"{access.code}:{access.address}"), keys.rate("bytes", access.address)],
+    )
+    return _response(request_id, reply)
 
 
-def read(store: Store, code: str, guest: str | None, request_id: str) -> Response:
-    """Read what became of a request. `guest` is the caller's address, None if the caller has proved to know the code.
+def read(access: Access, request_id: str, channel: str = "") -> Response:
+    """Read what became of a request. The channel is rung when the response is there.
 
-    Raises RequestNotFound, RateLimited, SessionNotFound, SessionEnded.
+    Raises RequestNotFound, RateLimited, SessionNotFound, SessionEnded, HostTokenWrong.
     """
-    limit = 0 if guest is None else settings.misses_a_minute()
-    keys_ = [keys.session(code), keys.responses(code), keys.rate("misses", guest or "host")]
-    return _response(request_id, _READ_RESPONSE.run(store, keys_, [request_id, limit]))
+    return _response(request_id, access.run(_READ_RESPONSE, request_id, channel))
 
 
-def unanswered(store: Store, code: str, cursor: str, stream: str = "") -> Backlog:
-    """Read the requests after a cursor that are not answered yet; a stream that asks gives its name.
+def unanswered(access: Access, cursor: str, host: str = "", channel: str = "") -> Backlog:
+    """Read the requests after a cursor that are not answered yet.
 
-    Raises SessionNotFound, SessionEnded, and Replaced for a stream that is not the session's any more.
+    A host that has taken the session over names itself, and its channel is rung when there is more. Raises Replaced if
+    it is not the session's host any more, SessionNotFound, SessionEnded, HostTokenWrong, RateLimited.
     """
-    return _backlog(_READ_REQUESTS.run(store, keys.of_session(code), [cursor, stream]))
+    return _backlog(access.run(_READ_REQUESTS, cursor, host, channel))
 
 
-def open_stream(store: Store, code: str, cursor: str, stream: str, predecessor: str) -> Backlog:
-    """Make a stream the session's, in place of `predecessor` (`""` for none), and read as `unanswered` does.
+def take_over(access: Access, cursor: str, host: str, channel: str, predecessor: str = "*") -> Backlog:
+    """Make a host, `NAME/ATTEMPT`, the session's, and read as `unanswered` does.
 
-    Raises SessionNotFound, SessionEnded, StreamConflict if the session has another stream than the predecessor, and
-    Replaced if this stream opened before and has been replaced since.
+    It may replace only its `predecessor` (`""` for none), or any host if that is `*`. Raises HostConflict if another
+    one is the session's, Replaced if this host has made a newer attempt or another one came after it, and what
+    `unanswered` does.
     """
-    arguments = [cursor, stream, predecessor, keys.bell(code)]
-    return _backlog(_OPEN_STREAM.run(store, keys.of_session(code), arguments))
+    return _backlog(access.run(_TAKE_OVER, cursor, host, channel, predecessor))
 
 
-def answer(store: Store, code: str, request_id: str, kind: str, text: JsonText) -> bool:
+def answer(access: Access, request_id: str, kind: str, text: JsonText) -> bool:
     """Take the host's answer, a `result` or an `error`. Returns False if the same answer was there already.
 
-    Raises AlreadyAnswered, RequestNotFound, SessionFull, SessionNotFound, SessionEnded.
+    Raises AlreadyAnswered, RequestNotFound, SessionFull, SessionNotFound, SessionEnded, HostTokenWrong, RateLimited.
     """
-    reply = _ANSWER.run(store, keys.of_session(code), [request_id, kind, text, keys.bell(code), SESSION_BYTES])
+    limits = (SESSION_BYTES, settings.bytes_a_minute())
+    reply = access.run(_ANSWER, request_id, kind, text, *limits, counters=[keys.rate("bytes", access.address)])
     if reply not in (["answered"], ["repeated"]):
         raise unreadable(reply)
     return reply == ["answered"]
+
+
+def request_in(message: Message) -> Request | None:
+    """Return the request that a message carries, None if it was too large for it."""
+    if len(message.words) < 6:
+        return None
+    cursor, _, created_at, request_id, _, payload = message.words
+    return Request(request_id, JsonText(payload), created_at, cursor)
+
+
+def response_in(message: Message) -> Response | None:
+    """Return the response that a message carries, None if it was too large for it."""
+    if len(message.words) < 5:
+        return None
+    request_id, when, kind, _, text = message.words
+    return Response(request_id, JsonText(text), kind, when)
 
 
 def _response(request_id: str, reply: list[Any]) -> Response:
@@ -138,11 +153,9 @@ def _response(request_id: str, reply: list[Any]) -> Response:
 def _backlog(reply: list[Any]) -> Backlog:
     match reply:
         case ["found", str(), int(milliseconds), list(entries)]:
-            return Backlog(sessions.from_reply(reply), [_request(entry) for entry in entries], milliseconds)
+            return Backlog(sessions.from_reply(reply[:3]), [_request(entry) for entry in entries], milliseconds)
         case ["conflict", str(newest)]:
-            raise StreamConflict(newest)
-        case ["replaced"]:
-            raise Replaced
+            raise HostConflict(newest)
     raise unreadable(reply)
 
 

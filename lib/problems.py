@@ -105,6 +105,13 @@ class AlreadyAnswered(Problem):
     detail = "The first answer stands; drop this one."
 
 
+class Replaced(Problem):
+    """The caller's host is the session's no more: another one, or a newer attempt of the same, has taken over."""
+
+    status, code, title = 409, "replaced", "Another host has taken the session over"
+    detail = "The session goes on with the host that came last. Stop here, or create a session of your own."
+
+
 class SessionEnded(Problem):
     """The host has ended the session."""
 
@@ -148,6 +155,14 @@ class TooManyPending(Problem):
     status, code, title = 429, "too_many_pending", "Too many requests wait for an answer"
     detail = "{0} requests wait already: let the host answer some first."
     headers: Mapping[str, str] = {"Retry-After": "5"}
+
+
+class Busy(Problem):
+    """All places for calls that wait are taken, or the share of the caller's address is."""
+
+    status, code, title = 503, "busy", "Too many calls wait"
+    detail = "Try again in a moment, or without wait: calls that do not wait always get through."
+    headers: Mapping[str, str] = {"Retry-After": "1"}
 
 
 class StoreProblem(Problem):

@@ -1,15 +1,20 @@
 """Scripts: Lua that runs inside the store, each in one call, with the API's refusals as exceptions."""
 
+import hashlib
+import re
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from lib.kv import Store
 from lib.problems import (
     AlreadyAnswered,
+    HostTokenWrong,
     IdConflict,
     Problem,
     RateLimited,
+    Replaced,
     RequestNotFound,
     SessionEnded,
     SessionFull,
@@ -20,13 +25,15 @@ from lib.problems import (
 
 _FOLDER = Path(__file__).with_name("scripts")
 
-# A refusal is a reply that begins with the problem's code; what follows are the problem's arguments.
+# A refusal is a reply that begins with the problem's code; what follows are the problem's values.
 REFUSALS: dict[str, type[Problem]] = {
     problem.code: problem
     for problem in (
         AlreadyAnswered,
+        HostTokenWrong,
         IdConflict,
         RateLimited,
+        Replaced,
         RequestNotFound,
         SessionEnded,
         SessionFull,
@@ -37,14 +44,24 @@ REFUSALS: dict[str, type[Problem]] = {
 
 
 class Script:
-    """A script of `lib/scripts`; its header lists keys, arguments and replies."""
+    """A script of `lib/scripts`; its header lists keys, arguments and replies.
+
+    `digest` is what the store knows it by.
+    """
 
     def __init__(self, name: str) -> None:
-        self.text = _without_comments("common") + "\n" + _without_comments(name)
+        code = _code(name)
+        self.text = "\n".join([*_needed(code), code])
+        self.digest = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
     def run(self, store: Store, keys: Sequence[str], arguments: Sequence[str | int]) -> list[Any]:
-        """Return the reply, whose first element is the outcome. Raises the refusal that it names, or a StoreProblem."""
-        reply = store.evaluate(self.text, keys, arguments)
+        """Return the reply, whose first element is the outcome. Raises the refusal that it names, or a StoreProblem.
+
+        A script may run twice, if its answer was lost: each is written for that.
+        """
+        reply = store.evaluate(self.text, self.digest, keys, arguments)
+        if not isinstance(reply, list) or not reply:
+            raise StoreUnavailable(f"a script's reply is {type(reply).__name__}")
         if refusal := REFUSALS.get(reply[0]):
             raise refusal(*reply[1:])
         return reply
@@ -55,6 +72,28 @@ def unreadable(reply: list[Any]) -> StoreUnavailable:
     return StoreUnavailable(f"a script's reply is {reply[0]!r:.40}")
 
 
-def _without_comments(name: str) -> str:
-    lines = (_FOLDER / f"{name}.lua").read_text("utf-8").splitlines()
-    return "\n".join(line.strip() for line in lines if line.strip() and not line.lstrip().startswith("--"))
+def _needed(code: str) -> list[str]:
+    """Return the functions of `common.lua` that a script calls, and those that these call, in the file's order."""
+    needed = set()
+    new = _called(code)
+    while new:
+        needed |= new
+        new = {name for known in new for name in _called(_functions()[known])} - needed
+    return [text for name, text in _functions().items() if name in needed]
+
+
+def _called(code: str) -> set[str]:
+    return _functions().keys() & set(re.findall(r"\w+(?=\()", code))
+
+
+@cache
+def _functions() -> dict[str, str]:
+    """Return the functions of `common.lua`: name -> text."""
+    texts = re.split(r"\n(?=local function )", _code("common"))
+    return {text.removeprefix("local function ").partition("(")[0]: text for text in texts}
+
+
+def _code(name: str) -> str:
+    """Return a file without comments and indents."""
+    lines = (line.strip() for line in (_FOLDER / f"{name}.lua").read_text("utf-8").splitlines())
+    return "\n".join(line for line in lines if line and not line.startswith("--"))

@@ -1,4 +1,4 @@
-"""What can be done with a session. Each function is one script, run in one call to the store."""
+"""What can be done with a session. Each verb is one script, run in one call to the store."""
 
 import json
 import secrets
@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from lib import codes, keys, settings
+from lib.access import Access
 from lib.kv import Store
 from lib.problems import StoreUnavailable
 from lib.script import Script, unreadable
@@ -19,32 +20,40 @@ _DRAWS = 5
 
 
 class Session(NamedTuple):
-    """A session as its record says. Times are ISO 8601 in UTC; `ttl` is in whole seconds, rounded up."""
+    """A session as its record says. Times are ISO 8601 in UTC; `ttl` is in whole seconds, rounded up.
+
+    `listening` tells whether a host listens; None if that was not asked.
+    """
 
     code: str
     created_at: str
     expires_at: str
     active: bool
     ttl: int
+    listening: bool | None = None
 
     def public(self) -> dict[str, object]:
         """Return what the API tells of a session: all but its creator's address."""
-        return {
+        told = {
             "code": self.code,
             "createdAt": self.created_at,
             "expiresAt": self.expires_at,
             "active": self.active,
             "ttl": self.ttl,
         }
+        return told if self.listening is None else {**told, "listening": self.listening}
 
 
-def create(store: Store, address: str, draw: Callable[[], str] = codes.draw) -> Session:
-    """Create a session for the program at this address, under a code that no session has. Raises RateLimited."""
+def create(store: Store, address: str, network: str, draw: Callable[[], str] = codes.draw) -> Session:
+    """Create a session for the program at this address, under a code that no session has.
+
+    Its network is what the limit is counted by. Raises RateLimited.
+    """
     for _ in range(_DRAWS):
         code = draw()
         reply = _CREATE.run(
             store,
-            [keys.session(code), keys.rate("sessions", address), keys.rate("call", secrets.token_hex(8))],
+            [keys.session(code), keys.rate("sessions", network), keys.rate("call", secrets.token_hex(8))],
             [code, json.dumps(address), settings.session_ttl(), settings.sessions_a_minute()],
         )
         if reply != ["code_taken"]:
@@ -52,37 +61,39 @@ def create(store: Store, address: str, draw: Callable[[], str] = codes.draw) -> 
     raise StoreUnavailable(f"{_DRAWS} codes in a row were taken")
 
 
-def read(store: Store, code: str, guest: str | None) -> Session:
-    """Read a session, ended ones included. `guest` is the caller's address; None for the host.
+def read(access: Access) -> Session:
+    """Read a session, an ended one included. Raises SessionNotFound, HostTokenWrong, RateLimited."""
+    return from_reply(access.run(_READ))
 
-    Raises SessionNotFound, and RateLimited for a guest who has tried too many unknown codes.
+
+def renew(access: Access) -> Session:
+    """Let a session live its time to live again, within its longest life.
+
+    Raises SessionNotFound, SessionEnded, HostTokenWrong, RateLimited.
     """
-    limit = 0 if guest is None else settings.misses_a_minute()
-    return from_reply(_READ.run(store, [keys.session(code), keys.rate("misses", guest or "host")], [limit]))
+    return from_reply(access.run(_RENEW, settings.session_ttl(), settings.session_max()))
 
 
-def renew(store: Store, code: str) -> Session:
-    """Let a session live its time to live again, within its longest life. Raises SessionNotFound, SessionEnded."""
-    limits = (settings.session_ttl(), settings.session_max())
-    return from_reply(_RENEW.run(store, keys.of_session(code), [*limits, keys.bell(code)]))
+def end(access: Access) -> None:
+    """End a session and drop its messages. Once it has ended nothing changes.
 
-
-def end(store: Store, code: str) -> None:
-    """End a session and drop its messages. Once it has ended nothing changes. Raises SessionNotFound."""
-    reply = _END.run(store, keys.of_session(code), [keys.bell(code)])
+    Raises SessionNotFound, HostTokenWrong, RateLimited.
+    """
+    reply = access.run(_END)
     if reply != ["ended"]:
         raise unreadable(reply)
 
 
 def from_reply(reply: list[Any]) -> Session:
-    """Return the session in a script's reply: its outcome, the record, and the milliseconds that it has left."""
+    """Return the session in a reply: its outcome, record, milliseconds to live, and maybe whether a host listens."""
     match reply:
-        case ["created" | "found", str(record), int(milliseconds), *_]:
+        case ["created" | "found", str(record), int(milliseconds), *listening]:
             try:
                 held = json.loads(record)
             except ValueError:
                 held = None
             match held:
                 case {"code": str(code), "createdAt": str(created), "expiresAt": str(expires), "active": bool(active)}:
-                    return Session(code, created, expires, active, ttl=-(-milliseconds // 1000))
+                    ttl = -(-milliseconds // 1000)
+                    return Session(code, created, expires, active, ttl, bool(listening[0]) if listening else None)
     raise unreadable(reply)

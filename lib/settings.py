@@ -26,6 +26,11 @@ def store() -> Credentials:
 
     Raises StoreNotConfigured, which names the variable that is missing or of no use.
     """
+    if text("VERCEL_IPC_PATH") and not text("VERCEL_ENV") and not text("KV_KEY_PREFIX"):
+        # A preview could not tell that it is none of production, and would write production's keys.
+        raise StoreNotConfigured(
+            "Tick 'Automatically expose System Environment Variables' in the project's settings, or set KV_KEY_PREFIX."
+        )
     half: list[str] = []
     for url_name, token_name in STORE_VARIABLES:
         url, token = text(url_name), text(token_name)
@@ -63,6 +68,11 @@ def secret() -> str:
     return text("SESSION_SECRET") or store().token
 
 
+def on_platform() -> bool:
+    """Tell whether Vercel's proxy stands before the function, and says who calls."""
+    return bool(text("VERCEL") or text("VERCEL_IPC_PATH"))
+
+
 def environment() -> str:
     """Return `production`, `preview` or `development`."""
     return text("VERCEL_ENV") or "development"
@@ -74,14 +84,18 @@ def commit() -> str | None:
 
 
 class Number(NamedTuple):
-    """A variable that holds a positive whole number. Calling it returns the number, or else the default."""
+    """A variable that holds a positive whole number, `most` at the most.
+
+    Calling it returns the number, or the default.
+    """
 
     variable: str
     default: int
+    most: int = 999_999_999
 
     def __call__(self) -> int:
         """Return the number as it is set now."""
-        return _parsed(self.variable, text(self.variable), self.default)
+        return _parsed(text(self.variable), self)
 
 
 # How many seconds after its creation a session ends, however often it is renewed.
@@ -93,8 +107,13 @@ sessions_a_minute = Number("RATE_LIMIT_SESSIONS", 30)
 misses_a_minute = Number("RATE_LIMIT_MISSES", 30)
 # How many requests one address may send to one session in a minute.
 requests_a_minute = Number("RATE_LIMIT_REQUESTS", 60)
-# How many seconds a stream lasts before it asks its client to connect again; a function's own limit is 300 s.
-stream_seconds = Number("STREAM_SECONDS", 280)
+# How many bytes one address may send to all sessions in a minute.
+bytes_a_minute = Number("RATE_LIMIT_BYTES", 16 * 1024 * 1024)
+# How many seconds a stream lasts before it asks its client to connect again. `maxDuration` in vercel.json is 300 s, and
+# the last events may take their time.
+stream_seconds = Number("STREAM_SECONDS", 280, most=280)
+# How many calls may wait or stream in one function instance; 0: as many as its descriptors allow (lib/places.py).
+max_waits = Number("MAX_WAITS", 0)
 
 
 def session_ttl() -> int:
@@ -113,10 +132,12 @@ def text(name: str) -> str:
 
 
 @cache
-def _parsed(name: str, value: str, default: int) -> int:
-    """Parse a positive whole number. Anything else is logged, once, and the default stands."""
-    if value.isascii() and value.isdigit() and 0 < len(value) < 10 and int(value) > 0:
-        return int(value)
+def _parsed(value: str, number: Number) -> int:
+    """Parse a number. What is none, or too large, is logged, once; the default stands, or the most."""
+    found = int(value) if value.isascii() and value.isdigit() and len(value) < 10 else 0
+    if 0 < found <= number.most:
+        return found
+    used = number.most if found else number.default
     if value:
-        log.line(level="warning", event="setting_ignored", variable=name, used=default)
-    return default
+        log.line(level="warning", event="setting_ignored", variable=number.variable, used=used)
+    return used

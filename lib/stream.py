@@ -1,74 +1,136 @@
 """The host's stream: requests as they come, as server-sent events."""
 
-import secrets
 import socket
-from collections.abc import Generator
+import time
+from collections.abc import Generator, Iterator
+from itertools import chain
 
-from lib import bell, events, messages, settings
-from lib.bell import Waiter, Wakeup
+from lib import bell, events, listener, messages, places, settings
+from lib.access import Access
+from lib.bell import Message
 from lib.jsontext import compose
-from lib.kv import Store
-from lib.messages import Backlog
-from lib.problems import SessionEnded, SessionNotFound, StoreProblem
+from lib.messages import Backlog, Request
+from lib.problems import Problem, Replaced, SessionEnded, SessionNotFound, StoreProblem
+from lib.waiter import Waiter, Wakeup, Watched
 
 _KEEP_ALIVE_SECONDS = 15
+_AFTER_EXPIRY_SECONDS = 0.01
 # The events. `ended` says one of these reasons.
 _OPEN, _REQUEST, _RENEWED, _RECONNECT, _ENDED = EVENTS = ("open", "request", "renewed", "reconnect", "ended")
-REASONS = {SessionEnded: "ended", SessionNotFound: "expired", messages.Replaced: "replaced"}
+REASONS: dict[type[Problem], str] = {SessionEnded: "ended", SessionNotFound: "expired", Replaced: "replaced"}
 
 
-def run(store: Store, code: str, cursor: str, client: socket.socket) -> Generator[bytes]:
-    """Yield the events of a session from a cursor on, until it ends, another stream takes over, or the time is up.
+def run(access: Access, host: str, predecessor: str, cursor: str, client: socket.socket) -> Generator[bytes]:
+    """Yield the events of a session from a cursor on, until it ends, another host takes over, or the time is up.
 
-    Before the first event it raises SessionNotFound, SessionEnded or a StoreProblem. If the store fails later, the
-    stream just ends, which tells its client to connect again. Raises ClientGone.
+    `host` is `NAME/ATTEMPT`, `predecessor` as in `messages.take_over`. Before the first event it raises Busy,
+    SessionNotFound, SessionEnded, HostTokenWrong, RateLimited or a StoreProblem. If the store fails later, the stream
+    just ends, which tells its client to connect again. Raises ClientGone.
     """
-    stream = secrets.token_hex(8)
-    expires_at = ""
-
-    def wakes_on(message: str) -> bool:
-        return not message.startswith(bell.RESPONSE) and message != bell.STREAM + stream
-
-    with Waiter(store, code, client, settings.stream_seconds(), wakes_on, _KEEP_ALIVE_SECONDS) as waiter:
-        for wakeup in waiter:
-            if wakeup is Wakeup.KEEPALIVE:
-                yield events.KEEP_ALIVE
-                continue
-            try:
-                if expires_at:
-                    backlog = messages.unanswered(store, code, cursor, stream)
-                else:
-                    backlog = _open(store, code, cursor, stream, waiter)
-            except (SessionNotFound, SessionEnded, messages.Replaced, StoreProblem) as problem:
-                if not expires_at and not isinstance(problem, messages.Replaced):
-                    raise
-                if reason := REASONS.get(type(problem)):
-                    yield events.encode(_ENDED, compose(reason=reason), cursor)
-                return
-            waiter.wake_at_expiry(backlog.ttl_ms)
-            session = backlog.session
-            if not expires_at:
-                yield events.encode(_OPEN, compose(code=code, expiresAt=session.expires_at), cursor)
-            elif session.expires_at != expires_at:
-                yield events.encode(_RENEWED, compose(expiresAt=session.expires_at), cursor)
-            expires_at = session.expires_at
-            for request in backlog.requests:
-                cursor = request.cursor
-                yield events.encode(_REQUEST, compose(**request.public()), cursor)
-    yield events.encode(_RECONNECT, "{}", cursor)
-
-
-def _open(store: Store, code: str, cursor: str, stream: str, waiter: Waiter) -> Backlog:
-    """Make the stream the session's in place of the one before, as long as the client is there.
-
-    Openings may reach the store in another order than clients asked in: an opening that was held up, and whose client
-    has connected again long since, must not end the stream that its client now has. Raises what `messages.open_stream`
-    does, and ClientGone.
-    """
-    predecessor = ""
-    while True:
+    until = time.monotonic() + settings.stream_seconds()
+    stream = _Stream(access, host, cursor, client)
+    with places.take(), stream.waiter:
         try:
-            return messages.open_stream(store, code, cursor, stream, predecessor)
-        except messages.StreamConflict as conflict:
-            waiter.require_client()
-            predecessor = conflict.newest
+            for event in chain(stream.open(predecessor), stream.follow(until)):
+                yield event
+                if time.monotonic() >= until:  # a client that reads slowly gets no more time either
+                    break
+            yield events.encode(_RECONNECT, "{}", stream.cursor)
+        except (SessionNotFound, SessionEnded, Replaced) as problem:
+            if not stream.opened and not isinstance(problem, Replaced):
+                raise
+            yield events.encode(_ENDED, compose(reason=REASONS[type(problem)]), stream.cursor)
+        except StoreProblem:
+            if not stream.opened:
+                raise
+
+
+class _Stream:
+    """What a stream's client has been told: requests up to the cursor, and when the session expires."""
+
+    def __init__(self, access: Access, host: str, cursor: str, client: socket.socket) -> None:
+        self.cursor = cursor
+        self.waiter = Waiter(listener.current(), access.store, access.code, client, self._wants)
+        self._access = access
+        self._host = host
+        self._expires_at = ""
+        self._expires = 0.0
+
+    @property
+    def opened(self) -> bool:
+        """Tell whether the client has been told anything."""
+        return bool(self._expires_at)
+
+    def open(self, predecessor: str) -> Iterator[bytes]:
+        """Make the host the session's, as long as its client is there.
+
+        Openings may reach the store in another order than clients asked in. A client that names its host numbers its
+        attempts. For one that does not, an opening that was held up must not end the stream that the client has opened
+        since: it replaces only a host that it knows of.
+        """
+        self.waiter.subscribe()
+        while True:
+            try:
+                backlog = messages.take_over(self._access, self.cursor, self._host, self.waiter.channel, predecessor)
+                break
+            except messages.HostConflict as conflict:
+                self.waiter.require_client()
+                predecessor = conflict.newest
+        self._expires_at = backlog.session.expires_at
+        yield events.encode(_OPEN, compose(code=self._access.code, expiresAt=self._expires_at), self.cursor)
+        yield from self._told(backlog)
+
+    def follow(self, until: float) -> Iterator[bytes]:
+        """Yield what happens. Raises the problem that says that the session is over, or the host another."""
+        keep_alive = time.monotonic() + _KEEP_ALIVE_SECONDS
+        while time.monotonic() < until:
+            self.waiter.watched = Watched("host", self._host, self.cursor, self._expires_at)
+            event = self.waiter.wait(min(until, keep_alive, self._expires))
+            if time.monotonic() >= keep_alive:
+                keep_alive = time.monotonic() + _KEEP_ALIVE_SECONDS
+                yield events.KEEP_ALIVE
+            if isinstance(event, Message):
+                yield from self._heard(event)
+            elif event is Wakeup.LOOK or time.monotonic() >= self._expires:
+                yield from self._looked()
+
+    def _wants(self, message: Message) -> bool:
+        return message.kind != bell.RESPONSE and message.words != (self._host,)
+
+    def _heard(self, message: Message) -> Iterator[bytes]:
+        """Yield what a message says; if it does not follow on what the client knows, or says too little, look."""
+        if message.kind == bell.RENEWED:
+            expires_at, milliseconds = message.words
+            if expires_at > self._expires_at:
+                yield from self._renewed(expires_at, int(milliseconds))
+            return
+        if message.kind == bell.REQUEST:
+            if _place(message.words[0]) <= _place(self.cursor):
+                return
+            request = messages.request_in(message)
+            if request and message.words[1] == self.cursor:
+                yield self._request(request)
+                return
+        yield from self._looked()
+
+    def _looked(self) -> Iterator[bytes]:
+        yield from self._told(messages.unanswered(self._access, self.cursor, self._host, self.waiter.channel))
+
+    def _told(self, backlog: Backlog) -> Iterator[bytes]:
+        yield from self._renewed(backlog.session.expires_at, backlog.ttl_ms)
+        for request in backlog.requests:
+            yield self._request(request)
+
+    def _request(self, request: Request) -> bytes:
+        self.cursor = request.cursor
+        return events.encode(_REQUEST, compose(**request.public()), self.cursor)
+
+    def _renewed(self, expires_at: str, milliseconds: int) -> Iterator[bytes]:
+        self._expires = time.monotonic() + milliseconds / 1000 + _AFTER_EXPIRY_SECONDS
+        if expires_at != self._expires_at:
+            self._expires_at = expires_at
+            yield events.encode(_RENEWED, compose(expiresAt=expires_at), self.cursor)
+
+
+def _place(cursor: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in cursor.split("-"))

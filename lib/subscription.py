@@ -1,10 +1,11 @@
 """A subscription to a channel of the store, over its REST `SUBSCRIBE`: one request, answered by server-sent events.
 
-It drives h11 over a socket of its own because a waiting call polls that socket beside its client's: httpx does not say
-which socket it reads, and keeps what has come in buffers where poll() does not see it.
-Source: https://upstash.com/docs/redis/features/restapi
+It drives h11 over a socket of its own because the listener waits for that socket beside its clients': httpx does not
+say which socket it reads, and keeps what has come in buffers where a selector does not see it. Source:
+https://upstash.com/docs/redis/features/restapi
 """
 
+import select
 import socket
 import ssl
 import time
@@ -16,23 +17,29 @@ import httpx
 
 from lib import settings
 
-# Until the subscription stands, in all; after that, for the rest of an event that has begun to come.
-_PATIENCE_SECONDS = 3.0
+_STANDS_WITHIN_SECONDS = 3.0
 _READ_SIZE = 64 * 1024
+# After half a minute without a byte the system asks whether the other end is still there, three times in half a minute.
+_TCP_KEEPALIVE = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
 
 
 class Subscription:
-    """A subscription that stands within the seconds. Raises OSError if it does not, and when it drops."""
+    """A subscription that stands. Raises OSError if it cannot be had within three seconds, and when it drops."""
 
-    def __init__(self, channel: str, seconds: float) -> None:
-        seconds = min(_PATIENCE_SECONDS, max(0.1, seconds))
-        until = time.monotonic() + seconds
+    def __init__(self, channel: str) -> None:
+        until = time.monotonic() + _STANDS_WITHIN_SECONDS
         url, token = settings.store()
         place = urlsplit(url)
         tls = place.scheme == "https"
-        self._socket = socket.create_connection((place.hostname or "", place.port or (443 if tls else 80)), seconds)
+        address = (place.hostname or "", place.port or (443 if tls else 80))
+        self._message = f"message,{channel},"
+        self._socket = socket.create_connection(address, _STANDS_WITHIN_SECONDS)
         try:
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            for option, value in _TCP_KEEPALIVE:
+                if hasattr(socket, option):  # not on every system
+                    self._socket.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
             if tls:
                 self._socket = _tls().wrap_socket(self._socket, server_hostname=place.hostname)
             self._http = h11.Connection(h11.CLIENT)
@@ -48,9 +55,10 @@ class Subscription:
                 ],
             )
             self._socket.sendall((self._http.send(request) or b"") + (self._http.send(h11.EndOfMessage()) or b""))
-            while not any(kind == "subscribe" for kind, _ in self._events()):
-                self._socket.settimeout(max(0.01, until - time.monotonic()))
-            self._socket.settimeout(_PATIENCE_SECONDS)
+            self._socket.setblocking(False)
+            while not any(text.startswith("subscribe,") for text in self._events()):
+                if not self.wait(until - time.monotonic()):
+                    raise TimeoutError
         except BaseException as error:
             self._socket.close()
             if isinstance(error, h11.ProtocolError):
@@ -58,40 +66,51 @@ class Subscription:
             raise
 
     def fileno(self) -> int:
-        """Return the descriptor to poll for what comes."""
+        """Return the descriptor that can be read when something has come."""
         return self._socket.fileno()
 
     def close(self) -> None:
         """End the subscription."""
         self._socket.close()
 
-    def read(self) -> list[str]:
-        """Return the messages that have come, possibly none."""
-        return [text for kind, text in self._events() if kind == "message"]
+    def wait(self, seconds: float) -> bool:
+        """Return whether something has come within the seconds."""
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        return bool(poll.poll(max(0.0, seconds) * 1000))
 
-    def _events(self) -> list[tuple[str, str]]:
-        """Read once, and return kind and text of each event that is complete. Texts of ours have no comma."""
+    def read(self) -> list[str]:
+        """Return the messages that have come, possibly none, without waiting."""
+        return [text.removeprefix(self._message) for text in self._events() if text.startswith(self._message)]
+
+    def _events(self) -> list[str]:
+        """Read what has come, and return the data of each event that is complete."""
         try:
-            self._http.receive_data(self._socket.recv(_READ_SIZE))
             while True:
                 event = self._http.next_event()
-                if isinstance(event, h11.Response) and event.status_code != 200:
-                    raise ConnectionError
-                if isinstance(event, h11.Data):
+                if event is h11.NEED_DATA:
+                    if (data := self._received()) is None:
+                        break
+                    self._http.receive_data(data)
+                elif isinstance(event, h11.Data):
                     self._line += bytes(event.data)
-                elif event is h11.NEED_DATA:
-                    break
-                elif not isinstance(event, h11.Response | h11.InformationalResponse):
+                elif not isinstance(event, h11.Response | h11.InformationalResponse) or event.status_code >= 300:
                     raise ConnectionError
         except h11.ProtocolError:
             raise ConnectionError from None
         *lines, self._line = self._line.split(b"\n")
-        found = []
-        for line in lines:
-            if line.startswith(b"data: "):
-                kind, _, rest = line.removeprefix(b"data: ").strip().decode(errors="replace").partition(",")
-                found.append((kind, rest.rpartition(",")[2]))
-        return found
+        return [
+            line.removeprefix(b"data: ").rstrip(b"\r").decode(errors="replace")
+            for line in lines
+            if line.startswith(b"data: ")
+        ]
+
+    def _received(self) -> bytes | None:
+        """Return what the socket has, `b""` at its end, None if it has nothing now."""
+        try:
+            return self._socket.recv(_READ_SIZE)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return None
 
 
 @cache

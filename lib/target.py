@@ -46,7 +46,7 @@ class Target:
     @property
     def id(self) -> str:
         """Return the id of the request. Raises InvalidRequest."""
-        return request_id(unquote(self._session_path["id"]) if self._session_path else self.query.get("id"))
+        return identifier(unquote(self._session_path["id"]) if self._session_path else self.query.get("id"))
 
     @property
     def route(self) -> str:
@@ -58,8 +58,8 @@ class Target:
         return own[0] if own else "other"
 
 
-def request_id(text: object) -> str:
-    """Return the id of a request if it may be one. Raises InvalidRequest."""
+def identifier(text: object, field: str = "id") -> str:
+    """Return the text if it may be the id of a request or the name of a host. Raises InvalidRequest."""
     if not isinstance(text, str) or not _ID.fullmatch(text):
-        raise InvalidRequest("id must be 1 to 64 letters, digits or _ . : - as a string.")
+        raise InvalidRequest(f"{field} must be 1 to 64 letters, digits or _ . : - as a string.")
     return text

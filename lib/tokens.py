@@ -1,16 +1,33 @@
-"""The host's proof: a token derived from the code, so that nothing has to be stored to check it."""
+"""The host's proof: a token derived from its session, so that nothing has to be stored to check it."""
 
 import hashlib
 import hmac
+import re
 
 from lib import settings
 
-
-def derive(code: str) -> str:
-    """Return the host token of a code: its hex HMAC-SHA256 under the deployment's secret. Raises StoreNotConfigured."""
-    return hmac.new(settings.secret().encode(), f"host:{code}".encode(), hashlib.sha256).hexdigest()
+_TOKEN = re.compile(r"([0-9]{17})\.[0-9a-f]{64}")
+_DIGITS = re.compile(r"(....)(..)(..)(..)(..)(..)(...)")
 
 
-def matches(token: str, code: str) -> bool:
-    """Tell whether the token is this code's, in constant time."""
-    return hmac.compare_digest(token.encode(), derive(code).encode())
+def derive(code: str, created_at: str) -> str:
+    """Return the host token of the session with this code and creation (ISO 8601). Raises StoreNotConfigured.
+
+    It is the creation's digits and a hex HMAC-SHA256 of code, creation and key prefix under the deployment's secret: it
+    opens no later session with the same code, and none of another deployment that shares the database.
+    """
+    digits = re.sub("[^0-9]", "", created_at)
+    text = f"host:{code}:{digits}:{settings.key_prefix()}"
+    return f"{digits}.{hmac.new(settings.secret().encode(), text.encode(), hashlib.sha256).hexdigest()}"
+
+
+def creation(token: str, code: str) -> str | None:
+    """Return the creation of the session that a token is for, as `derive` got it; None if it is no token of this code.
+
+    The time it takes does not depend on where a wrong token differs. Raises StoreNotConfigured.
+    """
+    digits = _TOKEN.fullmatch(token)
+    if not digits:
+        return None
+    created_at = _DIGITS.sub(r"\1-\2-\3T\4:\5:\6.\7Z", digits[1])
+    return created_at if hmac.compare_digest(token, derive(code, created_at)) else None

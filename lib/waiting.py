@@ -1,57 +1,121 @@
-"""Reads that wait for what they ask for, up to a number of seconds. Zero seconds is a plain read."""
+"""Calls that wait for what they ask for, up to a number of seconds. Zero seconds is a plain call."""
 
 import socket
+import time
 from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from typing import Self
 
-from lib import bell, messages
-from lib.bell import Waiter
-from lib.kv import Store
+from lib import bell, listener, messages, places
+from lib.access import Access
+from lib.bell import Message
 from lib.messages import Backlog, Response
 from lib.problems import StoreProblem
+from lib.waiter import Waiter, Wakeup, Watched
+
+# Its session has expired by the store's clock when a call looks again at this session's end.
+_AFTER_EXPIRY_SECONDS = 0.01
+
+
+class ResponseWait:
+    """A guest's wait for a response, from the `with` on. Entering it raises Busy."""
+
+    def __init__(self, access: Access, request_id: str, client: socket.socket) -> None:
+        self._access = access
+        self._id = request_id
+        self._waiter = Waiter(listener.current(), access.store, access.code, client, self._wants)
+        self._holds = ExitStack()
+        self._expires = 0.0
+
+    def __enter__(self) -> Self:
+        self._holds.enter_context(places.take("" if self._access.created else self._access.address))
+        self._holds.enter_context(self._waiter)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._holds.close()
+
+    def first(self, look: Callable[[str], Response]) -> Response:
+        """Look for the first time, by posting the request or by reading its response, and raise what that raises.
+
+        If this process hears nothing yet, the code is known to be a session's before it subscribes.
+        """
+        response = self._noted(look(self._waiter.channel))
+        if response.answer is None and not self._waiter.channel:
+            self._waiter.subscribe()
+            with suppress(StoreProblem):  # which ends no wait whose request was taken
+                response = self._look()
+        return response
+
+    def next(self, pending: Response, seconds: float) -> Response:
+        """Return the response as soon as it is there, or `pending` when the seconds are over.
+
+        Raises ClientGone, and what `messages.read` does.
+        """
+        response = pending
+        until = time.monotonic() + seconds
+        while response.answer is None and time.monotonic() < until:
+            event = self._waiter.wait(min(until, self._expires))
+            if isinstance(event, Message) and event.kind == bell.RESPONSE:
+                response = messages.response_in(event) or self._look()
+            elif event is not Wakeup.TIME or time.monotonic() >= self._expires:
+                response = self._look()
+        return response
+
+    def _wants(self, message: Message) -> bool:
+        return message.kind == bell.ENDED or (message.kind == bell.RESPONSE and message.words[0] == self._id)
+
+    def _look(self) -> Response:
+        return self._noted(messages.read(self._access, self._id, self._waiter.channel))
+
+    def _noted(self, response: Response) -> Response:
+        self._expires = time.monotonic() + response.ttl_ms / 1000 + _AFTER_EXPIRY_SECONDS
+        self._waiter.watched = Watched("guest", self._id)
+        return response
 
 
 def for_response(
-    store: Store,
-    code: str,
-    request_id: str,
-    client: socket.socket,
-    seconds: int,
-    first: Callable[[], Response],
+    access: Access, request_id: str, client: socket.socket, seconds: int, look: Callable[[str], Response]
 ) -> Response:
     """Return the response of a request as soon as it is there, or as it is when the time is over.
 
-    `first` is the first check: it posts the request, or reads the response. What it raises is raised. Once it has
-    returned, its caller has proved to know the code, and a store that fails only ends the wait. Raises ClientGone.
+    `look` gets the channel to ring, and posts the request, or reads the response; what it raises is raised. After
+    that a store that fails only ends the wait. Raises Busy, ClientGone.
     """
     if not seconds:
-        return first()
-    found: Response | None = None
-    wakes_on = {bell.RESPONSE + request_id, bell.ENDED}.__contains__
-    with Waiter(store, code, client, seconds, wakes_on) as waiter:
-        for _ in waiter:
-            try:
-                found = messages.read(store, code, None, request_id) if found else first()
-            except StoreProblem:
-                if found is None:
-                    raise
-                break
-            if found.answer is not None:
-                break
-            waiter.wake_at_expiry(found.ttl_ms)
-    return found or first()
+        return look("")
+    with ResponseWait(access, request_id, client) as wait:
+        response = wait.first(look)
+        try:
+            return wait.next(response, seconds)
+        except StoreProblem:
+            return response
 
 
-def for_requests(store: Store, code: str, cursor: str, client: socket.socket, seconds: int) -> Backlog:
-    """Return the unanswered requests after a cursor as soon as there are any, or none when the time is over.
+def for_requests(access: Access, host: str, cursor: str, client: socket.socket, seconds: int) -> Backlog:
+    """Take the session over, and return the unanswered requests after a cursor as soon as there are any.
 
-    Raises what `messages.unanswered` does, and ClientGone.
+    Returns none when the time is over. Raises what `messages.take_over` does, Busy, ClientGone.
     """
+
+    def wants(message: Message) -> bool:
+        return message.kind in (bell.REQUEST, bell.HOST, bell.ENDED) and message.words != (host,)
+
     if not seconds:
-        return messages.unanswered(store, code, cursor)
-    with Waiter(store, code, client, seconds, {bell.REQUEST, bell.ENDED}.__contains__) as waiter:
-        for _ in waiter:
-            backlog = messages.unanswered(store, code, cursor)
-            if backlog.requests:
+        return messages.take_over(access, cursor, host, "")
+    waiter = Waiter(listener.current(), access.store, access.code, client, wants)
+    until = time.monotonic() + seconds
+    with places.take(), waiter:
+        waiter.subscribe()
+        backlog = messages.take_over(access, cursor, host, waiter.channel)
+        while not backlog.requests and time.monotonic() < until:
+            waiter.watched = Watched("host", host, cursor, backlog.session.expires_at)
+            expires = time.monotonic() + backlog.ttl_ms / 1000 + _AFTER_EXPIRY_SECONDS
+            event = waiter.wait(min(until, expires))
+            if event is Wakeup.TIME and time.monotonic() < expires:
                 break
-            waiter.wake_at_expiry(backlog.ttl_ms)
+            request = messages.request_in(event) if isinstance(event, Message) and event.kind == bell.REQUEST else None
+            if request and isinstance(event, Message) and event.words[1] == cursor:
+                return backlog._replace(requests=[request])
+            backlog = messages.unanswered(access, cursor, host, waiter.channel)
     return backlog

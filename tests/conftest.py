@@ -48,8 +48,8 @@ def kv_store(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     for name, value in store.variables().items():
         monkeypatch.setenv(name, value)
     yield store
-    while kv._clients:
-        kv._clients.popitem()[1].close()  # type: ignore[no-untyped-call]
+    while kv._connections:
+        kv._connections.popitem()[1].client.close()  # type: ignore[no-untyped-call]
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
--- Functions that several scripts use. The loader (lib/script.py) puts this file before each script.
+-- Functions that several scripts use. The loader (lib/script.py) puts those that a script needs before it.
 -- A refusal is a reply whose first element is a code of the API's (lib/problems.py), or 'unreadable' for data in the
 -- store that no script has written.
 
@@ -43,15 +43,15 @@ local function set_field(record, name, value)
   return (string.gsub(record, '("' .. name .. '"%s*:%s*"?)[^",}%s]*', '%1' .. value, 1))
 end
 
--- Adds one to a counter, which expires one minute after its first use.
-local function increment(counter)
-  redis.call('INCR', counter)
+-- Adds to a counter, which expires one minute after its first use.
+local function increase(counter, amount)
+  redis.call('INCRBY', counter, amount)
   if redis.call('TTL', counter) < 0 then redis.call('EXPIRE', counter, 60) end
 end
 
--- Seconds until a caller whose counter has reached the limit may try again; nil if the counter is below the limit.
-local function retry_after(counter, limit)
-  if tonumber(redis.call('GET', counter) or 0) < tonumber(limit) then return nil end
+-- Seconds until a caller may add an amount to a counter without passing the limit; nil if it may now.
+local function retry_after(counter, amount, limit)
+  if tonumber(redis.call('GET', counter) or 0) + amount <= tonumber(limit) then return nil end
   return math.max(redis.call('TTL', counter), 1)
 end
 
@@ -65,20 +65,29 @@ local function expire_with(session, key)
   end
 end
 
--- Finds a session. Returns a refusal, or nil and the session's record. `misses` counts the unknown codes of the caller's
--- address; at the limit the address is told nothing, not even of sessions that exist. Limit '0': nothing is counted.
-local function find_session(session, misses, limit)
-  local seconds = limit ~= '0' and retry_after(misses, limit)
-  if seconds then return {'rate_limited', seconds} end
+-- Finds a session. Returns a refusal, or nil and the session's record.
+-- `created` is the creation of the session that the caller's host token is for, empty for a guest. `misses` counts the
+-- unknown codes that the caller's address has tried; at the limit the address is told nothing of codes that are new to
+-- it. `known` marks a session that the address has found before.
+local function find_session(session, misses, known, created, limit)
   local record = redis.call('GET', session)
-  if record then return nil, record end
-  if limit ~= '0' then increment(misses) end
-  return {'session_not_found'}
+  if record and created ~= '' then
+    if get_field(record, 'createdAt') ~= created then return {'host_token_wrong'} end
+    return nil, record
+  end
+  local seconds = retry_after(misses, 1, limit)
+  if seconds and redis.call('EXISTS', known) == 0 then return {'rate_limited', seconds} end
+  if not record then
+    if not seconds then increase(misses, 1) end
+    return {'session_not_found'}
+  end
+  redis.call('SET', known, 1, 'PX', math.max(redis.call('PTTL', session), 1))
+  return nil, record
 end
 
 -- The same for a session that still takes requests and answers.
-local function check_active(session, misses, limit)
-  local refusal, record = find_session(session, misses, limit)
+local function check_active(session, misses, known, created, limit)
+  local refusal, record = find_session(session, misses, known, created, limit)
   if refusal then return refusal end
   local active = get_field(record, 'active')
   if active == 'true' then return nil, record end
@@ -95,14 +104,89 @@ local function parse_answered(held)
   return string.match(held, '^answered (' .. string.rep('%d', 13) .. ') (%S+) (%a+) (.*)$')
 end
 
--- The requests after a cursor that are not answered yet: {{id, payload, created, cursor}, ...}. A stream's ids begin with
--- the time at which the store took the entry.
-local function read_backlog(requests, cursor)
+-- The requests after a cursor that are not answered yet: {{id, payload, created, cursor}, ...}. An entry's id begins with
+-- the time at which the store took it. An entry without its marker is what a script that was cut short has left, or a
+-- request whose marker was evicted: nobody can answer it, so it goes.
+local function read_backlog(requests, responses, cursor)
+  local backlog = {}
   local after = '(' .. cursor
-  local backlog = redis.call('XRANGE', requests, after, '+')
-  for place, entry in ipairs(backlog) do
-    local fields = entry[2]
-    backlog[place] = {fields[2], fields[4], iso(tonumber(string.match(entry[1], '^%d+'))), entry[1]}
+  for _, entry in ipairs(redis.call('XRANGE', requests, after, '+')) do
+    local at, fields = entry[1], entry[2]
+    if parse_pending(redis.call('HGET', responses, fields[2]) or '') == at then
+      table.insert(backlog, {fields[2], fields[4], iso(tonumber(string.match(at, '^%d+'))), at})
+    else
+      redis.call('XDEL', requests, at)
+    end
   end
   return backlog
+end
+
+-- Who listens to a session: lines '<ms since 1970> <role> <channel>' in the field '~listeners', the role being host or
+-- guest, the channel that of a function instance in which a call waits. One that was not renewed for a minute is gone.
+local function read_listeners(responses)
+  local found = {}
+  local since = now() - 60000
+  local lines = redis.call('HGET', responses, '~listeners') or ''
+  for at, role, channel in string.gmatch(lines, '(%d+) (%a+) ([^\n]+)\n') do
+    if tonumber(at) > since then table.insert(found, {at = at, role = role, channel = channel}) end
+  end
+  return found
+end
+
+-- Enters an instance among those who listen, the newest first; an empty channel is none.
+local function listen(session, responses, role, channel)
+  if channel == '' then return end
+  local lines = {string.format('%.0f %s %s\n', now(), role, channel)}
+  for _, other in ipairs(read_listeners(responses)) do
+    if (other.role ~= role or other.channel ~= channel) and #lines < 32 then
+      table.insert(lines, other.at .. ' ' .. other.role .. ' ' .. other.channel .. '\n')
+    end
+  end
+  redis.call('HSET', responses, '~listeners', table.concat(lines))
+  expire_with(session, responses)
+end
+
+-- 1 if a host listens to the session, else 0.
+local function has_host(responses)
+  for _, listener in ipairs(read_listeners(responses)) do
+    if listener.role == 'host' then return 1 end
+  end
+  return 0
+end
+
+-- Sends a message to those of a role who listen, or to all if the role is empty. It begins with the session's code.
+local function ring(responses, role, record, message)
+  local text = get_field(record, 'code') .. ' ' .. message
+  local rung = {}
+  for _, listener in ipairs(read_listeners(responses)) do
+    if (role == '' or listener.role == role) and not rung[listener.channel] then
+      rung[listener.channel] = true
+      redis.call('PUBLISH', listener.channel, text)
+    end
+  end
+end
+
+-- Whether a text fits into a message: it is small, and one line.
+local function fits(text)
+  return string.len(text) <= 8192 and not string.find(text, '[\r\n]')
+end
+
+-- Lets answers that were given more than two minutes ago make room, the oldest first, until so many bytes more fit into
+-- the session; at most 2,000 of them, so that the step stays short. Returns whether they fit.
+local function make_room(responses, bytes, limit)
+  local held = tonumber(redis.call('HGET', responses, '~bytes') or 0)
+  if held + bytes <= limit then return true end
+  local first = tonumber(redis.call('HGET', responses, '~first') or 1)
+  local start, before = first, now() - 120000
+  for place = start, start + 1999 do
+    local field = '~answer:' .. place
+    local id = redis.call('HGET', responses, field)
+    local at, _, _, text = parse_answered(id and redis.call('HGET', responses, id) or '')
+    if not id or (at and tonumber(at) > before) or held + bytes <= limit then break end
+    held = held - string.len(text or '')
+    redis.call('HDEL', responses, field, at and id or field)
+    first = place + 1
+  end
+  if first > start then redis.call('HSET', responses, '~bytes', held, '~first', first) end
+  return held + bytes <= limit
 end

@@ -12,13 +12,13 @@ if record then
   return {'created', record, redis.call('PTTL', session)}
 end
 
-local seconds = retry_after(sessions, limit)
+local seconds = retry_after(sessions, 1, limit)
 if seconds then return {'rate_limited', seconds} end
 
 local created = now()
 record = '{"code":"' .. code .. '","createdAt":"' .. iso(created) .. '","expiresAt":"' .. iso(created + ttl * 1000)
   .. '","ip":' .. address .. ',"active":true}'
 redis.call('SET', session, record, 'EX', ttl, 'NX')
-increment(sessions)
-increment(this_call)
+increase(sessions, 1)
+increase(this_call, 1)
 return {'created', record, redis.call('PTTL', session)}

@@ -1,16 +1,17 @@
--- Ends a session: its record stays for the rest of its time, its messages go, and its bell rings.
--- KEYS  1 the session  2 its requests  3 its responses
--- ARGV  1 the bell's channel
--- reply {'ended'} | {'session_not_found'} | {'unreadable'}
-local session, requests, responses = KEYS[1], KEYS[2], KEYS[3]
-local bell = ARGV[1]
+-- Ends a session: its record stays for the rest of its time, its messages go, and all who listen are told.
+-- KEYS  1 the session  2 counter: unknown codes of this address  3 marker: this address knows the session
+--       4 its requests  5 its responses
+-- ARGV  1 creation of the session that the host token is for  2 unknown codes a minute
+-- reply {'ended'} | {'session_not_found'} | {'host_token_wrong'} | {'rate_limited', seconds} | {'unreadable'}
+local session, misses, known, requests, responses = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local created, misses_limit = ARGV[1], ARGV[2]
 
-local refusal, record = check_active(session, nil, '0')
+local refusal, record = check_active(session, misses, known, created, misses_limit)
 if refusal and refusal[1] ~= 'session_ended' then return refusal end
 
 if record then
   redis.call('SET', session, set_field(record, 'active', 'false'), 'KEEPTTL')
-  redis.call('PUBLISH', bell, 'ended')
+  ring(responses, '', record, 'ended')
 end
 redis.call('DEL', requests, responses)
 return {'ended'}

@@ -1,17 +1,26 @@
 -- Reads the requests that are not answered yet.
--- KEYS  1 the session  2 its requests  3 its responses
--- ARGV  1 the cursor to go on after  2 the stream that asks, empty for a plain read
--- reply {'found', record, ms to live, {{id, payload, created, cursor}, ...}} | {'replaced'}
---       | {'session_not_found'} | {'session_ended'} | {'unreadable'}
--- 'replaced': another stream has opened since.
-local session, requests, responses = KEYS[1], KEYS[2], KEYS[3]
-local cursor, stream = ARGV[1], ARGV[2]
+-- KEYS  1 the session  2 counter: unknown codes of this address  3 marker: this address knows the session
+--       4 its requests  5 its responses
+-- ARGV  1 creation of the session that the host token is for  2 unknown codes a minute
+--       3 the cursor to go on after  4 the host '<name>/<attempt>' that took the session over before, empty for none
+--       5 the channel if it waits for more, else empty
+-- reply {'found', record, ms to live, {{id, payload, created, cursor}, ...}} | {'replaced'} | {'session_not_found'}
+--       | {'session_ended'} | {'host_token_wrong'} | {'rate_limited', seconds} | {'unreadable'}
+-- 'replaced': another host, or a newer attempt of this one, has taken the session over since.
+local session, misses, known, requests, responses = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local created, misses_limit, cursor, host, channel = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 
-local refusal, record = check_active(session, nil, '0')
+local refusal, record = check_active(session, misses, known, created, misses_limit)
 if refusal then return refusal end
 
-if stream ~= '' then
-  local newest = string.match(redis.call('HGET', responses, '~stream') or '', '^%S+')
-  if newest ~= stream then return {'replaced'} end
+if host ~= '' then
+  local newest = string.match(redis.call('HGET', responses, '~hosts') or '', '^%S+')
+  if not newest then -- the responses were evicted, and their session's host with them
+    redis.call('HSET', responses, '~hosts', host)
+  elseif newest ~= host then
+    return {'replaced'}
+  end
+  expire_with(session, responses)
+  listen(session, responses, 'host', channel)
 end
-return {'found', record, redis.call('PTTL', session), read_backlog(requests, cursor)}
+return {'found', record, redis.call('PTTL', session), read_backlog(requests, responses, cursor)}

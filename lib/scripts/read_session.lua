@@ -1,10 +1,12 @@
--- Reads a session, an ended one included.
--- KEYS  1 the session  2 counter: unknown codes of this address
--- ARGV  1 unknown codes an address may try in a minute; 0 for the host, whose token has proved the code
--- reply {'found', record, ms to live} | {'session_not_found'} | {'rate_limited', seconds}
-local session, misses = KEYS[1], KEYS[2]
-local misses_limit = ARGV[1]
+-- Reads a session, an ended one included, and whether a host listens.
+-- KEYS  1 the session  2 counter: unknown codes of this address  3 marker: this address knows the session
+--       4 its requests  5 its responses
+-- ARGV  1 creation of the session that the host token is for, empty for a guest  2 unknown codes a minute
+-- reply {'found', record, ms to live, 1 if a host listens} | {'session_not_found'} | {'host_token_wrong'}
+--       | {'rate_limited', seconds}
+local session, misses, known, responses = KEYS[1], KEYS[2], KEYS[3], KEYS[5]
+local created, misses_limit = ARGV[1], ARGV[2]
 
-local refusal, record = find_session(session, misses, misses_limit)
+local refusal, record = find_session(session, misses, known, created, misses_limit)
 if refusal then return refusal end
-return {'found', record, redis.call('PTTL', session)}
+return {'found', record, redis.call('PTTL', session), has_host(responses)}

@@ -1,12 +1,15 @@
--- Lets a session and its messages live on from now, and rings its bell.
--- KEYS  1 the session  2 its requests  3 its responses
--- ARGV  1 seconds to live from now  2 seconds to live from its creation, at most  3 the bell's channel
--- reply {'found', record, ms to live} | {'session_not_found'} | {'session_ended'} | {'unreadable'}
+-- Lets a session and its messages live on from now, and tells its host.
+-- KEYS  1 the session  2 counter: unknown codes of this address  3 marker: this address knows the session
+--       4 its requests  5 its responses
+-- ARGV  1 creation of the session that the host token is for  2 unknown codes a minute
+--       3 seconds to live from now  4 seconds to live from its creation, at most
+-- reply {'found', record, ms to live, 1 if a host listens} | {'session_not_found'} | {'session_ended'}
+--       | {'host_token_wrong'} | {'rate_limited', seconds} | {'unreadable'}
 -- A renewal never shortens a life.
-local session, requests, responses = KEYS[1], KEYS[2], KEYS[3]
-local ttl_seconds, longest_seconds, bell = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]
+local session, misses, known, requests, responses = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local created, misses_limit, ttl_seconds, longest_seconds = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 
-local refusal, record = check_active(session, nil, '0')
+local refusal, record = check_active(session, misses, known, created, misses_limit)
 if refusal then return refusal end
 
 local at = now()
@@ -16,5 +19,5 @@ record = set_field(record, 'expiresAt', iso(at + ttl))
 redis.call('SET', session, record, 'PX', ttl)
 expire_with(session, requests)
 expire_with(session, responses)
-redis.call('PUBLISH', bell, 'renewed')
-return {'found', record, ttl}
+ring(responses, 'host', record, string.format('renewed %s %.0f', iso(at + ttl), ttl))
+return {'found', record, ttl, has_host(responses)}

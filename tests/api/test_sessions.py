@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from lib import codes
+from lib import codes, tokens
 from tests.support.deployments import Parley, refusal, running_parley
 
 MINUTES = 600
@@ -75,7 +75,8 @@ def test_read(parley: Parley) -> None:
     answer = parley.http.get(f"/api/sessions/{session['code']}")
     assert answer.status_code == 200
     assert answer.json().pop("ttl") in (599, 600)
-    assert list(answer.json()) == ["code", "createdAt", "expiresAt", "active", "ttl"]
+    assert list(answer.json()) == ["code", "createdAt", "expiresAt", "active", "ttl", "listening"]
+    assert answer.json()["listening"] is False
     assert all(answer.json()[name] == session[name] for name in ("code", "createdAt", "expiresAt", "active"))
 
 
@@ -127,7 +128,8 @@ def test_read_foreign_record(parley: Parley) -> None:
         "expiresAt": "2026-01-31T00:10:00.000Z",
     }
     parley.store.db.set(f"{parley.store.prefix}session:{code}", json.dumps(held, indent=1), ex=60)
-    assert parley.http.get(f"/api/sessions/{code}").json() == {k: v for k, v in held.items() if k != "ip"} | {"ttl": 60}
+    told = {name: value for name, value in held.items() if name != "ip"} | {"ttl": 60, "listening": False}
+    assert parley.http.get(f"/api/sessions/{code}").json() == told
 
 
 @pytest.mark.parametrize("held", ["", "null", "[]", "{}", "not JSON"])
@@ -139,9 +141,8 @@ def test_read_broken_record(parley: Parley, held: str) -> None:
 def test_renew(parley: Parley) -> None:
     session = parley.create()
     code = session["code"]
+    parley.http.post(f"/api/sessions/{code}/requests", json={"payload": 1})
     for name in ("session", "req", "res"):
-        if name != "session":
-            parley.store.db.set(f"{parley.store.prefix}{name}:{code}", "a stand-in")
         parley.store.db.pexpire(f"{parley.store.prefix}{name}:{code}", 60_000)
     answer = parley.http.patch(f"/api/sessions/{code}", headers=session["host"])
     assert answer.status_code == 200
@@ -155,38 +156,64 @@ def test_renew(parley: Parley) -> None:
     assert max(lives) - min(lives) < 500
 
 
-def aged(parley: Parley, code: str, hours: float) -> None:
-    """Let a session be this old, with one minute to live."""
+def aged(parley: Parley, code: str, hours: float) -> dict[str, str]:
+    """Let a session be this old, with one minute to live. Returns its host's headers."""
     created = datetime.now(UTC) - timedelta(hours=hours)
-    held = record(parley, code) | {"createdAt": created.isoformat(timespec="milliseconds").replace("+00:00", "Z")}
+    created_at = created.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    held = record(parley, code) | {"createdAt": created_at}
     parley.store.db.set(f"{parley.store.prefix}session:{code}", json.dumps(held), ex=60)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in parley.store.variables().items():
+            patch.setenv(name, value)
+        return {"Authorization": f"Bearer {tokens.derive(code, created_at)}"}
 
 
 def test_renew_at_the_end_of_the_longest_life(parley: Parley) -> None:
     session = parley.create()
-    aged(parley, session["code"], hours=4 - 5 / 60)
-    renewed = parley.http.patch(f"/api/sessions/{session['code']}", headers=session["host"]).json()
+    host = aged(parley, session["code"], hours=4 - 5 / 60)
+    renewed = parley.http.patch(f"/api/sessions/{session['code']}", headers=host).json()
     assert 295 <= renewed["ttl"] <= 300
     assert when(renewed["expiresAt"]) - when(renewed["createdAt"]) == timedelta(hours=4)
 
 
 def test_renew_never_shortens(parley: Parley) -> None:
     session = parley.create()
-    aged(parley, session["code"], hours=5)
-    assert parley.http.patch(f"/api/sessions/{session['code']}", headers=session["host"]).json()["ttl"] == 60
+    host = aged(parley, session["code"], hours=5)
+    assert parley.http.patch(f"/api/sessions/{session['code']}", headers=host).json()["ttl"] == 60
+
+
+def test_token_of_an_earlier_session(parley: Parley) -> None:
+    """One that is kept from an expired session opens no later session with the same code, whatever it asks for."""
+    session = parley.create()
+    code, url = session["code"], f"/api/sessions/{session['code']}"
+    later = aged(parley, code, hours=1)
+    for method, path in (
+        ("GET", ""),
+        ("PATCH", ""),
+        ("DELETE", ""),
+        ("GET", "/requests"),
+        ("GET", "/requests?wait=1"),
+        ("GET", "/stream"),
+        ("HEAD", "/stream"),
+        ("GET", "/responses/q"),
+    ):
+        answer = parley.http.request(method, f"{url}{path}", headers=session["host"])
+        assert answer.status_code == 403, (method, path)
+    answer = parley.http.post(f"{url}/responses", json={"id": "q", "result": 1}, headers=session["host"])
+    assert refusal(answer) == (403, "host_token_wrong")
+    assert parley.http.patch(url, headers=later).status_code == 200
 
 
 def test_end(parley: Parley) -> None:
     session = parley.create()
     code, url = session["code"], f"/api/sessions/{session['code']}"
-    for name in ("req", "res"):
-        parley.store.db.set(f"{parley.store.prefix}{name}:{code}", "a stand-in", ex=600)
+    parley.http.post(f"{url}/requests", json={"payload": 1})
     parley.store.db.pexpire(f"{parley.store.prefix}session:{code}", 90_000)
     for _ in range(2):
         answer = parley.http.delete(url, headers=session["host"])
         assert (answer.status_code, answer.content) == (204, b"")
         assert "content-length" not in answer.headers
-        assert parley.store.names(f"*:{code}") == [f"session:{code}"]
+        assert parley.store.names(f"*e[qs]*:{code}") == [f"session:{code}"]
         assert record(parley, code)["active"] is False
         assert 80_000 < ttl(parley, f"session:{code}") <= 90_000
     assert parley.http.get(url).json()["active"] is False
@@ -249,11 +276,21 @@ def test_rate_of_unknown_codes(parley: Parley) -> None:
     for number in range(30):
         assert parley.http.get(url).status_code == 200
         assert parley.http.get(f"/api/sessions/0000{number:04}").status_code == 404
-    for guess in ("/api/sessions/00009999", url):
-        answer = parley.http.get(guess)
-        assert refusal(answer) == (429, "rate_limited")
-        assert 0 < int(answer.headers["retry-after"]) <= 60
-    assert parley.http.get(url, headers=session["host"]).status_code == 200
+    answer = parley.http.get("/api/sessions/00009999")
+    assert refusal(answer) == (429, "rate_limited")
+    assert 0 < int(answer.headers["retry-after"]) <= 60
+    assert parley.http.get(url).status_code == 200, "where it has succeeded before it may go on"
+    other = parley.create()
+    assert refusal(parley.http.get(f"/api/sessions/{other['code']}")) == (429, "rate_limited")
+    assert parley.http.get(f"/api/sessions/{other['code']}", headers=other["host"]).status_code == 200
+
+
+def test_hosts_of_no_session_count(parley: Parley) -> None:
+    """A valid token for a code that no session has is a miss like any other."""
+    session = parley.create()
+    parley.store.db.delete(f"{parley.store.prefix}session:{session['code']}")
+    answers = [parley.http.get(f"/api/sessions/{session['code']}/requests", headers=session["host"]) for _ in range(31)]
+    assert [answer.status_code for answer in answers] == [404] * 30 + [429]
 
 
 @pytest.mark.parametrize(
@@ -324,7 +361,5 @@ def test_no_store() -> None:
             assert refusal(answer) == (503, "store_not_configured")
             assert "KV_REST_API_URL" in answer.json()["detail"]
         assert refusal(parley.http.post("/api/sessions")) == (503, "store_not_configured")
-        assert refusal(parley.http.delete("/api/sessions/ABC12345", headers={"Authorization": "Bearer x"})) == (
-            503,
-            "store_not_configured",
-        )
+        host = {"Authorization": f"Bearer 20261124102326166.{'0' * 64}"}
+        assert refusal(parley.http.delete("/api/sessions/ABC12345", headers=host)) == (503, "store_not_configured")

@@ -28,19 +28,19 @@ ANSWERS = [
 def test_fault(kv_store: Store, fault: str, problem: type[Problem]) -> None:
     kv_store.faults.fail(fault)
     with pytest.raises(problem) as raised:
-        sessions.create(kv.Store(), "192.0.2.1")
+        sessions.create(kv.Store(), "192.0.2.1", "192.0.2.1")
     told = f"{raised.value.detail} {raised.value.headers} {getattr(raised.value, 'cause', '')}"
     assert kv_store.token not in told
     assert kv_store.url not in told
     kv_store.faults.heal()
-    sessions.create(kv.Store(), "192.0.2.1")
+    sessions.create(kv.Store(), "192.0.2.1", "192.0.2.1")
 
 
 @pytest.mark.parametrize("fault", ["html", "empty", "lost"])
 def test_one_failure_is_made_good(kv_store: Store, fault: str) -> None:
     way = kv.Store()
     kv_store.faults.fail(fault, times=1)
-    session = sessions.create(way, "192.0.2.1")
+    session = sessions.create(way, "192.0.2.1", "192.0.2.1")
     assert way.calls == 2
     # Where the first try had been carried out, it is the same session that the second one found.
     assert kv_store.names("session:*") == [f"session:{session.code}"]
@@ -52,15 +52,15 @@ def test_a_refusal_is_not_tried_again(kv_store: Store, fault: str) -> None:
     way = kv.Store()
     kv_store.faults.fail(fault)
     with pytest.raises(Problem):
-        sessions.create(way, "192.0.2.1")
+        sessions.create(way, "192.0.2.1", "192.0.2.1")
     assert way.calls == 1
 
 
 def test_taken_code_is_drawn_again(kv_store: Store) -> None:
     drawn = iter(["AAAA0000", "AAAA0000", "AAAA0000", "BBBB0000"])
     way = kv.Store()
-    first = sessions.create(way, "192.0.2.1", lambda: next(drawn))
-    second = sessions.create(way, "192.0.2.1", lambda: next(drawn))
+    first = sessions.create(way, "192.0.2.1", "192.0.2.1", lambda: next(drawn))
+    second = sessions.create(way, "192.0.2.1", "192.0.2.1", lambda: next(drawn))
     assert [first.code, second.code] == ["AAAA0000", "BBBB0000"]
     assert way.calls == 4
     assert kv_store.names("session:*") == ["session:AAAA0000", "session:BBBB0000"]
@@ -69,9 +69,9 @@ def test_taken_code_is_drawn_again(kv_store: Store) -> None:
 
 
 def test_draws_end(kv_store: Store) -> None:
-    sessions.create(kv.Store(), "192.0.2.1", lambda: "AAAA0000")
+    sessions.create(kv.Store(), "192.0.2.1", "192.0.2.1", lambda: "AAAA0000")
     with pytest.raises(StoreUnavailable):
-        sessions.create(kv.Store(), "192.0.2.1", lambda: "AAAA0000")
+        sessions.create(kv.Store(), "192.0.2.1", "192.0.2.1", lambda: "AAAA0000")
 
 
 def test_threads_share_one_client(kv_store: Store) -> None:
@@ -84,8 +84,8 @@ def test_threads_share_one_client(kv_store: Store) -> None:
         way = kv.Store()
         if failures[number]:
             kv_store.faults.fail("lost", times=1)
-        made.append(sessions.create(way, f"192.0.2.{number}"))
-        clients.add(id(kv._shared_client()))
+        made.append(sessions.create(way, f"192.0.2.{number}", f"192.0.2.{number}"))
+        clients.add(id(kv._connection().client))
 
     threads = [threading.Thread(target=work, args=[number]) for number in range(50)]
     for thread in threads:
@@ -100,9 +100,9 @@ def test_threads_share_one_client(kv_store: Store) -> None:
 
 def test_every_wait_is_bounded(kv_store: Store) -> None:
     """The SDK sets no limit; ours sits on its client, at the place where this version keeps it."""
-    sessions.create(kv.Store(), "192.0.2.1")
-    assert kv._shared_client()._http._client.timeout == httpx.Timeout(5, connect=3)
-    assert kv._shared_client()._http._retries == 0
+    sessions.create(kv.Store(), "192.0.2.1", "192.0.2.1")
+    assert kv._connection().client._http._client.timeout == httpx.Timeout(5, connect=3)
+    assert kv._connection().client._http._retries == 0
 
 
 def test_new_credentials_are_taken_up(kv_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

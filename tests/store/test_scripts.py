@@ -2,8 +2,12 @@
 
 import json
 import re
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -53,11 +57,20 @@ def content(store: Store, key: str) -> str:
 
 
 CREATE = ["session:ABC12345", "rate:sessions:a", "rate:call:1"], [CODE, '"a"', 600, 2]
-READ = ["session:ABC12345", "rate:misses:a"]
-WHOLE = ["session:ABC12345", "req:ABC12345", "res:ABC12345"]
-POST_KEYS = [*WHOLE, "rate:requests:a", "rate:misses:a"]
-POST = ["q", "[1]", "digest", "bell", 3, 2, 2, 100]
-RESPONSE_KEYS = ["session:ABC12345", "res:ABC12345", "rate:misses:a"]
+KEYS = ["session:ABC12345", "rate:misses:a", "rate:known:ABC12345:a", "req:ABC12345", "res:ABC12345"]
+POST_KEYS = [*KEYS, "rate:requests:a", "rate:bytes:a"]
+ANSWER_KEYS = [*KEYS, "rate:bytes:a"]
+CREATED = "2026-01-01T00:00:00.000Z"
+GUEST, HOST, STALE = ["", 2], [CREATED, 2], ["2025-01-01T00:00:00.000Z", 2]
+POST: list[Any] = [*GUEST, "q", "[1]", "digest", "", 3, 2, 100, 1000]
+READ_RESPONSE: list[Any] = [*GUEST, "q", ""]
+READ_REQUESTS: list[Any] = [*HOST, "0-0", "", ""]
+LOOK: list[Any] = [*HOST, "0-0", "h/1", "a channel"]
+TAKE_OVER: list[Any] = [*HOST, "0-0", "h/1", "a channel", "*"]
+ANSWER: list[Any] = [*HOST, "q", "result", "1", 100, 1000]
+RENEW: list[Any] = [*HOST, 600, 999_999_999]
+CHECK_KEYS = ["session:ABC12345", "req:ABC12345", "res:ABC12345"]
+CHECK: list[Any] = ["a channel", "echo 1", "guest", "q", "", ""]
 COMMON = (PROJECT / "lib" / "scripts" / "common.lua").read_text("utf-8")
 
 type Held = dict[str, str | dict[str, str]]
@@ -65,13 +78,15 @@ type Held = dict[str, str | dict[str, str]]
 MISSING: Held = {}
 FOUND: Held = {"session:ABC12345": RECORD}
 OVER: Held = {"session:ABC12345": ENDED}
-FOREIGN: Held = {"session:ABC12345": "{}"}
-
-
-ANSWER: list[Any] = ["q", "result", "1", "bell", 100]
+FOREIGN: Held = {"session:ABC12345": RECORD.replace("true", "1")}
+MANY: Held = {"rate:misses:a": "2"}
+KNOWN: Held = {"rate:known:ABC12345:a": "1"}
+PENDING = "pending 1-1 3 digest"
+ANSWERED = "answered 1800000000000 digest result 1"
 
 
 def responses(**held: str) -> Held:
+    """Return what is in the store of a session whose hash of responses has these fields."""
     return {**FOUND, "res:ABC12345": {"~bytes": "3", **held}}
 
 
@@ -80,60 +95,96 @@ REPLIES: list[tuple[str, list[str], list[Any], Held, str]] = [
     ("create_session", *CREATE, FOUND, "code_taken"),
     ("create_session", *CREATE, {"rate:sessions:a": "1"}, "created"),
     ("create_session", *CREATE, {"rate:sessions:a": "2"}, "rate_limited"),
-    ("read_session", READ, [2], FOUND, "found"),
-    ("read_session", READ, [2], OVER, "found"),
-    ("read_session", READ, [2], FOUND | {"rate:misses:a": "1"}, "found"),
-    ("read_session", READ, [2], FOUND | {"rate:misses:a": "2"}, "rate_limited"),
-    ("read_session", READ, [2], {"rate:misses:a": "9"}, "rate_limited"),
-    ("read_session", READ, [0], FOUND | {"rate:misses:a": "9"}, "found"),
-    ("read_session", READ, [0], MISSING, "session_not_found"),
-    ("renew_session", WHOLE, [600, 999_999_999, "bell"], MISSING, "session_not_found"),
-    ("renew_session", WHOLE, [600, 999_999_999, "bell"], OVER, "session_ended"),
-    ("renew_session", WHOLE, [600, 999_999_999, "bell"], FOUND, "found"),
-    ("end_session", WHOLE, ["bell"], MISSING, "session_not_found"),
-    ("end_session", WHOLE, ["bell"], FOUND, "ended"),
-    ("end_session", WHOLE, ["bell"], OVER, "ended"),
-    ("probe", ["rate:probe:x"], ["v", 60], MISSING, "probed"),
+    ("read_session", KEYS, GUEST, FOUND, "found"),
+    ("read_session", KEYS, GUEST, OVER, "found"),
+    ("read_session", KEYS, HOST, OVER, "found"),
+    ("read_session", KEYS, GUEST, MISSING, "session_not_found"),
+    ("read_session", KEYS, GUEST, FOUND | {"rate:misses:a": "1"}, "found"),
+    ("read_session", KEYS, GUEST, FOUND | MANY, "rate_limited"),
+    ("read_session", KEYS, GUEST, FOUND | MANY | KNOWN, "found"),
+    ("read_session", KEYS, GUEST, MANY | KNOWN, "session_not_found"),
+    ("read_session", KEYS, GUEST, MANY, "rate_limited"),
+    ("read_session", KEYS, HOST, FOUND | MANY, "found"),
+    ("read_session", KEYS, HOST, MANY, "rate_limited"),
+    ("read_session", KEYS, HOST, MISSING, "session_not_found"),
+    ("read_session", KEYS, STALE, FOUND, "host_token_wrong"),
+    ("renew_session", KEYS, RENEW, MISSING, "session_not_found"),
+    ("renew_session", KEYS, RENEW, OVER, "session_ended"),
+    ("renew_session", KEYS, RENEW, FOUND, "found"),
+    ("renew_session", KEYS, RENEW, FOREIGN, "unreadable"),
+    ("renew_session", KEYS, [*STALE, 600, 999_999_999], FOUND, "host_token_wrong"),
+    ("renew_session", KEYS, RENEW, MANY, "rate_limited"),
+    ("end_session", KEYS, HOST, MISSING, "session_not_found"),
+    ("end_session", KEYS, HOST, FOUND, "ended"),
+    ("end_session", KEYS, HOST, OVER, "ended"),
+    ("end_session", KEYS, HOST, FOREIGN, "unreadable"),
+    ("end_session", KEYS, STALE, FOUND, "host_token_wrong"),
+    ("end_session", KEYS, HOST, MANY, "rate_limited"),
+    ("probe", ["rate:probe:x", "rate:probe:y"], ["v", 60, "a channel"], MISSING, "probed"),
     ("post_request", POST_KEYS, POST, MISSING, "session_not_found"),
     ("post_request", POST_KEYS, POST, OVER, "session_ended"),
+    ("post_request", POST_KEYS, POST, FOREIGN, "unreadable"),
     ("post_request", POST_KEYS, POST, FOUND, "pending"),
+    ("post_request", POST_KEYS, [*HOST, *POST[2:]], FOUND, "pending"),
+    ("post_request", POST_KEYS, [*STALE, *POST[2:]], FOUND, "host_token_wrong"),
     ("post_request", POST_KEYS, POST, FOUND | {"rate:requests:a": "9"}, "rate_limited"),
-    ("post_request", POST_KEYS, POST, FOUND | {"rate:misses:a": "9"}, "rate_limited"),
-    ("post_request", POST_KEYS, [*POST[:6], 0, 100], FOUND, "too_many_pending"),
-    ("post_request", POST_KEYS, [*POST[:7], 2], FOUND, "session_full"),
-    ("post_request", POST_KEYS, [*POST[:7], 3], FOUND, "pending"),
-    ("read_response", RESPONSE_KEYS, ["q", 2], MISSING, "session_not_found"),
-    ("read_response", RESPONSE_KEYS, ["q", 2], OVER, "session_ended"),
-    ("read_response", RESPONSE_KEYS, ["q", 2], FOUND, "request_not_found"),
-    ("read_response", RESPONSE_KEYS, ["q", 2], FOUND | {"rate:misses:a": "2"}, "rate_limited"),
-    ("read_requests", WHOLE, ["0-0", ""], MISSING, "session_not_found"),
-    ("read_requests", WHOLE, ["0-0", ""], OVER, "session_ended"),
-    ("read_requests", WHOLE, ["0-0", ""], FOUND, "found"),
-    ("read_requests", WHOLE, ["0-0", "s"], FOUND, "replaced"),
-    ("open_stream", WHOLE, ["0-0", "s", "", "bell"], MISSING, "session_not_found"),
-    ("open_stream", WHOLE, ["0-0", "s", "", "bell"], OVER, "session_ended"),
-    ("open_stream", WHOLE, ["0-0", "s", "", "bell"], FOUND, "found"),
-    ("open_stream", WHOLE, ["0-0", "s", "r", "bell"], FOUND, "conflict"),
-    ("answer_request", WHOLE, ANSWER, MISSING, "session_not_found"),
-    ("answer_request", WHOLE, ANSWER, OVER, "session_ended"),
-    ("answer_request", WHOLE, ANSWER, FOUND, "request_not_found"),
-    ("renew_session", WHOLE, [600, 999_999_999, "bell"], FOREIGN, "unreadable"),
-    ("end_session", WHOLE, ["bell"], FOREIGN, "unreadable"),
-    ("post_request", POST_KEYS, POST, responses(q="answered 1800000000000 digest result 1"), "answered"),
-    ("post_request", POST_KEYS, POST, responses(q="answered 1800000000000 other result 1"), "id_conflict"),
+    ("post_request", POST_KEYS, POST, FOUND | {"rate:bytes:a": "998"}, "rate_limited"),
+    ("post_request", POST_KEYS, POST, FOUND | {"rate:bytes:a": "997"}, "pending"),
+    ("post_request", POST_KEYS, POST, FOUND | MANY, "rate_limited"),
+    ("post_request", POST_KEYS, POST, FOUND | MANY | KNOWN, "pending"),
+    ("post_request", POST_KEYS, [*POST[:7], 0, 100, 1000], FOUND, "too_many_pending"),
+    ("post_request", POST_KEYS, [*POST[:8], 2, 1000], FOUND, "session_full"),
+    ("post_request", POST_KEYS, [*POST[:8], 3, 1000], FOUND, "pending"),
+    ("post_request", POST_KEYS, POST, responses(q=ANSWERED), "answered"),
+    ("post_request", POST_KEYS, POST, responses(q=ANSWERED.replace("digest", "other")), "id_conflict"),
     ("post_request", POST_KEYS, POST, responses(q="pending 1-1 3 other"), "id_conflict"),
     ("post_request", POST_KEYS, POST, responses(q="foreign"), "unreadable"),
-    ("read_response", RESPONSE_KEYS, ["q", 2], responses(q="answered 1800000000000 digest result 1"), "answered"),
-    ("read_response", RESPONSE_KEYS, ["q", 2], responses(q="pending 1-1 3 digest"), "pending"),
-    ("read_response", RESPONSE_KEYS, ["q", 2], responses(q="foreign"), "unreadable"),
-    ("read_requests", WHOLE, ["0-0", ""], FOREIGN, "unreadable"),
-    ("open_stream", WHOLE, ["0-0", "s", "", "bell"], responses(**{"~stream": "t s "}), "replaced"),
-    ("open_stream", WHOLE, ["0-0", "s", "", "bell"], FOREIGN, "unreadable"),
-    ("answer_request", WHOLE, ANSWER, responses(q="pending 1-1 3 digest"), "answered"),
-    ("answer_request", WHOLE, ANSWER, responses(q="answered 1800000000000 digest result 1"), "repeated"),
-    ("answer_request", WHOLE, ANSWER, responses(q="answered 1800000000000 digest error 1"), "already_answered"),
-    ("answer_request", WHOLE, [*ANSWER[:4], 0], responses(q="pending 1-1 0 digest"), "session_full"),
-    ("answer_request", WHOLE, ANSWER, responses(q="foreign"), "unreadable"),
+    ("read_response", KEYS, READ_RESPONSE, MISSING, "session_not_found"),
+    ("read_response", KEYS, READ_RESPONSE, OVER, "session_ended"),
+    ("read_response", KEYS, READ_RESPONSE, FOUND, "request_not_found"),
+    ("read_response", KEYS, READ_RESPONSE, FOUND | MANY, "rate_limited"),
+    ("read_response", KEYS, READ_RESPONSE, responses(q=PENDING) | MANY | KNOWN, "pending"),
+    ("read_response", KEYS, READ_RESPONSE, responses(q=ANSWERED), "answered"),
+    ("read_response", KEYS, READ_RESPONSE, responses(q=PENDING), "pending"),
+    ("read_response", KEYS, READ_RESPONSE, responses(q="foreign"), "unreadable"),
+    ("read_response", KEYS, [*STALE, "q", ""], responses(q=PENDING), "host_token_wrong"),
+    ("read_requests", KEYS, READ_REQUESTS, MISSING, "session_not_found"),
+    ("read_requests", KEYS, READ_REQUESTS, OVER, "session_ended"),
+    ("read_requests", KEYS, READ_REQUESTS, FOUND, "found"),
+    ("read_requests", KEYS, READ_REQUESTS, FOREIGN, "unreadable"),
+    ("read_requests", KEYS, READ_REQUESTS, MANY, "rate_limited"),
+    ("read_requests", KEYS, [*STALE, "0-0", "", ""], FOUND, "host_token_wrong"),
+    ("read_requests", KEYS, LOOK, FOUND, "found"),
+    ("read_requests", KEYS, LOOK, responses(**{"~hosts": "h/1 g/7"}), "found"),
+    ("read_requests", KEYS, LOOK, responses(**{"~hosts": "h/2"}), "replaced"),
+    ("read_requests", KEYS, LOOK, responses(**{"~hosts": "g/1 h/1"}), "replaced"),
+    ("take_over", KEYS, TAKE_OVER, MISSING, "session_not_found"),
+    ("take_over", KEYS, TAKE_OVER, OVER, "session_ended"),
+    ("take_over", KEYS, TAKE_OVER, FOUND, "found"),
+    ("take_over", KEYS, TAKE_OVER, FOREIGN, "unreadable"),
+    ("take_over", KEYS, TAKE_OVER, MANY, "rate_limited"),
+    ("take_over", KEYS, [*STALE, *TAKE_OVER[2:]], FOUND, "host_token_wrong"),
+    ("take_over", KEYS, TAKE_OVER, responses(**{"~hosts": "g/9"}), "found"),
+    ("take_over", KEYS, TAKE_OVER, responses(**{"~hosts": "h/0 g/9"}), "found"),
+    ("take_over", KEYS, TAKE_OVER, responses(**{"~hosts": "h/2"}), "replaced"),
+    ("take_over", KEYS, TAKE_OVER, responses(**{"~hosts": "g/9 h/0"}), "replaced"),
+    ("take_over", KEYS, [*TAKE_OVER[:5], ""], FOUND, "found"),
+    ("take_over", KEYS, [*TAKE_OVER[:5], ""], responses(**{"~hosts": "g/9"}), "conflict"),
+    ("take_over", KEYS, [*TAKE_OVER[:5], "g/9"], responses(**{"~hosts": "g/9"}), "found"),
+    ("answer_request", ANSWER_KEYS, ANSWER, MISSING, "session_not_found"),
+    ("answer_request", ANSWER_KEYS, ANSWER, OVER, "session_ended"),
+    ("answer_request", ANSWER_KEYS, ANSWER, FOREIGN, "unreadable"),
+    ("answer_request", ANSWER_KEYS, ANSWER, FOUND, "request_not_found"),
+    ("answer_request", ANSWER_KEYS, ANSWER, responses(q=PENDING), "answered"),
+    ("answer_request", ANSWER_KEYS, ANSWER, responses(q=ANSWERED), "repeated"),
+    ("answer_request", ANSWER_KEYS, ANSWER, responses(q=ANSWERED.replace("result", "error")), "already_answered"),
+    ("answer_request", ANSWER_KEYS, [*ANSWER[:5], 3, 1000], responses(q="pending 1-1 1 digest"), "answered"),
+    ("answer_request", ANSWER_KEYS, [*ANSWER[:5], 3, 1000], responses(q="pending 1-1 0 digest"), "session_full"),
+    ("answer_request", ANSWER_KEYS, [*ANSWER[:6], 0], responses(q=PENDING), "rate_limited"),
+    ("answer_request", ANSWER_KEYS, ANSWER, MANY, "rate_limited"),
+    ("answer_request", ANSWER_KEYS, ANSWER, responses(q="foreign"), "unreadable"),
+    ("answer_request", ANSWER_KEYS, [*STALE, *ANSWER[2:]], responses(q=PENDING), "host_token_wrong"),
+    ("check_waiting", CHECK_KEYS, CHECK, responses(q=PENDING), "checked"),
 ]
 
 
@@ -150,44 +201,81 @@ def test_reply(store: Store, name: str, keys: list[str], args: list[Any], before
     if outcome == "session_not_found" and "rate:misses:a" in after:  # each miss counts
         return
     if name != "renew_session":  # which counts from now each time
-        assert held(store) == after
+        assert listeners_aside(held(store)) == listeners_aside(after)
         if outcome != "pending":  # where the time to live has gone on
             assert again[1:2] == reply[1:2]
 
 
+def listeners_aside(found: dict[str, tuple[str, int]]) -> dict[str, tuple[str, int]]:
+    """Leave out the times at which listeners were renewed."""
+    return {name: (re.sub(r"\d{13} (?=host|guest)", "", text), expires) for name, (text, expires) in found.items()}
+
+
 def test_a_miss_counts(store: Store) -> None:
-    replies = [run(store, "read_session", READ, [2])[0] for _ in range(4)]
+    """Also that of a host whose session is over."""
+    replies = [run(store, "read_session", KEYS, access)[0] for access in (GUEST, HOST, GUEST, HOST)]
     assert replies == ["session_not_found", "session_not_found", "rate_limited", "rate_limited"]
     assert 0 < store.db.ttl(f"{store.prefix}rate:misses:a") <= 60
 
 
-def test_limited_says_how_long(store: Store) -> None:
+def test_rate_limited_says_how_long(store: Store) -> None:
     store.db.set(f"{store.prefix}rate:sessions:a", "2", ex=17)
     assert run(store, "create_session", *CREATE) == ["rate_limited", 17]
 
 
 @pytest.mark.parametrize(
-    ("name", "keys", "args", "before", "message"),
+    ("name", "keys", "args", "before", "expected"),
     [
-        ("post_request", POST_KEYS, POST, FOUND, bell.REQUEST),
-        ("answer_request", WHOLE, ANSWER, responses(q="pending 1-1 3 digest"), f"{bell.RESPONSE}q"),
-        ("open_stream", WHOLE, ["0-0", "s", "", "bell"], FOUND, f"{bell.STREAM}s"),
-        ("renew_session", WHOLE, [600, 999_999_999, "bell"], FOUND, bell.RENEWED),
-        ("end_session", WHOLE, ["bell"], FOUND, bell.ENDED),
+        ("post_request", POST_KEYS, POST, FOUND, "host: ABC12345 request CURSOR 0-0 WHEN q 3 [1]"),
+        ("post_request", POST_KEYS, [*POST[:3], "[\n]", *POST[4:]], FOUND, "host: ABC12345 request CURSOR"),
+        (
+            "post_request",
+            POST_KEYS,
+            POST,
+            responses(**{"~last": "7-8"}),
+            "host: ABC12345 request CURSOR 7-8 WHEN q 3 [1]",
+        ),
+        ("answer_request", ANSWER_KEYS, ANSWER, responses(q=PENDING), "guest: ABC12345 response q WHEN result 1 1"),
+        (
+            "answer_request",
+            ANSWER_KEYS,
+            [*ANSWER[:4], "[\r]", *ANSWER[5:]],
+            responses(q=PENDING),
+            "guest: ABC12345 response q",
+        ),
+        ("take_over", KEYS, TAKE_OVER, responses(**{"~hosts": "g/9"}), "host: ABC12345 host h/1"),
+        ("renew_session", KEYS, RENEW, FOUND, "host: ABC12345 renewed WHEN 600000"),
+        ("end_session", KEYS, HOST, FOUND, "host: ABC12345 ended; guest: ABC12345 ended"),
     ],
 )
-def test_bell(store: Store, name: str, keys: list[str], args: list[Any], before: Held, message: str) -> None:
-    """A script that changes something rings the bell once, with one message and no data."""
+def test_bell(store: Store, name: str, keys: list[str], args: list[Any], before: Held, expected: str) -> None:
+    """A script that changes something tells those whom it concerns, each once, and not those who are gone."""
     put(store, before)
+    now = int(store.db.time()[0]) * 1000
+    channels = {role: f"{store.prefix}bell:{role}" for role in ("host", "guest", "gone")}
+    lines = f"{now} host {channels['host']}\n{now} guest {channels['guest']}\n{now - 70_000} host {channels['gone']}\n"
+    store.db.hset(f"{store.prefix}res:{CODE}", "~listeners", lines)
+    with ExitStack() as open_now:
+        heard = {role: open_now.enter_context(messages(store, channel)) for role, channel in channels.items()}
+        run(store, name, keys, args)
+        told = []
+        for role, channel in channels.items():
+            store.db.publish(channel, "last")
+            told += [f"{role}: {text}" for text in iter(partial(next, heard[role]), "last")]
+    found = re.sub(r"(?<= )\d+-\d+(?= [^0-9]|$| 0-0| 7-8)", "CURSOR", "; ".join(told), count=1)
+    assert re.sub(r"20\d\d-[^ ]*Z", "WHEN", found) == expected
+    for text in told:
+        assert bell.parse(text.partition(": ")[2]), "it is one of the messages that listeners know"
+
+
+@contextmanager
+def messages(store: Store, channel: str) -> Iterator[Iterator[str]]:
+    """Give the messages on a channel, from now on."""
     headers = {"Authorization": f"Bearer {store.token}"}
-    channel = f"{store.prefix}bell"
-    with httpx.stream("POST", f"{store.url}/subscribe/{channel}", headers=headers, timeout=5) as listening:
-        lines = (line for line in listening.iter_lines() if line)
-        next(lines)
-        run(store, name, keys, [channel if argument == "bell" else argument for argument in args])
-        assert next(lines) == f"data: message,{channel},{message}"
-        store.db.publish(channel, "last")
-        assert next(lines).endswith(",last")
+    with httpx.stream("POST", f"{store.url}/subscribe/{quote(channel, safe='')}", headers=headers, timeout=5) as answer:
+        lines = (line for line in answer.iter_lines() if line)
+        assert next(lines).startswith("data: subscribe,")
+        yield (line.removeprefix(f"data: message,{channel},") for line in lines)
 
 
 MOMENTS = [
@@ -218,7 +306,7 @@ def test_a_record_keeps_what_it_has(store: Store) -> None:
     """Ending and renewing touch one field; spacing, order and foreign fields stay."""
     written = json.dumps({"x": [1.10], **json.loads(RECORD)}, indent=2)
     store.db.set(f"{store.prefix}session:{CODE}", written, ex=60)
-    run(store, "end_session", WHOLE, ["bell"])
+    run(store, "end_session", KEYS, HOST)
     assert store.db.get(f"{store.prefix}session:{CODE}") == written.replace("true", "false")
 
 
@@ -234,8 +322,11 @@ def test_header(name: str) -> None:
     code = Script(name).text.removeprefix(_code(COMMON))
     for kind in ("KEYS", "ARGV"):
         listed = header.partition(f"-- {kind}")[2].partition("\n-- reply")[0].partition("\n-- ARGV")[0]
-        used = sorted({int(number) for number in re.findall(rf"{kind}\[(\d)\]", code)})
-        assert [int(number) for number in re.findall(r"(?:^|  )(\d) ", listed, re.MULTILINE)] == used
+        used = sorted({int(number) for number in re.findall(rf"{kind}\[(\d+)\]", code)})
+        numbers = [int(number) for number in re.findall(r"(?:^|  )(\d+) ", listed, re.MULTILINE)]
+        assert numbers == list(range(1, len(numbers) + 1))
+        # Scripts on a session get all its keys, whether they need its requests or not.
+        assert set(used) in ({*numbers}, {*numbers} - ({4} if kind == "KEYS" else set()))
         named = [line for line in code.splitlines() if f"{kind}[" in line]
         assert all(line.startswith("local ") for line in named)
     assert not re.search(r"redis\.call\([^)]*\.\.", code)
@@ -243,8 +334,8 @@ def test_header(name: str) -> None:
     assert replies == _outcomes(code)
     assert replies == {outcome for script, *_, outcome in REPLIES if script == name}, "each is tested"
     assert replies <= REFUSALS.keys() | {
-        *("created", "code_taken", "found", "ended", "pending", "answered", "repeated", "replaced", "conflict"),
-        *("probed", "unreadable"),
+        *("created", "code_taken", "found", "ended", "pending", "answered", "repeated", "conflict"),
+        *("checked", "probed", "unreadable"),
     }
 
 
@@ -255,83 +346,205 @@ def _code(text: str) -> str:
 def _outcomes(code: str) -> set[str]:
     """Return the first words of the replies that a script can give, those of the functions that it calls included."""
     found: set[str] = set()
-    for table in re.findall(r"return \{(.*)\}", code):
+    for table in re.findall(r"(?:return|local reply =) \{(.*)\}", code):
         found |= set(re.findall(r"(?<!== )'([a-z_]+)'", table))
     for function, body in re.findall(r"local function (\w+)\([^)]*\)\n(.*?)\nend\n", COMMON, re.DOTALL):
         if f"{function}(" in code:
             found |= _outcomes(body)
-    if "check_active(session, nil, '0')" in code:  # a host's call, which no limit refuses
-        found.discard("rate_limited")
     if "~= 'session_ended' then return refusal" in code:
         found.discard("session_ended")
     return found
 
 
+def answer(store: Store, request_id: str = "q", kind: str = "result", text: str = "1", limit: int = 100) -> Any:
+    return run(store, "answer_request", ANSWER_KEYS, [*HOST, request_id, kind, text, limit, 1000])
+
+
+def post(store: Store, request_id: str = "q", payload: str = "[1]", limit: int = 100) -> Any:
+    return run(store, "post_request", POST_KEYS, [*GUEST, request_id, payload, payload, "", 99, 99, limit, 9999])
+
+
+def backlog(store: Store, cursor: str = "0-0") -> list[str]:
+    return [request[0] for request in run(store, "read_requests", KEYS, [*HOST, cursor, "", ""])[3]]
+
+
+def size(store: Store) -> str | None:
+    return store.db.hget(f"{store.prefix}res:{CODE}", "~bytes")
+
+
 def test_answer_once(store: Store) -> None:
     """The first answer stands, the same one again is known, and the request is gone from the stream."""
-    store.db.set(f"{store.prefix}session:{CODE}", RECORD, ex=60)
-    run(store, "post_request", POST_KEYS, POST)
+    put(store, FOUND)
+    post(store)
     replies = [
-        run(store, "answer_request", WHOLE, ["q", kind, text, "bell", 100])[0]
+        answer(store, "q", kind, text)[0]
         for kind, text in (("result", "1"), ("result", "1"), ("result", "1.0"), ("error", "1"))
     ]
     assert replies == ["answered", "repeated", "already_answered", "already_answered"]
     assert store.db.xlen(f"{store.prefix}req:{CODE}") == 0
-    assert run(store, "read_response", RESPONSE_KEYS, ["q", 2])[2:] == ["result", "1"]
-    assert run(store, "post_request", POST_KEYS, POST)[2:] == ["result", "1"]
-    assert run(store, "post_request", POST_KEYS, ["q", "[1]", "other", *POST[3:]]) == ["id_conflict"]
+    assert run(store, "read_response", KEYS, READ_RESPONSE)[2:] == ["result", "1"]
+    assert post(store)[2:] == ["result", "1"]
+    assert post(store, payload="[2]") == ["id_conflict"]
 
 
-def test_a_stream_that_opens_again_is_not_newer(store: Store) -> None:
-    """An opening whose answer was lost is sent again; the stream that opened in between stays the session's."""
-    store.db.set(f"{store.prefix}session:{CODE}", RECORD, ex=60)
-    opened = [
-        run(store, "open_stream", WHOLE, ["0-0", name, before, "bell"])[0]
-        for name, before in (("a1", ""), ("a1", ""), ("b2", "a1"), ("a1", ""))
-    ]
-    assert opened == ["found", "found", "found", "replaced"]
-    assert run(store, "read_requests", WHOLE, ["0-0", "b2"])[0] == "found"
-    assert run(store, "read_requests", WHOLE, ["0-0", "a1"]) == ["replaced"]
-    assert run(store, "read_requests", WHOLE, ["0-0", ""])[0] == "found"
+def take_over(store: Store, host: str, predecessor: str = "*") -> Any:
+    return run(store, "take_over", KEYS, [*HOST, "0-0", host, "", predecessor])
+
+
+def look(store: Store, host: str) -> Any:
+    return run(store, "read_requests", KEYS, [*HOST, "0-0", host, ""])[0]
+
+
+def test_the_last_host_wins(store: Store) -> None:
+    """An attempt that is repeated, because its answer was lost, changes nothing; a host that was replaced stays so."""
+    put(store, FOUND)
+    replies = [take_over(store, host)[0] for host in ("a/1", "a/1", "a/3", "a/2", "b/1", "a/3", "a/4", "b/1")]
+    assert replies == ["found", "found", "found", "replaced", "found", "replaced", "replaced", "found"]
+    assert [look(store, host) for host in ("b/1", "a/3", "b/0")] == ["found", "replaced", "replaced"]
     for number in range(100):
-        before = f"c{number - 1}" if number else "b2"
-        assert run(store, "open_stream", WHOLE, ["0-0", f"c{number}", before, "bell"])[0] == "found"
-    assert len(store.db.hget(f"{store.prefix}res:{CODE}", "~stream") or "") <= 200
+        assert take_over(store, f"c{number}/0")[0] == "found"
+    assert len((store.db.hget(f"{store.prefix}res:{CODE}", "~hosts") or "").split()) == 8
 
 
-def test_a_stream_that_opens_late_is_not_newer(store: Store) -> None:
-    """It does not know the stream that opened while it was held up, which stays the session's."""
-    store.db.set(f"{store.prefix}session:{CODE}", RECORD, ex=60)
-    for name, before, reply in (("a1", "", "found"), ("b2", "a1", "found"), ("late", "a1", "conflict")):
-        assert run(store, "open_stream", WHOLE, ["0-0", name, before, "bell"])[0] == reply
-    assert run(store, "open_stream", WHOLE, ["0-0", "late", "", "bell"]) == ["conflict", "b2"]
-    assert run(store, "read_requests", WHOLE, ["0-0", "b2"])[0] == "found"
-    assert run(store, "open_stream", WHOLE, ["0-0", "late", "b2", "bell"])[0] == "found"
+def test_a_host_without_a_name_replaces_the_one_that_it_knows(store: Store) -> None:
+    """An opening that was held up does not know the host that came in the meantime."""
+    put(store, FOUND)
+    for host, predecessor, reply in (("a/0", "", "found"), ("b/0", "a/0", "found"), ("late/0", "a/0", "conflict")):
+        assert take_over(store, host, predecessor)[0] == reply
+    assert take_over(store, "late/0", "") == ["conflict", "b/0"]
+    assert look(store, "b/0") == "found"
+    assert take_over(store, "late/0", "b/0")[0] == "found"
+
+
+def test_evicted_responses_replace_nobody(store: Store) -> None:
+    """With them the store has forgotten the host, which goes on."""
+    put(store, FOUND)
+    take_over(store, "a/1")
+    store.db.delete(f"{store.prefix}res:{CODE}")
+    assert look(store, "a/1") == "found"
+    assert store.db.hget(f"{store.prefix}res:{CODE}", "~hosts") == "a/1"
+    assert take_over(store, "b/1")[0] == "found"
+    assert look(store, "a/1") == "replaced"
+
+
+def test_requests_that_nobody_can_answer_go(store: Store) -> None:
+    """A script that was cut in the middle leaves a request without its marker, or one that was answered already."""
+    put(store, FOUND)
+    post(store, "whole")
+    store.db.execute(["XADD", f"{store.prefix}req:{CODE}", "*", "id", "cut", "payload", "1"])
+    post(store, "answered")
+    store.db.hset(f"{store.prefix}res:{CODE}", "answered", ANSWERED)
+    assert backlog(store) == ["whole"]
+    assert store.db.xlen(f"{store.prefix}req:{CODE}") == 1
+    assert post(store, "cut")[0] == "pending"
+    assert backlog(store) == ["whole", "cut"]
 
 
 def test_bytes_are_counted(store: Store) -> None:
-    """What a session holds: payloads until they are answered, and answers."""
-    store.db.set(f"{store.prefix}session:{CODE}", RECORD, ex=60)
+    """What a session holds: payloads until they are answered, and answers; and what an address has sent."""
+    put(store, FOUND)
+    post(store)
+    assert size(store) == "3"
+    assert answer(store, text="12345", limit=4) == ["session_full", 4]
+    assert size(store) == "3"
+    for _ in range(2):
+        answer(store, text="12345", limit=5)
+    assert size(store) == "5"
+    assert post(store, "r", limit=7) == ["session_full", 7]
+    assert store.db.get(f"{store.prefix}rate:bytes:a") == "8"
 
-    def size() -> str | None:
-        return store.db.hget(f"{store.prefix}res:{CODE}", "~bytes")
 
-    run(store, "post_request", POST_KEYS, POST)
-    assert size() == "3"
-    assert run(store, "answer_request", WHOLE, ["q", "result", "12345", "bell", 4]) == ["session_full", 4]
-    assert size() == "3"
-    run(store, "answer_request", WHOLE, ["q", "result", "12345", "bell", 5])
-    run(store, "answer_request", WHOLE, ["q", "result", "12345", "bell", 5])
-    assert size() == "5"
-    assert run(store, "post_request", POST_KEYS, ["r", "[1]", "digest", "bell", 9, 9, 9, 7]) == ["session_full", 7]
+def test_old_answers_make_room(store: Store) -> None:
+    """The oldest first, as many as are needed, and none that is younger than two minutes."""
+    put(store, FOUND)
+    for name in ("a", "b", "c"):
+        post(store, name)
+        answer(store, name, text="1234")
+    age(store, "a", "b")
+    assert size(store) == "12"
+    assert post(store, "d", limit=12)[0] == "pending"
+    assert size(store) == "11"
+    kept = [run(store, "read_response", KEYS, [*GUEST, name, ""])[0] for name in ("a", "b", "c", "d")]
+    assert kept == ["request_not_found", "answered", "answered", "pending"]
+    assert post(store, "e", limit=9) == ["session_full", 9]
+    assert run(store, "read_response", KEYS, [*GUEST, "c", ""])[0] == "answered"
+    assert size(store) == "7"
+    assert answer(store, "d", text="12345678", limit=12)[0] == "answered"
+    assert size(store) == "12"
+    assert post(store, "a")[0] == "pending", "what is gone is as if it had never been"
+
+
+def age(store: Store, *ids: str) -> None:
+    """Let answers be more than two minutes old."""
+    then = int(store.db.time()[0]) * 1000 - 121_000
+    for name in ids:
+        held_now = store.db.hget(f"{store.prefix}res:{CODE}", name) or ""
+        store.db.hset(f"{store.prefix}res:{CODE}", name, re.sub(r"^answered \d+", f"answered {then}", held_now))
+
+
+def test_room_is_made_in_steps(store: Store) -> None:
+    """However many answers there are, one call lets 2,000 of them go at most."""
+    put(store, FOUND)
+    fields = {f"q{number}": ANSWERED.replace("1800000000000", "1000000000000") for number in range(1, 2501)}
+    fields |= {f"~answer:{number}": f"q{number}" for number in range(1, 2501)}
+    store.db.hset(f"{store.prefix}res:{CODE}", values={**fields, "~bytes": "2500", "~answers": "2500"})
+    store.db.expire(f"{store.prefix}res:{CODE}", 60)
+    assert post(store, "big", "x" * 2400, limit=2500) == ["session_full", 2500]
+    assert size(store) == "500"
+    assert post(store, "big", "x" * 900, limit=1000)[0] == "pending"
+    assert size(store) == "1000"
+
+
+def test_check_of_waiting_calls(store: Store) -> None:
+    """Each is told whether it has missed something; those that have not are renewed as listeners."""
+    put(store, FOUND)
+    take_over(store, "h/1")
+    post(store, "first")
+    cursor = run(store, "read_requests", KEYS, READ_REQUESTS)[3][0][3]
+    expires = "2026-01-01T00:10:00.000Z"
+    calls = [
+        ("guest", "first", "", "", 0),
+        ("guest", "other", "", "", 1),
+        ("host", "h/1", cursor, expires, 0),
+        ("host", "h/1", "0-0", expires, 1),
+        ("host", "g/1", cursor, expires, 1),
+        ("host", "h/1", cursor, "2026-01-01T00:00:00.000Z", 1),
+    ]
+    with messages(store, f"{store.prefix}bell:me") as heard:
+        words = [word for *four, _ in calls for word in four]
+        reply = run(store, "check_waiting", CHECK_KEYS * len(calls), [f"{store.prefix}bell:me", "echo 1", *words])
+        assert reply == ["checked", *(missed for *_, missed in calls)]
+        assert next(heard) == "echo 1"
+    lines = store.db.hget(f"{store.prefix}res:{CODE}", "~listeners") or ""
+    assert sorted(re.findall(r"\d{13} (\w+) \S+\n", lines)) == ["guest", "host"]
+    run(store, "end_session", KEYS, HOST)
+    assert run(store, "check_waiting", CHECK_KEYS, ["c", "echo 1", "host", "h/1", cursor, expires]) == ["checked", 1]
+    assert store.db.exists(f"{store.prefix}res:{CODE}") == 0
+
+
+def test_listening(store: Store) -> None:
+    """A guest who waits is no host that listens, and a host that was not renewed for a minute is gone."""
+    put(store, FOUND)
+    post_args = [*POST[:5], "a channel", *POST[6:]]
+    run(store, "post_request", POST_KEYS, post_args)
+    assert run(store, "read_session", KEYS, GUEST)[3] == 0
+    run(store, "take_over", KEYS, TAKE_OVER)
+    assert run(store, "read_session", KEYS, GUEST)[3] == 1
+    lines = store.db.hget(f"{store.prefix}res:{CODE}", "~listeners") or ""
+    long_ago = re.sub(r"\d{13}", lambda at: str(int(at[0]) - 60_000), lines)
+    store.db.hset(f"{store.prefix}res:{CODE}", "~listeners", long_ago)
+    assert run(store, "read_session", KEYS, GUEST)[3] == 0
 
 
 def test_messages_vanish_with_their_session(store: Store) -> None:
+    put(store, {})
     store.db.set(f"{store.prefix}session:{CODE}", RECORD, px=54_321)
-    run(store, "open_stream", WHOLE, ["0-0", "s", "", "bell"])
-    run(store, "post_request", POST_KEYS, POST)
-    lives = [store.db.execute(["PEXPIRETIME", f"{store.prefix}{kind}:{CODE}"]) for kind in ("session", "req", "res")]
-    assert len(set(lives)) == 1
-    run(store, "renew_session", WHOLE, [600, 999_999_999, "bell"])
-    lives = [store.db.execute(["PEXPIRETIME", f"{store.prefix}{kind}:{CODE}"]) for kind in ("session", "req", "res")]
-    assert len(set(lives)) == 1
+    run(store, "take_over", KEYS, TAKE_OVER)
+    post(store)
+
+    def lives() -> set[Any]:
+        return {store.db.execute(["PEXPIRETIME", f"{store.prefix}{kind}:{CODE}"]) for kind in ("session", "req", "res")}
+
+    assert len(lives()) == 1
+    run(store, "renew_session", KEYS, RENEW)
+    assert len(lives()) == 1

@@ -6,9 +6,10 @@ import pytest
 
 from lib import tokens
 from lib.caller import Caller
+from lib.kv import Store
 from lib.problems import HostTokenRequired, HostTokenWrong
 
-CODE = "ABC12345"
+CODE, CREATED = "ABC12345", "2026-11-24T10:23:26.166Z"
 
 
 def headers(**values: str) -> Message:
@@ -19,38 +20,42 @@ def headers(**values: str) -> Message:
 
 
 @pytest.mark.parametrize(
-    ("platform", "claimed", "address"),
+    ("platform", "claimed", "address", "network"),
     [
-        ("1", "192.0.2.1", "192.0.2.1"),
-        ("1", " 2001:DB8::1 ", "2001:db8::1"),
-        ("1", "::ffff:192.0.2.1", "192.0.2.1"),
-        ("1", "nonsense", "127.0.0.1"),
-        ("1", "", "127.0.0.1"),
-        ("", "192.0.2.1", "127.0.0.1"),
+        ("VERCEL", "192.0.2.1", "192.0.2.1", "192.0.2.1"),
+        ("VERCEL_IPC_PATH", "192.0.2.1", "192.0.2.1", "192.0.2.1"),
+        ("VERCEL", " 2001:DB8::1 ", "2001:db8::1", "2001:db8::/64"),
+        ("VERCEL", "2001:db8:0:0:ffff::1", "2001:db8::ffff:0:0:1", "2001:db8::/64"),
+        ("VERCEL", "2001:db8:0:1::1", "2001:db8:0:1::1", "2001:db8:0:1::/64"),
+        ("VERCEL", "::ffff:192.0.2.1", "192.0.2.1", "192.0.2.1"),
+        ("VERCEL", "nonsense", "127.0.0.1", "127.0.0.1"),
+        ("VERCEL", "", "127.0.0.1", "127.0.0.1"),
+        ("NEITHER", "192.0.2.1", "127.0.0.1", "127.0.0.1"),
     ],
 )
-def test_address(monkeypatch: pytest.MonkeyPatch, platform: str, claimed: str, address: str) -> None:
+def test_address(monkeypatch: pytest.MonkeyPatch, platform: str, claimed: str, address: str, network: str) -> None:
     """Off the platform, where callers set headers themselves, `x-real-ip` counts for nothing."""
-    monkeypatch.setenv("VERCEL", platform)
-    assert Caller(headers(x_real_ip=claimed), "127.0.0.1").address == address
+    monkeypatch.delenv("VERCEL", raising=False)
+    monkeypatch.setenv(platform, "1")
+    caller = Caller(headers(x_real_ip=claimed), "127.0.0.1")
+    assert (caller.address, caller.network) == (address, network)
 
 
 def test_no_address(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("VERCEL", raising=False)
-    assert Caller(headers(), "").address == "unknown"
+    assert Caller(headers(), "").network == "unknown"
 
 
 def test_host(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SESSION_SECRET", "secret")
-    token = tokens.derive(CODE)
+    store, token = Store(), tokens.derive(CODE, CREATED)
     for written in (f"Bearer {token}", f" bearer   {token} "):
         caller = Caller(headers(Authorization=written), "127.0.0.1")
-        assert caller.guest(CODE) is None
-        caller.require_host(CODE)
+        assert caller.access(store, CODE) == caller.host_access(store, CODE) == (store, CODE, "127.0.0.1", CREATED)
     stranger = Caller(headers(Authorization=f"Basic {token}"), "127.0.0.1")
-    assert stranger.guest(CODE) == "127.0.0.1"
-    stranger.require_host(CODE, token)
+    assert stranger.access(store, CODE).created == ""
+    assert stranger.host_access(store, CODE, token).created == CREATED
     with pytest.raises(HostTokenRequired):
-        stranger.require_host(CODE)
+        stranger.host_access(store, CODE)
     with pytest.raises(HostTokenWrong):
-        stranger.require_host(CODE, "wrong")
+        stranger.host_access(store, CODE, "wrong")

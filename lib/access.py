@@ -1,0 +1,31 @@
+"""A caller's way to one session: who it is, and the store that its calls are counted at."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from lib import keys, settings
+from lib.kv import Store
+from lib.script import Script
+
+
+class Access(NamedTuple):
+    """A guest's access to the session of a code, or its host's.
+
+    `address` is what the caller's limits are counted by. `created` is the creation of the session that the caller's
+    host token is for, `""` for a guest: the scripts refuse a token of an earlier session with the same code.
+    """
+
+    store: Store
+    code: str
+    address: str
+    created: str = ""
+
+    def run(self, script: Script, *arguments: str | int, counters: Sequence[str] = ()) -> list[Any]:
+        """Run a script on the session. Raises what `Script.run` does, SessionNotFound and RateLimited among it."""
+        address = [keys.rate("misses", self.address), keys.rate("known", f"{self.code}:{self.address}")]
+        session, *messages = keys.of_session(self.code)
+        return script.run(
+            self.store,
+            [session, *address, *messages, *counters],
+            [self.created, settings.misses_a_minute(), *arguments],
+        )

@@ -1,0 +1,242 @@
+"""The instance's ear: one subscription for all calls that wait in this process, and one thread that hands out messages.
+
+It opens with the first call that waits, and closes some time after the last. A waiting call sleeps on a queue, not on a
+descriptor. Every half minute one call to the store asks, for up to a hundred waiting calls at once, whether they have
+missed anything: so a message that is lost costs half a minute.
+"""
+
+import secrets
+import selectors
+import socket
+import threading
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from lib import bell, keys, settings
+from lib.kv import Store
+from lib.problems import Busy, StoreProblem
+from lib.script import Script
+from lib.waiter import ClientGone, Waiter, Wakeup, Watched, hung_up
+
+if TYPE_CHECKING:
+    from lib.subscription import Subscription
+
+_CHECK = Script("check_waiting")
+_CALLS_A_CHECK = 100
+_CHECK_SECONDS = 30.0
+_RETRY_SECONDS = (0.1, 1.0, 5.0, 15.0, 30.0)
+_ECHO_SECONDS = 5.0
+# The subscription stays for the next call that waits, so that a guest who asks again and again subscribes once.
+_LINGER_SECONDS = 30.0
+_TICK_SECONDS = 1.0
+# A thread that did not run for so long was frozen with its process: nobody knows what became of its connection.
+_FROZEN_SECONDS = 5.0
+
+
+class Listener:
+    """A process's subscription to its own channel."""
+
+    def __init__(self) -> None:
+        self.channel = keys.bell(secrets.token_hex(8))
+        self._lock = threading.Lock()  # for everything below
+        self._waiters: dict[str, list[Waiter]] = {}
+        self._subscription: Subscription | None = None
+        self._selector: selectors.BaseSelector | None = None  # there is one as long as the thread runs
+        self._ran_at = (0.0, 0.0)
+        self._left_at = self._check_at = self._retry_at = 0.0
+        self._failures = 0
+        self._echo, self._echo_until = "", float("inf")
+        self._checking = False
+        self._subscribing = threading.Lock()
+
+    @property
+    def hears(self) -> bool:
+        """Tell whether the subscription stands, and the thread has run without a gap."""
+        return self._subscription is not None and not self._was_frozen()
+
+    def enter(self, waiter: Waiter) -> None:
+        """Hand a call what happens from now on."""
+        with self._lock:
+            if self._selector is None:
+                self._open()
+            self._waiters.setdefault(waiter.code, []).append(waiter)
+            self._register(waiter.client, waiter)
+
+    def leave(self, waiter: Waiter) -> None:
+        """Hand a call nothing more."""
+        with self._lock:
+            self._unregister(waiter.client)
+            self._waiters[waiter.code].remove(waiter)
+            if not self._waiters[waiter.code]:
+                del self._waiters[waiter.code]
+            self._left_at = time.monotonic()
+
+    def subscribe(self, store: Store) -> None:
+        """Subscribe, unless the subscription stands, or failed a moment ago. Counts as a call to the store."""
+        # Imported here: with h11 and ssl it takes a tenth of the cold start, and most calls do not wait.
+        from lib.subscription import Subscription
+
+        with self._subscribing:
+            if self.hears or time.monotonic() < self._retry_at:
+                return
+            self._unsubscribe()
+            started = time.perf_counter()
+            try:
+                subscription = Subscription(self.channel)
+            except (OSError, ValueError):
+                pause = _RETRY_SECONDS[min(self._failures, len(_RETRY_SECONDS) - 1)]
+                with self._lock:
+                    self._failures += 1
+                    self._retry_at = time.monotonic() + pause
+                    self._check_at = min(self._check_at, self._retry_at)
+                return
+            finally:
+                store.count(time.perf_counter() - started)
+            with self._lock:
+                if self._selector:
+                    self._failures = 0
+                    self._subscription = subscription
+                    self._register(subscription)
+                else:
+                    subscription.close()
+
+    def _open(self) -> None:
+        try:
+            self._selector = selectors.DefaultSelector()
+        except OSError:  # there is no descriptor left
+            raise Busy from None
+        self._ran_at = _clocks()
+        self._check_at = time.monotonic() + _CHECK_SECONDS
+        threading.Thread(target=self._run, args=[self._selector], name="listener", daemon=True).start()
+
+    def _run(self, selector: selectors.BaseSelector) -> None:
+        while self._selector is selector:
+            ready = selector.select(_TICK_SECONDS)
+            self._keep_time()
+            for key, _ in ready:
+                if key.data:
+                    self._hear_client(key.data)
+                else:
+                    self._hear()
+
+    def _keep_time(self) -> None:
+        """Do what is due by the clock."""
+        now = time.monotonic()
+        if self._was_frozen() or now > self._echo_until:
+            self._unsubscribe()
+        with self._lock:
+            self._ran_at = _clocks()
+            if not self._waiters and now > self._left_at + _LINGER_SECONDS:
+                self._close()
+            elif self._waiters and now > self._check_at and not self._checking:
+                self._checking = True
+                threading.Thread(target=self._check, name="listener check", daemon=True).start()
+
+    def _hear(self) -> None:
+        try:
+            texts = self._subscription.read() if self._subscription else []
+        except OSError:
+            self._unsubscribe()
+            return
+        for text in texts:
+            if text == self._echo:
+                with self._lock:
+                    self._echo, self._echo_until = "", float("inf")
+            elif message := bell.parse(text):
+                with self._lock:
+                    waiters = list(self._waiters.get(message.code, ()))
+                for waiter in waiters:
+                    if waiter.wants(message):
+                        waiter.put(message)
+
+    def _hear_client(self, waiter: Waiter) -> None:
+        with self._lock:  # so that the call does not leave, and its socket is not another's, in between
+            if waiter in self._waiters.get(waiter.code, ()):
+                if hung_up(waiter.client):
+                    waiter.put(ClientGone())
+                # Ignore further bytes and stop polling this socket, or select() would spin.
+                self._unregister(waiter.client)
+
+    def _check(self) -> None:
+        """Subscribe again if need be, and wake the calls that have missed something."""
+        with self._lock:
+            waiters = [waiter for waiters in self._waiters.values() for waiter in waiters]
+        pause = _CHECK_SECONDS
+        try:
+            if waiters:
+                self.subscribe(waiters[0].store)
+            watched = [(waiter, waiter.watched) for waiter in waiters if waiter.watched]
+            for first in range(0, len(watched), _CALLS_A_CHECK):
+                self._check_some(watched[first : first + _CALLS_A_CHECK])
+        except StoreProblem:
+            pause = _ECHO_SECONDS
+        finally:
+            with self._lock:
+                self._checking = False
+                self._check_at = time.monotonic() + pause
+                if not self._subscription:
+                    self._check_at = min(self._check_at, max(self._retry_at, time.monotonic()))
+
+    def _check_some(self, watched: list[tuple[Waiter, Watched]]) -> None:
+        echo = f"{bell.ECHO} {secrets.token_hex(8)}"
+        with self._lock:
+            self._echo = echo if self._subscription else ""
+        reply = _CHECK.run(
+            watched[0][0].store,
+            [key for waiter, _ in watched for key in keys.of_session(waiter.code)],
+            [self.channel, echo, *(word for _, words in watched for word in words)],
+        )
+        for (waiter, _), missed in zip(watched, reply[1:], strict=False):
+            if missed:
+                waiter.put(Wakeup.LOOK)
+        with self._lock:
+            if self._echo == echo:
+                self._echo_until = time.monotonic() + _ECHO_SECONDS
+
+    def _was_frozen(self) -> bool:
+        return any(now - then > _FROZEN_SECONDS for now, then in zip(_clocks(), self._ran_at, strict=True))
+
+    def _unsubscribe(self) -> None:
+        """Give the subscription up, and check soon what has been missed without it."""
+        with self._lock:
+            if self._subscription:
+                self._unregister(self._subscription)
+                self._subscription.close()
+                self._subscription = None
+                self._check_at = 0.0
+            self._echo, self._echo_until = "", float("inf")
+
+    def _close(self) -> None:
+        if self._subscription:
+            self._subscription.close()
+        if self._selector:
+            self._selector.close()
+        self._subscription = self._selector = None
+
+    def _register(self, source: "socket.socket | Subscription", waiter: Waiter | None = None) -> None:
+        if self._selector:
+            self._selector.register(source, selectors.EVENT_READ, waiter)
+
+    def _unregister(self, source: "socket.socket | Subscription") -> None:
+        with suppress(KeyError, ValueError):
+            if self._selector:
+                self._selector.unregister(source)
+
+
+def _clocks() -> tuple[float, float]:
+    """Return two clocks: the one of a machine that is frozen may stand still, the other may be set."""
+    return time.monotonic(), time.time()
+
+
+_listeners: dict[tuple[object, str], Listener] = {}
+_listeners_lock = threading.Lock()
+
+
+def current() -> Listener:
+    """Return the process's listener. Raises StoreNotConfigured."""
+    place = (settings.store(), settings.key_prefix())
+    with _listeners_lock:
+        if place not in _listeners:
+            _listeners[place] = Listener()
+        return _listeners[place]

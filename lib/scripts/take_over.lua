@@ -1,0 +1,32 @@
+-- Makes a host the session's, in place of the one before, and reads the requests that are not answered yet.
+-- KEYS  1 the session  2 counter: unknown codes of this address  3 marker: this address knows the session
+--       4 its requests  5 its responses
+-- ARGV  1 creation of the session that the host token is for  2 unknown codes a minute
+--       3 the cursor to go on after  4 the host: '<name>/<attempt>'  5 the channel if it waits for more, else empty
+--       6 the host that it may replace, empty for none, * for any
+-- reply {'found', record, ms to live, {{id, payload, created, cursor}, ...}} | {'replaced'} | {'conflict', newest host}
+--       | {'session_not_found'} | {'session_ended'} | {'host_token_wrong'} | {'rate_limited', seconds} | {'unreadable'}
+-- The field '~hosts' holds the last few hosts, the newest first. 'replaced': this host has made a newer attempt, or another
+-- one has come after it. 'conflict': the newest host is not the one that it may replace.
+local session, misses, known, requests, responses = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local created, misses_limit, cursor, host, channel, predecessor = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+
+local refusal, record = check_active(session, misses, known, created, misses_limit)
+if refusal then return refusal end
+
+local name, attempt = string.match(host, '^(.*)/(%d+)$')
+local newest
+local kept = {host}
+for held, held_name, held_attempt in string.gmatch(redis.call('HGET', responses, '~hosts') or '', '((%S+)/(%d+))') do
+  if held_name == name and (newest or tonumber(attempt) < tonumber(held_attempt)) then return {'replaced'} end
+  newest = newest or held
+  if held_name ~= name and #kept < 8 then table.insert(kept, held) end
+end
+if newest and newest ~= host and newest ~= predecessor and predecessor ~= '*' then return {'conflict', newest} end
+if newest ~= host then
+  redis.call('HSET', responses, '~hosts', table.concat(kept, ' '))
+  expire_with(session, responses)
+  ring(responses, 'host', record, 'host ' .. host)
+end
+listen(session, responses, 'host', channel)
+return {'found', record, redis.call('PTTL', session), read_backlog(requests, responses, cursor)}

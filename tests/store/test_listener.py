@@ -1,0 +1,370 @@
+"""lib/listener.py, lib/waiter.py: a waiting call hears what it wants to, whatever becomes of the subscription."""
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from lib import listener, messages, sessions, stream, waiting
+from lib.access import Access
+from lib.bell import Message
+from lib.jsontext import JsonText
+from lib.kv import Store as Way
+from lib.listener import Listener
+from lib.problems import StoreUnavailable
+from lib.waiter import ClientGone, Waiter, Wakeup, Watched
+from tests.support.stores import Store
+from tests.support.tools import wait_until
+
+CODE = "ABC12345"
+ADDRESS = "192.0.2.1"
+
+type Sockets = tuple[socket.socket, socket.socket]
+
+
+@pytest.fixture
+def client() -> Iterator[Sockets]:
+    """Give the function's end of a connection, and its client's."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        yield ours, theirs
+
+
+@pytest.fixture
+def ear(kv_store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Listener]:
+    """Give this process's listener, a new one, which is gone soon after its last call."""
+    monkeypatch.setattr(listener, "_TICK_SECONDS", 0.05)
+    monkeypatch.setattr(listener, "_LINGER_SECONDS", 0.2)
+    listener._listeners.clear()
+    made = listener.current()
+    yield made
+    kv_store.faults.heal()
+    wait_until(lambda: made._selector is None)
+    wait_until(lambda: subscribers(kv_store, made) == 0)
+
+
+def subscribers(store: Store, ear: Listener) -> int:
+    return int(store.db.publish(ear.channel, "nothing"))
+
+
+def wait_for(ear: Listener, client: Sockets, code: str = CODE, way: Way | None = None) -> Waiter:
+    return Waiter(ear, way or Way(), code, client[0], lambda message: message.kind != "renewed")
+
+
+def soon() -> float:
+    return time.monotonic() + 5
+
+
+def test_what_is_wanted(kv_store: Store, ear: Listener, client: Sockets) -> None:
+    with wait_for(ear, client) as waiter:
+        assert waiter.channel == ""
+        waiter.subscribe()
+        assert waiter.channel == ear.channel
+        for text in ("ABC12345 renewed 2026-11-24T10:23:26.166Z 1", "XYZ12345 ended", "nonsense", "ABC12345 ended"):
+            assert kv_store.db.publish(ear.channel, text) == 1
+        assert waiter.wait(soon()) == Message(CODE, "ended")
+        assert waiter.wait(time.monotonic() + 0.1) is Wakeup.TIME
+
+
+def test_strange_messages(kv_store: Store, ear: Listener, client: Sockets) -> None:
+    """Whatever stands on the channel, the next message is heard."""
+    with wait_for(ear, client) as waiter:
+        waiter.subscribe()
+        for text in (
+            "",
+            " ",
+            "\x00",
+            "ä" * 10_000,
+            "ABC12345 what\ndata: x",
+            "a,b,c",
+            f"x,{ear.channel},y",
+            "echo",
+        ):
+            kv_store.db.publish(ear.channel, text)
+        kv_store.db.publish(ear.channel, "ABC12345 response q")
+        found = waiter.wait(soon())
+        assert found == Message(CODE, "response", ("q",))
+        assert waiter.channel
+
+
+def test_one_subscription_for_all(kv_store: Store, ear: Listener) -> None:
+    """However many wait, the instance subscribes once, and its descriptors are those of the clients."""
+    ways = [Way() for _ in range(20)]
+    with ExitStack() as waiting_now:
+        pairs = [socket.socketpair() for _ in ways]
+        for pair in pairs:
+            waiting_now.enter_context(pair[0])
+            waiting_now.enter_context(pair[1])
+        waiters = [
+            waiting_now.enter_context(wait_for(ear, pair, f"CODE{number:04}", way))
+            for number, (pair, way) in enumerate(zip(pairs, ways, strict=True))
+        ]
+        threads = [threading.Thread(target=waiter.subscribe) for waiter in waiters]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sum(way.calls for way in ways) == 1
+        assert subscribers(kv_store, ear) == 1
+        for number, waiter in enumerate(waiters):
+            kv_store.db.publish(ear.channel, f"CODE{number:04} ended")
+            assert waiter.wait(soon()) == Message(f"CODE{number:04}", "ended")
+
+
+def test_the_subscription_stays_for_the_next_call(
+    kv_store: Store, ear: Listener, client: Sockets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listener, "_LINGER_SECONDS", 2)
+    way = Way()
+    for _ in range(3):
+        with wait_for(ear, client, way=way) as waiter:
+            waiter.subscribe()
+            assert waiter.channel
+    assert way.calls == 1
+
+
+def test_client_goes(kv_store: Store, ear: Listener, client: Sockets) -> None:
+    with wait_for(ear, client) as waiter:
+        waiter.subscribe()
+        waiter.require_client()
+        client[1].close()
+        with pytest.raises(ClientGone):
+            waiter.wait(soon())
+        with pytest.raises(ClientGone):
+            waiter.require_client()
+
+
+def test_client_talks(kv_store: Store, ear: Listener, client: Sockets) -> None:
+    """What a client sends while it waits is of no interest, and keeps nobody busy."""
+    with wait_for(ear, client) as waiter:
+        client[1].sendall(b"GET / HTTP/1.1\r\n")
+        waiter.require_client()
+        started = time.process_time()
+        assert waiter.wait(time.monotonic() + 0.5) is Wakeup.TIME
+        assert time.process_time() - started < 0.4
+
+
+def test_check(kv_store: Store, ear: Listener, client: Sockets, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A message that is lost costs time, and nothing else: the check finds it, again and again."""
+    monkeypatch.setattr(listener, "_CHECK_SECONDS", 0.1)
+    way = Way()
+    with wait_for(ear, client, way=way) as waiter:
+        waiter.subscribe()
+        assert waiter.wait(time.monotonic() + 0.5) is Wakeup.TIME, "before the first look there is nothing to check"
+        assert way.calls == 1
+        waiter.watched = Watched("guest", "q")  # of a session that is not there
+        assert [waiter.wait(soon()) for _ in range(3)] == [Wakeup.LOOK] * 3
+        assert waiter.channel
+    assert way.calls >= 4, "the call that has waited longest counts the check as its own"
+
+
+def test_checks_take_many_calls_at_once(kv_store: Store, ear: Listener, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener, "_CALLS_A_CHECK", 3)
+    with ExitStack() as waiting_now:
+        waiters = []
+        for _ in range(7):
+            pair = socket.socketpair()
+            waiting_now.enter_context(pair[0])
+            waiting_now.enter_context(pair[1])
+            waiters.append(waiting_now.enter_context(wait_for(ear, pair)))
+            waiters[-1].watched = Watched("guest", "q")
+        waiters[0].subscribe()
+        kv_store.faults.heal()
+        ear._check_at = 0.0
+        assert [waiter.wait(soon()) for waiter in waiters] == [Wakeup.LOOK] * 7
+        assert kv_store.faults.calls == 3
+
+
+@pytest.mark.parametrize("fault", ["html", "quota", "unauthorized", "lost", "empty"])
+def test_subscription_cannot_be_had_at_first(kv_store: Store, ear: Listener, client: Sockets, fault: str) -> None:
+    """It is asked for again, and then the call is told whether it has missed anything."""
+    kv_store.faults.fail(fault, times=1)
+    with wait_for(ear, client) as waiter:
+        waiter.subscribe()
+        assert waiter.channel == ""
+        waiter.watched = Watched("guest", "q")
+        assert waiter.wait(soon()) is Wakeup.LOOK
+        assert waiter.channel == ear.channel
+
+
+def test_subscription_cannot_be_had_at_all(
+    kv_store: Store, ear: Listener, client: Sockets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Attempts slow down, and calls do not wait for one another's."""
+    monkeypatch.setattr(listener, "_RETRY_SECONDS", (0.05, 0.1, 0.2, 30))
+    kv_store.faults.fail("html")
+    way = Way()
+    with wait_for(ear, client, way=way) as waiter:
+        waiter.subscribe()
+        for _ in range(100):
+            waiter.subscribe()
+        assert waiter.wait(time.monotonic() + 1.5) is Wakeup.TIME
+    assert way.calls == 4
+    kv_store.faults.heal()
+
+
+def test_subscription_that_hangs(kv_store: Store, ear: Listener, client: Sockets) -> None:
+    kv_store.faults.fail("hang", times=1)
+    started = time.monotonic()
+    with wait_for(ear, client) as waiter:
+        waiter.subscribe()
+        assert 2 < time.monotonic() - started < 5
+        assert waiter.channel == ""
+
+
+def test_subscription_drops(kv_store: Store, ear: Listener, client: Sockets) -> None:
+    """It is renewed at once, and then the call is told whether it has missed anything."""
+    with wait_for(ear, client) as waiter:
+        waiter.subscribe()
+        waiter.watched = Watched("guest", "q")
+        for _ in range(2):
+            wait_until(lambda: ear.hears)
+            assert ear._subscription
+            ear._subscription._socket.shutdown(socket.SHUT_RDWR)
+            assert waiter.wait(soon()) is Wakeup.LOOK
+        wait_until(lambda: subscribers(kv_store, ear) == 1)
+
+
+def test_deaf_subscription(kv_store: Store, ear: Listener, client: Sockets, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that stands but brings nothing is found out by the check's echo, and replaced."""
+    monkeypatch.setattr(listener, "_ECHO_SECONDS", 0.3)
+    with wait_for(ear, client) as waiter:
+        waiter.subscribe()
+        deaf = ear._subscription
+        assert deaf
+        monkeypatch.setattr(deaf, "read", list)
+        waiter.watched = Watched("guest", "q")
+        ear._check_at = 0.0
+        wait_until(lambda: ear._subscription not in (deaf, None))
+        assert waiter.wait(soon()) is Wakeup.LOOK
+        kv_store.db.publish(ear.channel, "ABC12345 ended")
+        while (event := waiter.wait(soon())) is Wakeup.LOOK:
+            pass
+        assert event == Message(CODE, "ended")
+
+
+def test_frozen_process(kv_store: Store, ear: Listener, client: Sockets, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a gap in time the connection is not trusted, and what it still brings is not heard."""
+    with wait_for(ear, client) as waiter:
+        waiter.subscribe()
+        before = ear._subscription
+        clocks = listener._clocks
+        offset = 0.0
+        monkeypatch.setattr(listener, "_clocks", lambda: (clocks()[0], clocks()[1] + offset))
+        waiter.watched = Watched("guest", "q")
+        kv_store.db.publish(ear.channel, "ABC12345 response before")
+        assert waiter.wait(soon()) == Message(CODE, "response", ("before",))
+        offset = 60.0  # one clock stood still
+        kv_store.db.publish(ear.channel, "ABC12345 response late")
+        assert waiter.wait(soon()) is Wakeup.LOOK
+        assert ear._subscription is not before
+        wait_until(lambda: subscribers(kv_store, ear) == 1)
+
+
+def test_address_of_nothing(kv_store: Store, client: Sockets, monkeypatch: pytest.MonkeyPatch) -> None:
+    for url in ("http://127.0.0.1:1", "http://127.0.0.1:99999", "http://[", "https://host.invalid"):
+        monkeypatch.setenv("KV_REST_API_URL", url)
+        with wait_for(listener.current(), client) as waiter:
+            waiter.subscribe()
+            assert waiter.channel == ""
+
+
+def host_access(way: Way | None = None) -> Access:
+    session = sessions.create(way or Way(), ADDRESS, ADDRESS)
+    return Access(way or Way(), session.code, ADDRESS, session.created_at)
+
+
+def test_idle_stream_costs_little(
+    kv_store: Store, ear: Listener, client: Sockets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two minutes at a hundredth of their length: one subscription, one opening, and a check every half minute."""
+    monkeypatch.setattr(listener, "_CHECK_SECONDS", 0.3)
+    monkeypatch.setattr(listener, "_TICK_SECONDS", 0.01)
+    monkeypatch.setattr(stream, "_KEEP_ALIVE_SECONDS", 0.15)
+    monkeypatch.setattr("lib.settings.stream_seconds", lambda: 1.2)
+    access = host_access()
+    kv_store.faults.heal()
+    sent = list(stream.run(access, "a/1", "*", messages.START, client[0]))
+    assert sent[0].startswith(b"id: 0-0\nevent: open\n")
+    assert sent[-1] == b"id: 0-0\nevent: reconnect\ndata: {}\n\n"
+    assert set(sent[1:-1]) == {b":\n\n"}
+    assert 5 <= len(sent[1:-1]) <= 8
+    assert kv_store.faults.calls <= 6
+
+
+def test_slow_reader_gets_no_more_time(
+    kv_store: Store, ear: Listener, client: Sockets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stream with a long backlog for a client that takes each event slowly is over in its time."""
+    monkeypatch.setattr("lib.settings.stream_seconds", lambda: 0.5)
+    access = host_access()
+    for number in range(50):
+        messages.post(Access(Way(), access.code, ADDRESS), f"q{number}", JsonText("1"))
+    events = []
+    started = time.monotonic()
+    for event in stream.run(access, "a/1", "*", messages.START, client[0]):
+        events.append(event)
+        time.sleep(0.1)
+    assert time.monotonic() - started < 2
+    assert 3 < len(events) < 15
+    assert b"event: reconnect" in events[-1]
+
+
+@pytest.mark.parametrize("fault", ["html", "quota", "unauthorized"])
+def test_store_fails_under_a_stream(kv_store: Store, ear: Listener, client: Sockets, fault: str) -> None:
+    """A look that fails ends the stream without `ended`: its client connects again, and nothing is lost."""
+    access = host_access()
+    running = stream.run(access, "a/1", "*", messages.START, client[0])
+    next(running)
+    kv_store.faults.fail_after(1, fault)
+    messages.post(Access(Way(), access.code, ADDRESS), "q", JsonText('"' + "x" * 9000 + '"'))
+    assert list(running) == []
+    kv_store.faults.heal()
+    assert [request.id for request in messages.unanswered(access, messages.START).requests] == ["q"]
+
+
+def test_check_fails_under_a_stream(
+    kv_store: Store, ear: Listener, client: Sockets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Streams stay open while the store is out of reach: what comes afterwards is pushed as before."""
+    monkeypatch.setattr(listener, "_CHECK_SECONDS", 0.1)
+    monkeypatch.setattr(listener, "_ECHO_SECONDS", 0.1)
+    access = host_access()
+    running = stream.run(access, "a/1", "*", messages.START, client[0])
+    next(running)
+    pushed: list[bytes] = []
+    reading = threading.Thread(target=lambda: pushed.append(next(running)))
+    reading.start()
+    kv_store.faults.fail("html")
+    wait_until(lambda: kv_store.faults.calls > 6)
+    kv_store.faults.heal()
+    messages.post(Access(Way(), access.code, ADDRESS), "q", JsonText("1"))
+    reading.join(10)
+    assert b'"id":"q"' in pushed[0]
+    running.close()
+
+
+def test_store_fails_under_a_wait(kv_store: Store, ear: Listener, client: Sockets) -> None:
+    """A request that was taken is told to be pending; a wait that has found nothing out fails with the store."""
+    access = Access(Way(), host_access().code, ADDRESS)
+
+    def post(channel: str) -> messages.Response:
+        return messages.post(access, "q", JsonText("1"), channel)
+
+    kv_store.faults.fail_after(1, "html")
+    assert waiting.for_response(access, "q", client[0], 1, post).answer is None
+    with pytest.raises(StoreUnavailable):
+        waiting.for_response(access, "q", client[0], 1, post)
+    kv_store.faults.heal()
+
+
+def test_unknown_code_subscribes_to_nothing(kv_store: Store, ear: Listener, client: Sockets) -> None:
+    access = Access(Way(), CODE, ADDRESS)
+    kv_store.faults.heal()
+    with pytest.raises(Exception, match="Check the code"):
+        waiting.for_response(access, "q", client[0], 5, lambda channel: messages.read(access, "q", channel))
+    assert kv_store.faults.calls == 1
+    assert not ear.hears
