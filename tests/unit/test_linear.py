@@ -1,0 +1,145 @@
+"""Reading a call takes time that grows with its length and no faster, whatever it is made of."""
+
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from api import requests, responses, sessions, stream
+from lib import kv
+from lib.endpoint import Endpoint
+
+CODE = "/api/sessions/ABC12345"
+_RUNS = 3
+
+
+type Shape = tuple[type[Endpoint], Callable[[int], bytes]]
+
+
+def get(path: str, *headers: str) -> bytes:
+    return "\r\n".join([f"GET {path} HTTP/1.1", *headers, "", ""]).encode("latin-1")
+
+
+def post(body: str, *headers: str) -> bytes:
+    return "\r\n".join([f"POST {CODE}/requests HTTP/1.1", *headers, "", body]).encode("latin-1")
+
+
+def header(handler: type[Endpoint], path: str, name: str, part: str, start: str = "") -> Shape:
+    return handler, lambda size: get(f"{CODE}{path}", f"{name}: {start}{part * (size // len(part))}")
+
+
+def target(handler: type[Endpoint], start: str, part: str) -> Shape:
+    return handler, lambda size: get(start + part * (size // len(part)))
+
+
+def body(start: str, part: str, end: str) -> Shape:
+    def make(size: int) -> bytes:
+        text = start + part * (size // len(part)) + end
+        return post(text, f"Content-Length: {len(text)}")
+
+    return requests.handler, make
+
+
+def chunked(start: str, part: str, end: str) -> Shape:
+    return requests.handler, lambda size: post(start + part * (size // len(part)) + end, "Transfer-Encoding: chunked")
+
+
+PREFERENCES = ('"', '"\\', '\\"', ",", "a ", "wait=1,", "wait =  ,", "wait=1111111", 'a="b",')
+HEADERS = (
+    *("Authorization", "Last-Event-ID", "Content-Type", "Content-Length", "Transfer-Encoding", "x-real-ip"),
+    *("x-vercel-id", "Cookie", "Host", "Expect"),
+)
+QUERIES = ("a=1&", "wait=1&", "&=", "a=%41&", "%", "a=%ff&", "a", "a;b;")
+PARAMETERS = ("wait", "after", "token", "host", "attempt", "code", "id")
+BODIES = {
+    "string": ('{"payload":"', "a", '"}'),
+    "escapes": ('{"payload":"', "\\u0041", '"}'),
+    "open string": ('{"payload":"', "a", ""),
+    "number": ('{"payload":', "1", "}"),
+    "fraction": ('{"payload":0.', "1", "}"),
+    "brackets": ('{"payload":', "[", ""),
+    "nested": ('{"payload":', '{"a":', ""),
+    "list": ('{"payload":[1', ",1", "]}"),
+    "white space": ('{"payload":1', " ", "}"),
+    "white space around": ("", " \n", "{}"),
+    "members": ("{", '"a":1,', '"b":1}'),
+    "id": ('{"payload":1,"id":"', "q", '"}'),
+    "unknown field": ('{"', "q", '":1}'),
+    "not an object": ("[1", ",1", "]"),
+}
+CHUNKS = {
+    "small": ("", "1\r\n1\r\n", "0\r\n\r\n"),
+    "extension": ("1;", "a", "\r\n1\r\n0\r\n\r\n"),
+    "spaces": ("1", " ", "\r\n1\r\n0\r\n\r\n"),
+    "trailers": ("0\r\n", "a: b\r\n", "\r\n"),
+}
+# Each makes a request that is about so many characters long.
+SHAPES: dict[str, Shape] = {
+    **{f"Prefer: {part}": header(requests.handler, "/requests", "Prefer", part) for part in PREFERENCES},
+    "Prefer, open quote": header(requests.handler, "/requests", "Prefer", "a", 'x="'),
+    "Prefer, escapes": header(requests.handler, "/requests", "Prefer", "\\a", 'x="'),
+    "Prefer, many": (requests.handler, lambda size: get(f"{CODE}/requests", *[f"Prefer: {'x' * (size // 90)}"] * 90)),
+    **{
+        f"{name}: {part}": header(responses.handler, "/responses/q", name, part)
+        for name in HEADERS
+        for part in ("a", "1", " ,", "+-.;:=/")
+    },
+    "token": header(stream.handler, "/stream", "Authorization", "1", "Bearer "),
+    "headers, many": (sessions.handler, lambda size: get(CODE, *(f"x{n}: {'y' * (size // 90)}" for n in range(90)))),
+    "headers, folded": (sessions.handler, lambda size: get(CODE, "x: y" + f"\r\n {'y' * (size // 90)}" * 90)),
+    **{f"query: {part}": target(requests.handler, f"{CODE}/requests?", part) for part in QUERIES},
+    **{
+        f"query: {name}={sign}": target(stream.handler, f"{CODE}/stream?{name}=", sign)
+        for name in PARAMETERS
+        for sign in ("1", "-", "%41")
+    },
+    **{f"path: {part}": target(responses.handler, "/api/sessions/", part) for part in ("A", "/", "a/", "%41", "-")},
+    "path: id": target(responses.handler, f"{CODE}/responses/", "q"),
+    **{f"body: {name}": body(*parts) for name, parts in BODIES.items()},
+    "body: many fields": (
+        requests.handler,
+        lambda size: body("{", ",".join(f'"{number:08}":1' for number in range(size // 13)), "}")[1](size),
+    ),
+    "body: content type": header(requests.handler, "/requests", "Content-Type", "a+", "application/"),
+    **{f"chunks: {name}": chunked(*parts) for name, parts in CHUNKS.items()},
+}
+
+
+@pytest.fixture(autouse=True)
+def _no_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KV_REST_API_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("KV_REST_API_TOKEN", "token")
+    monkeypatch.setenv("VERCEL", "1")
+    monkeypatch.delenv("VERCEL_IPC_PATH", raising=False)
+    monkeypatch.setattr(kv, "_RETRY_AFTER_SECONDS", 0)
+
+
+def answer_time(handler: type[Endpoint], request: bytes) -> float:
+    """Return the least of some runs' processor seconds from reading a request to the end of its answer."""
+    return min(_answer_time(handler, request) for _ in range(_RUNS))
+
+
+def _answer_time(handler: type[Endpoint], request: bytes) -> float:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        theirs = socket.create_connection(server.getsockname())
+        ours, _ = server.accept()
+    with ours, theirs:
+        theirs.sendall(request)
+        theirs.shutdown(socket.SHUT_WR)
+        untyped: Any = handler
+        started = time.thread_time()
+        untyped(ours, ("192.0.2.1", 1), None)
+        took = time.thread_time() - started
+        assert theirs.recv(12).startswith(b"HTTP/1."), "an answer, whatever it is"
+    return took
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_time_grows_with_length(name: str) -> None:
+    """From 1 to 16 KB it grows five times as much as from 1 to 4; by the square it would be seventeen times."""
+    handler, make = SHAPES[name]
+    plain = answer_time(sessions.handler, get(CODE))
+    small, middle, large = (answer_time(handler, make(size * 1024)) for size in (1, 4, 16))
+    assert large - small <= 9 * max(middle - small, 0) + 2 * plain, (small, middle, large)
