@@ -2,19 +2,16 @@
 
 import argparse
 import json
-import re
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 from dev.check.caller import Caller, Failed
 from dev.check.walk import Walk, milliseconds
 
 LATENCY_LIMIT = 50.0
 _PATIENCE_SECONDS = 10.0
-_HOST = re.compile(r"[\w-]{1,63}(\.[\w-]{1,63})*\.?|[0-9a-f:]+")
 
 
 class Step(NamedTuple):
@@ -131,43 +128,20 @@ class Checker:
         return text
 
 
+def command(arguments: argparse.Namespace) -> bool:
+    """Check a deployment as the command line says. Returns whether it failed, also if it is interrupted."""
+    try:
+        return not run(arguments.url, arguments.bypass, arguments.latency, as_json=arguments.json)
+    except KeyboardInterrupt:
+        return True
+
+
 def run(url: str, bypass: str, latency_limit: float, *, as_json: bool) -> bool:
     """Check a deployment, print what was found, and tell whether it is well."""
     checker = Checker(url, bypass, latency_limit)
     checker.run(_ignore if as_json else _print)
     print(checker.as_json() if as_json else f"\n{checker.summary()}")
     return checker.ok
-
-
-def address(text: str) -> str:
-    """Return the address of a deployment, as an option of the command line. Raises ArgumentTypeError."""
-    try:
-        parts = urlsplit(text.strip())
-        known = parts.scheme in ("http", "https") and _HOST.fullmatch(parts.hostname or "") and parts.port != 0
-    except ValueError:
-        known = False
-    if not known or parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc:
-        raise argparse.ArgumentTypeError("give the deployment's address alone, such as https://parley.vercel.app")
-    return f"{parts.scheme}://{parts.netloc}"
-
-
-def secret(text: str) -> str:
-    """Return a bypass secret, as an option of the command line. Raises ArgumentTypeError, which does not repeat it."""
-    found = text.strip()
-    if not (found.isascii() and found.isprintable()) or " " in found:
-        raise argparse.ArgumentTypeError("the secret has characters that cannot be sent")
-    return found
-
-
-def limit(text: str) -> float:
-    """Return a number of milliseconds, as an option of the command line. Raises ArgumentTypeError."""
-    try:
-        found = float(text)
-    except ValueError:
-        found = 0
-    if not 0 < found < float("inf"):
-        raise argparse.ArgumentTypeError("give a number of milliseconds, such as 50")
-    return found
 
 
 def _print(check: Check) -> None:

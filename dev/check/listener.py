@@ -1,9 +1,8 @@
 """A host's stream, read in a thread of its own, so that it is known when each event came."""
 
-import json
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from queue import Empty, Queue
 from typing import Any, NamedTuple
 
@@ -12,6 +11,7 @@ import requests
 from dev.check import diagnosis
 from dev.check.caller import Failed
 from dev.check.diagnosis import Diagnosis
+from dev.events import events_of
 
 
 class Event(NamedTuple):
@@ -52,8 +52,12 @@ class Listener:
         try:
             with call() as answer:
                 if answer.status_code == 200 and "text/event-stream" in answer.headers.get("Content-Type", ""):
-                    for event in _events(answer.iter_lines(chunk_size=1)):
-                        self._arrived.put(event)
+                    # Byte by byte: a larger read waits until so many have come.
+                    for event in events_of(answer.iter_content(1)):
+                        data = event.data
+                        if not isinstance(data, dict):
+                            raise ValueError("no JSON object")
+                        self._arrived.put(Event(event.name, data, time.perf_counter()))
                     end = diagnosis.STREAM_ENDED
                 else:
                     end = diagnosis.of_answer(answer)
@@ -64,19 +68,3 @@ class Listener:
         except ValueError:
             end = diagnosis.NO_EVENTS
         self._arrived.put(end)
-
-
-def _events(lines: Iterable[bytes]) -> Iterator[Event]:
-    """Yield each event as soon as its last line is there. Raises ValueError for data that is no JSON object."""
-    fields: dict[str, str] = {}
-    for line in lines:
-        if line:
-            name, _, value = line.decode().partition(":")
-            fields[name] = value.removeprefix(" ")
-        else:
-            if "data" in fields:
-                data = json.loads(fields["data"])
-                if not isinstance(data, dict):
-                    raise ValueError("no JSON object")
-                yield Event(fields.get("event", "message"), data, time.perf_counter())
-            fields = {}

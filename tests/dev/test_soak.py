@@ -5,7 +5,6 @@ import os
 import pytest
 
 from dev.soak import soak
-from tests.support.tools import PROJECT
 
 # Longer: make soak SECONDS=…
 SECONDS = 120 if os.environ.get("CI") == "true" else 15
@@ -13,4 +12,4 @@ SECONDS = 120 if os.environ.get("CI") == "true" else 15
 
 @pytest.mark.timeout(SECONDS + 180)
 def test_soak() -> None:
-    assert soak.run(PROJECT, SECONDS, seed=1) == []
+    assert soak.run(SECONDS, seed=1) == []
