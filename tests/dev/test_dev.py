@@ -23,6 +23,8 @@ from tests.support.deployments import Parley, clean_environment
 from tests.support.stores import redis_server
 from tests.support.tools import PROJECT, wait_until
 
+pytestmark = pytest.mark.platform
+
 
 @contextmanager
 def running(*arguments: str, until: str, **variables: str) -> Iterator[tuple[subprocess.Popen[str], str]]:

@@ -201,6 +201,7 @@ def test_nothing_stays_behind(site: Site) -> None:
     assert not any(function.running for function in functions)
 
 
+@pytest.mark.platform
 def test_nothing_stays_behind_after_a_start_that_fails(tmp_path: Path) -> None:
     """As when it is interrupted: the functions that have started are stopped, and none starts after that."""
     started: list[Function] = []

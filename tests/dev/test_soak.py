@@ -10,6 +10,7 @@ from dev.soak import soak
 SECONDS = 120 if os.environ.get("CI") == "true" else 15
 
 
+@pytest.mark.platform
 @pytest.mark.timeout(SECONDS + 180)
 def test_soak() -> None:
     assert soak.run(SECONDS, seed=1) == []
