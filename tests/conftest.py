@@ -1,4 +1,4 @@
-"""What the tests run against: a local Upstash before an embedded and a real Redis, and the whole local platform."""
+"""What the tests run against: a local Upstash in front of an embedded and a real Redis, and the local platform."""
 
 import os
 import secrets
@@ -11,9 +11,17 @@ from lib import kv
 from tests.support.deployments import Parley, running_parley
 from tests.support.stores import Store, redis_server, running_store
 
+# A test that uses one of these starts functions, a real Redis or a build.
+_PLATFORM = {"any_parley", "any_site", "deployment", "output"}
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the longest test, so that the others run beside it and not before it."""
+    """Mark the tests that `make quick` leaves out, and begin with the longest one, beside which the others can run."""
+    for item in items:
+        if isinstance(item, pytest.Function):
+            store = item.callspec.params.get("any_store") if hasattr(item, "callspec") else None
+            if store == "redis" or _PLATFORM.intersection(item.fixturenames):
+                item.add_marker("platform")
     items.sort(key=lambda item: item.path.name != "test_soak.py")
 
 

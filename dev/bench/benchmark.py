@@ -1,166 +1,140 @@
-"""The benchmark: what calls cost on the local platform or on a deployment, in time, store calls, memory and sockets.
+"""The benchmark: the time, store calls, memory and sockets that calls take on the local platform or on a deployment.
 
-Times are this machine's, so compare them within a run: most come with their ratio to a floor.
+Times depend on the machine, so compare them within one run: most are also given as a ratio to a floor.
 """
 
+import argparse
+import asyncio
 import json
-import os
-import re
-import resource
 import statistics
-import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any
 
 import httpx
-import psutil
 
-from dev.bench import coldstart, crowd, latency, plot
-from dev.bench.latency import Milliseconds
+from dev import PROJECT
+from dev.bench import coldstart, crowd, isolated, latency
+from dev.bench.isolated import Isolated
 from dev.local import environment
 from dev.local.project import Project
 
-_DESCRIPTORS = 16_384
 
+def run(options: argparse.Namespace) -> None:
+    """Measure the deployment at `options.url`, or the local platform, and print each table when it is ready.
 
-@dataclass(frozen=True)
-class Options:
-    """How much to measure: how often, and for how many seconds `idle`, 0 for not at all. None is no file."""
-
-    times: int
-    starts: int
-    streams: int
-    idle: float
-    json: Path | None
-    plot: Path | None
-
-
-@dataclass(frozen=True)
-class Local:
-    """The local platform: where it and its store are, what its functions print, and its process."""
-
-    url: str
-    store_url: str
-    token: str
-    lines: list[str]
-    process: psutil.Process
-
-
-def run(project: Path, url: str | None, options: Options) -> None:
-    """Measure a deployment, or the local platform where there is no `url`, and print tables as they are ready."""
-    if not url and environment.store(project).upstash:
+    Raises ValueError if the local platform would use a database of Upstash's, or does not start.
+    """
+    store, benchmark = environment.store(PROJECT), Benchmark()
+    times = options.times or (20 if options.url else 200)
+    benchmark.found["target"] = options.url or f"the local platform, store: {store}"
+    if options.url:
+        benchmark.measure_calls(options.url, times, {})
+    elif store.upstash:
         raise ValueError("The benchmark needs a local store: unset the variables of your Upstash database.")
-    found: dict[str, Any] = {"at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
-    series: Milliseconds = {}
-    if url:
-        found["target"] = url
-        _measure_calls(url, options.times, found, series, {})
     else:
         if options.starts:
-            _measure_starts(project, options.starts, found)
-        with _platform(project) as local:
-            found["target"] = f"the local platform, store: {environment.store(project)}"
+            benchmark.measure_starts(options.starts)
+        with isolated.platform() as local:
             with ExitStack() as running:
-                floor = {"floor": latency.floor(running, local.store_url, local.token)}
-                _measure_calls(local.url, options.times, found, series, floor)
+                benchmark.measure_calls(local.url, times, {"floor": latency.floor(running, local.store)})
             if options.idle:
-                _measure_idle(local, options.idle, found)
+                benchmark.measure_idle(local, options.idle)
             if options.streams:
-                _measure_crowd(local, options.streams, 3 * options.times, found, series)
+                benchmark.measure_crowd(local, options.streams, 3 * times)
     if options.json:
-        options.json.write_text(json.dumps({**found, "milliseconds": series}, indent=1) + "\n", "utf-8")
+        figures = {**benchmark.found, "milliseconds": benchmark.series}
+        options.json.write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
     if options.plot:
-        plot.distributions(series, options.plot)
+        _plot(benchmark.series, options.plot)
 
 
-def _measure_calls(
-    url: str, times: int, found: dict[str, Any], series: Milliseconds, kinds: dict[str, Callable[[], float]]
-) -> None:
-    _say(f"calls, {times} of each")
-    took, store_calls = latency.calls(url, times)
-    series.update(took)
-    found["store calls"] = store_calls
-    _say(f"push and round trip, {times} of each, in turns")
-    with ExitStack() as running:
-        kinds = {**kinds, **latency.pair(running, url)}
-        turns = times // 10
-        for turn in range(times + turns):
-            for name, measure in kinds.items():
-                seconds = measure()
-                if turn >= turns:
-                    series.setdefault(name, []).append(seconds * 1000)
-    floor = statistics.median(series["floor"]) if "floor" in series else None
-    found["latency"] = {name: _quantiles(values, floor) for name, values in series.items()}
-    rows = [[name, *_rounded(shares), str(store_calls.get(name, ""))] for name, shares in found["latency"].items()]
-    header = ["milliseconds", "p50", "p95", "p99", *(["x floor"] if floor else []), "store calls"]
-    _table([header, *rows])
+class Benchmark:
+    """Measures, prints tables, and collects the figures in `found`, and the milliseconds of each call in `series`."""
 
+    def __init__(self) -> None:
+        self.found: dict[str, Any] = {"at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
+        self.series: latency.Milliseconds = {}
 
-def _measure_starts(project: Path, times: int, found: dict[str, Any]) -> None:
-    names = Project(project).functions
-    _say(f"cold starts, {times} of each function")
-    imports = found["imports"] = coldstart.imports(project, names, times)
-    base = imports["upstash_redis"]
-    rows = [[name, f"{ms:.0f}", f"{ms / base:.2f}"] for name, ms in imports.items()]
-    _table([["import", "ms", "x upstash_redis"], *rows])
-    starts = found["starts"] = coldstart.phases(project, names, times)
-    _table(_phase_rows("start, from source", starts))
-    built = coldstart.bytecode(project, "stream", times)
-    if built is None:
-        print("The built function is measured where the Vercel CLI is: npm install --global vercel\n")
-        return
-    found["bytecode"] = built
-    _table(_phase_rows("start of stream, built", built))
-    for phase in ("import-fn", "whole"):
-        ratio = built["with bytecode"][phase] / built["without"][phase]
-        print(f"With bytecode, {phase} takes {ratio:.2f} of the time.")
-    print()
+    def measure_calls(self, url: str, times: int, kinds: dict[str, Callable[[], float]]) -> None:
+        """Measure each call, a push and a round trip `times` times, and what `kinds` measure, in seconds, as often."""
+        _progress(f"calls, {times} of each")
+        took, store_calls = latency.calls(url, times)
+        self.series |= took
+        self.found["store calls"] = store_calls
+        _progress(f"push and round trip, {times} of each, in turns")
+        with ExitStack() as running:
+            kinds = {**kinds, **latency.pair(running, url)}
+            warm_up = times // 10
+            for turn in range(times + warm_up):
+                for name, measure in kinds.items():
+                    seconds = measure()
+                    if turn >= warm_up:
+                        self.series.setdefault(name, []).append(seconds * 1000)
+        floor = statistics.median(self.series["floor"]) if "floor" in kinds else None
+        quantiles = self.found["latency"] = {name: _quantiles(each, floor) for name, each in self.series.items()}
+        rows = [[name, *_rounded(row), str(store_calls.get(name, ""))] for name, row in quantiles.items()]
+        _table([["milliseconds", "p50", "p95", "p99", *(["x floor"] if floor else []), "store calls"], *rows])
 
+    def measure_starts(self, times: int) -> None:
+        """Measure the cold starts of each function."""
+        names = Project(PROJECT).functions
+        _progress(f"cold starts, {times} of each function")
+        imports = self.found["imports"] = coldstart.imports(names, times)
+        rows = [[name, f"{ms:.0f}", f"{ms / imports['upstash_redis']:.2f}"] for name, ms in imports.items()]
+        _table([["import", "ms", "x upstash_redis"], *rows])
+        starts = self.found["starts"] = coldstart.phases(names, times)
+        _table(_phase_rows("start, from source", starts))
+        built = coldstart.bytecode("stream", times)
+        if built is None:
+            print("The built function is only measured if the Vercel CLI is installed: npm install --global vercel\n")
+            return
+        self.found["bytecode"] = built
+        _table(_phase_rows("start of stream, built", built))
+        for phase in ("import-fn", "whole"):
+            ratio = built["with bytecode"][phase] / built["without"][phase]
+            print(f"With bytecode, {phase} takes {ratio:.2f} of the time.")
+        print()
 
-def _measure_idle(local: Local, seconds: float, found: dict[str, Any]) -> None:
-    _say(f"an idle stream, for {seconds:g} s")
-    session = httpx.post(f"{local.url}/api/sessions").raise_for_status().json()
-    path = f"/api/sessions/{session['code']}/stream"
-    headers = {"Authorization": f"Bearer {session['token']}"}
-    with httpx.stream("GET", f"{local.url}{path}", headers=headers, timeout=30) as answer:
-        request_id = answer.headers["x-vercel-id"]
-        time.sleep(seconds)
-    while not (lines := [line for line in local.lines if request_id in line]):
-        time.sleep(0.05)
-    calls = json.loads(lines[0])["storeCalls"]
-    found["idle"] = {"seconds": seconds, "store calls": calls}
-    print(f"An idle stream of {seconds:g} s took {calls} calls to the store.\n")
+    def measure_idle(self, local: Isolated, seconds: float) -> None:
+        """Count the calls to the store of a stream on which nothing happens."""
+        _progress(f"an idle stream, for {seconds:g} s")
+        session = httpx.post(f"{local.url}/api/sessions").raise_for_status().json()
+        path = f"/api/sessions/{session['code']}/stream"
+        headers = {"Authorization": f"Bearer {session['token']}"}
+        with httpx.stream("GET", f"{local.url}{path}", headers=headers, timeout=30) as answer:
+            request_id = answer.headers["x-vercel-id"]
+            time.sleep(seconds)
+        while not (lines := [line for line in local.lines if request_id in line]):
+            time.sleep(0.05)
+        calls = json.loads(lines[0])["storeCalls"]
+        self.found["idle"] = {"seconds": seconds, "store calls": calls}
+        print(f"An idle stream of {seconds:g} s took {calls} calls to the store.\n")
 
-
-def _measure_crowd(local: Local, streams: int, count: int, found: dict[str, Any], series: Milliseconds) -> None:
-    _say(f"{streams} streams in one process, {count} pushes to one, then as many to all")
-    process = next(
-        child
-        for child in local.process.children(recursive=True)
-        if child.environ().get("__VC_HANDLER_ENTRYPOINT") == "api/stream.py"
-    )
-    seen = crowd.measure(local.url, process, streams, count)
-    series["push, 1 stream"], series[f"push, {streams} streams"] = seen.alone, seen.crowded
-    pushes = {name: _quantiles(series[name]) for name in ("push, 1 stream", f"push, {streams} streams")}
-    _table([["milliseconds", "p50", "p95", "p99"], *([name, *_rounded(row)] for name, row in pushes.items())])
-    one, crowded = pushes.values()
-    ratio, each = crowded["p95"] / one["p95"], seen.each._asdict()
-    found["crowd"] = {"pushes": pushes, "p95 ratio": ratio, "each": each, "lost": seen.lost, "ended": seen.ended}
-    print(f"p95 with all streams is {ratio:.2f} of that with one; lost {seen.lost}, ended {seen.ended}.")
-    print(f"Each stream holds {each['kib']:.0f} KiB, {each['threads']:g} threads, {each['sockets']:g} sockets.\n")
+    def measure_crowd(self, local: Isolated, streams: int, count: int) -> None:
+        """Measure `count` pushes with one stream, and with many in one process."""
+        _progress(f"{streams} streams in one process, {count} pushes to one, then as many to all")
+        seen = asyncio.run(crowd.measure(local.url, local.function("stream"), streams, count))
+        measured = {"push, 1 stream": seen.alone, f"push, {streams} streams": seen.crowded}
+        self.series |= measured
+        pushes = {name: _quantiles(each) for name, each in measured.items()}
+        _table([["milliseconds", "p50", "p95", "p99"], *([name, *_rounded(row)] for name, row in pushes.items())])
+        one, crowded = pushes.values()
+        ratio, each = crowded["p95"] / one["p95"], seen.each
+        rest = {"each": each, "lost": seen.lost, "ended": seen.ended}
+        self.found["crowd"] = {"pushes": pushes, "p95 ratio": ratio, **rest}
+        print(f"p95 with all streams is {ratio:.2f} of that with one; lost {seen.lost}, ended {seen.ended}.")
+        print(f"Each stream holds {each['kib']:.0f} KiB, {each['threads']:g} threads, {each['sockets']:g} sockets.\n")
 
 
 def _quantiles(values: list[float], floor: float | None = None) -> dict[str, float]:
-    """Return p50, p95 and p99, and the median as a multiple of the floor where there is one."""
+    """Return p50, p95 and p99, and the median as a multiple of the floor if there is one."""
     cuts = statistics.quantiles(values, n=100)
-    half = statistics.median(values)
-    return {"p50": half, "p95": cuts[94], "p99": cuts[98], **({"x floor": half / floor} if floor else {})}
+    median = statistics.median(values)
+    return {"p50": median, "p95": cuts[94], "p99": cuts[98], **({"x floor": median / floor} if floor else {})}
 
 
 def _rounded(figures: dict[str, float]) -> list[str]:
@@ -180,43 +154,23 @@ def _table(rows: list[list[str]]) -> None:
     print(flush=True)
 
 
-def _say(what: str) -> None:
+def _progress(what: str) -> None:
     print(f"… {what}", file=sys.stderr, flush=True)
 
 
-@contextmanager
-def _platform(project: Path) -> Iterator[Local]:
-    """Run the local platform as `make dev` does, without its limits on how often a caller may call."""
-    _raise_descriptors()
-    command = [sys.executable, "-m", "dev", "--port", "0"]
-    variables = {**os.environ, **environment.UNLIMITED}
-    with subprocess.Popen(command, cwd=project, env=variables, stdout=subprocess.PIPE, text=True) as process:
-        out = cast(IO[str], process.stdout)
-        printed = ""
-        while "\nTry" not in printed and (line := out.readline()):
-            printed += line
-        found = re.search(r"^Parley +(\S+).*REST at (\S+) with the token (\S+)", printed, re.M | re.S)
-        if not found:
-            process.terminate()
-            raise ValueError("The local platform does not start: make dev says why.")
-        lines: list[str] = []
-        reading = threading.Thread(target=_collect, args=[out, lines])
-        reading.start()
-        try:
-            yield Local(found[1], found[2], found[3], lines, psutil.Process(process.pid))
-        finally:
-            process.terminate()
-            reading.join()
+def _plot(series: latency.Milliseconds, file: Path) -> None:
+    """Draw each series as a cumulative distribution, the share of calls by milliseconds, into a PNG."""
+    import matplotlib as mpl  # here, since its import takes long and most runs draw nothing
 
+    mpl.use("Agg")
+    from matplotlib import pyplot
 
-def _collect(out: IO[str], lines: list[str]) -> None:
-    for line in out:
-        lines.append(line)  # noqa: PERF402 - others look while they come
-
-
-def _raise_descriptors() -> None:
-    """A thousand streams need some thousand descriptors in each of the local processes."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(_DESCRIPTORS, hard)
-    if soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    figure, axes = pyplot.subplots(figsize=(9, 5), layout="constrained")
+    for name, values in series.items():
+        shares = [(number + 1) / len(values) for number in range(len(values))]
+        axes.step(sorted(values), shares, where="post", label=name)
+    axes.set(xscale="log", xlabel="milliseconds", ylabel="share of calls", ylim=(0, 1.01))
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize="small", ncols=2)
+    figure.savefig(file, dpi=120)
+    pyplot.close(figure)

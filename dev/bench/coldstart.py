@@ -1,7 +1,7 @@
-"""How long a function takes to start, by phase, and what of it is due to its imports.
+"""How long a function takes to start, by phase, and how much of that its imports take.
 
-The phases are those that Vercel's runtime reports with the first answer. The processor's clock is not the cloud's:
-compare, within a run.
+The phases are those that Vercel's runtime reports with the first answer. This machine is not as fast as the cloud's, so
+compare times only within one run.
 """
 
 import os
@@ -13,11 +13,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import httpx
 
+from dev import PROJECT
 from dev.local import bundle
 from dev.local.function import Function, from_bundle, from_source
 
@@ -26,46 +26,44 @@ _PHASES = re.compile(r"(bootstrap|import-fn|server-ready);dur=([\d.]+)")
 type Phases = dict[str, float]
 
 
-def imports(project: Path, names: list[str], times: int) -> dict[str, float]:
+def imports(names: list[str], times: int) -> dict[str, float]:
     """Return the median milliseconds to import upstash_redis and each function, each in a fresh interpreter."""
     modules = ["upstash_redis", *(f"api.{name}" for name in names)]
     took: dict[str, list[float]] = {module: [] for module in modules}
     for _ in range(times):
         for module, values in took.items():
             script = f"import time; t = time.perf_counter(); import {module}; print(time.perf_counter() - t)"
-            values.append(float(subprocess.check_output([sys.executable, "-c", script], cwd=project)) * 1000)
+            values.append(float(subprocess.check_output([sys.executable, "-c", script], cwd=PROJECT)) * 1000)
     return {module: statistics.median(values) for module, values in took.items()}
 
 
-def phases(project: Path, names: list[str], times: int) -> dict[str, Phases]:
-    """Return the median milliseconds of each phase of each function's start, and of the `whole` to its first answer."""
-    start = {name: partial(from_source, name, project, _quiet(), _ignore) for name in names}
-    return {name: _median([_start(start[name], name) for _ in range(times)]) for name in names}
+def phases(names: list[str], times: int) -> dict[str, Phases]:
+    """Return the median milliseconds of each phase of each function's start; `whole` is all up to its first answer."""
+    return {name: _median([_start(from_source, name, PROJECT) for _ in range(times)]) for name in names}
 
 
-def bytecode(project: Path, name: str, times: int) -> dict[str, Phases] | None:
-    """Return the phases of a built function with and without the bytecode that the build adds; None without the CLI."""
-    vercel = shutil.which("vercel")
-    if not vercel:
+def bytecode(name: str, times: int) -> dict[str, Phases] | None:
+    """Return the phases of a built function with and without the build's bytecode; None without the Vercel CLI."""
+    if not (vercel := shutil.which("vercel")):
         return None
     with tempfile.TemporaryDirectory() as folder:
-        built = bundle.build(project, Path(folder), vercel) / "functions" / "api" / f"{name}.func"
+        built = bundle.build(PROJECT, Path(folder), vercel) / "functions" / "api" / f"{name}.func"
         bare = Path(folder) / "bare.func"
         shutil.copytree(built, bare, symlinks=True, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
         found: dict[str, list[Phases]] = {"with bytecode": [], "without": []}
         deployed = {place: set(place.rglob("*.pyc")) for place in (built, bare)}
         for _ in range(times):
             for kind, place in zip(found, (built, bare), strict=True):
-                found[kind].append(_start(partial(from_bundle, name, place, _quiet(), _ignore), name))
-                # In the cloud, what a function compiles cannot be kept.
+                found[kind].append(_start(from_bundle, name, place))
+                # A function in the cloud cannot keep the bytecode that it compiles.
                 for compiled in set(place.rglob("*.pyc")) - deployed[place]:
                     compiled.unlink()
         return {kind: _median(starts) for kind, starts in found.items()}
 
 
-def _start(start: Callable[[], Function], name: str) -> Phases:
+def _start(start: Callable[..., Function], name: str, folder: Path) -> Phases:
     began = time.perf_counter()
-    function = start()
+    function = start(name, folder, {"PATH": os.environ["PATH"], "VERCEL": "1"}, lambda line: None)
     try:
         answer = httpx.options(f"http://127.0.0.1:{function.port}/api/{name}", timeout=30)
         whole = (time.perf_counter() - began) * 1000
@@ -77,11 +75,3 @@ def _start(start: Callable[[], Function], name: str) -> Phases:
 
 def _median(starts: list[Phases]) -> Phases:
     return {phase: statistics.median(start[phase] for start in starts) for phase in starts[0]}
-
-
-def _quiet() -> dict[str, str]:
-    return {"PATH": os.environ["PATH"], "VERCEL": "1"}
-
-
-def _ignore(_: str) -> None:
-    """Take no notice of what a function prints."""

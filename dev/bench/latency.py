@@ -1,35 +1,37 @@
-"""How long each call takes, a push and a round trip, beside the floor that the store sets in the same run.
+"""How long each call, a push and a round trip take, compared with a floor: what the store alone takes for a push.
 
-The floor is one script call that rings, one hop of publish/subscribe, and one read, made with the vendor's client.
+The floor is one script that publishes, its message on a subscription, and one read, made with the vendor's client.
 """
 
-import json
 import re
 import secrets
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from typing import Any
 
 import httpx
 from upstash_redis import Redis
 
-_RING = "redis.call('SET', KEYS[1], ARGV[1], 'EX', 60) redis.call('PUBLISH', ARGV[2], ARGV[1]) return {1}"
+from dev.events import PARLEY, UPSTASH, Event, events_of
+from dev.local.deployment import LocalStore
+
+_PUBLISH = "redis.call('SET', KEYS[1], ARGV[1], 'EX', 60) redis.call('PUBLISH', ARGV[2], ARGV[1]) return {1}"
 
 type Milliseconds = dict[str, list[float]]
 
 
-def floor(running: ExitStack, store_url: str, token: str) -> Callable[[], float]:
-    """Return what measures the floor once, in seconds, as long as the stack lasts."""
-    db = running.enter_context(Redis(store_url, token, rest_encoding=None))
-    rings = running.enter_context(_data(f"{store_url}/subscribe/bell:bench", token))
-    next(rings)
+def floor(running: ExitStack, store: LocalStore) -> Callable[[], float]:
+    """Return a function that measures the floor once, in seconds. It may be called until `running` is closed."""
+    db = running.enter_context(Redis(store.url, store.token, rest_encoding=None))
+    messages = _subscribed(running, f"{store.url}/subscribe/bench", store.token, UPSTASH)
+    next(messages)
 
     def measure() -> float:
         started = time.perf_counter()
-        db.eval(_RING, ["rate:bench:floor"], ["1", "bell:bench"])
-        next(rings)
+        db.eval(_PUBLISH, ["rate:bench:floor"], ["1", "bench"])
+        next(messages)
         db.get("rate:bench:floor")
         return time.perf_counter() - started
 
@@ -37,41 +39,34 @@ def floor(running: ExitStack, store_url: str, token: str) -> Callable[[], float]
 
 
 def pair(running: ExitStack, url: str) -> dict[str, Callable[[], float]]:
-    """Return what measures a push and a round trip once, in seconds, between a guest and a host that listens."""
+    """Return functions that measure a push and a round trip once, in seconds, between a guest and a listening host."""
     guest, host = (running.enter_context(httpx.Client(base_url=url, timeout=30)) for _ in range(2))
     beside = running.enter_context(ThreadPoolExecutor(1))
     session = host.post("/api/sessions").raise_for_status().json()
     path = f"/api/sessions/{session['code']}"
     host.headers["Authorization"] = f"Bearer {session['token']}"
-    events = running.enter_context(_data(f"{url}{path}/stream", session["token"]))
+    events = _subscribed(running, f"{url}{path}/stream", session["token"], PARLEY)
     next(events)
 
     def answer() -> float:
-        request_id = json.loads(next(events))["id"]
-        heard = time.perf_counter()
+        request_id = next(events).data["id"]
+        arrived = time.perf_counter()
         host.post(f"{path}/responses", json={"id": request_id, "result": 1}).raise_for_status()
-        return heard
+        return arrived
 
-    def ask(wait: int) -> tuple[float, float, float]:
+    def ask(wait: int) -> tuple[float, float]:
+        """Return the seconds until the host had the request, and until the guest had its reply."""
         answering = beside.submit(answer)
         started = time.perf_counter()
         guest.post(f"{path}/requests?wait={wait}", json={"payload": 1}).raise_for_status()
         returned = time.perf_counter()
-        return started, answering.result(), returned
+        return answering.result() - started, returned - started
 
-    def push() -> float:
-        started, heard, _ = ask(0)
-        return heard - started
-
-    def round_trip() -> float:
-        started, _, returned = ask(30)
-        return returned - started
-
-    return {"push": push, "round trip": round_trip}
+    return {"push": lambda: ask(0)[0], "round trip": lambda: ask(30)[1]}
 
 
 def calls(url: str, times: int) -> tuple[Milliseconds, dict[str, int]]:
-    """Make every call so many times. Returns the milliseconds of each, and how many calls to the store each takes."""
+    """Make every call `times` times. Returns the milliseconds of each, and how many calls to the store each takes."""
     took: Milliseconds = {}
     store_calls: dict[str, int] = {}
     with httpx.Client(base_url=url, timeout=30) as http:
@@ -101,10 +96,8 @@ def calls(url: str, times: int) -> tuple[Milliseconds, dict[str, int]]:
     return took, store_calls
 
 
-@contextmanager
-def _data(url: str, token: str) -> Iterator[Iterator[str]]:
-    """Give the data of the events at an address, as they come."""
+def _subscribed(running: ExitStack, url: str, token: str, required: tuple[str, ...]) -> Iterator[Event]:
+    """Open a stream of events, which lasts until `running` is closed."""
     headers = {"Authorization": f"Bearer {token}", "Accept": "text/event-stream"}
-    with httpx.stream("GET", url, headers=headers, timeout=None) as answer:  # noqa: S113 - as long as the run lasts
-        answer.raise_for_status()
-        yield (line.removeprefix("data: ") for line in answer.iter_lines() if line.startswith("data: "))
+    opening = httpx.stream("GET", url, headers=headers, timeout=None)  # noqa: S113 - an idle stream sends nothing
+    return events_of(running.enter_context(opening).raise_for_status().iter_bytes(), required)

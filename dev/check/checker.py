@@ -1,55 +1,47 @@
-"""The deployment checker: does a deployment work, seen from outside, and if not, what is there to do?"""
+"""The deployment checker: does a deployment work, seen from outside, and if not, what is to be done?"""
 
 import argparse
 import json
-import re
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 from dev.check.caller import Caller, Failed
-from dev.check.walk import Walk, milliseconds
-
-LATENCY_LIMIT = 50.0
-_PATIENCE_SECONDS = 10.0
-_HOST = re.compile(r"[\w-]{1,63}(\.[\w-]{1,63})*\.?|[0-9a-f:]+")
+from dev.check.session import Checks, milliseconds
 
 
 class Step(NamedTuple):
-    """A step, and the one before it that has to have gone well."""
+    """A step of the check, and the name of an earlier one that has to have passed (`""`: none)."""
 
     name: str
     needs: str
-    take: Callable[[Walk], str]
+    take: Callable[[Checks], str]
 
 
 STEPS = (
-    Step("reachable", "", Walk.reach),
-    Step("health", "reachable", Walk.look_at_health),
-    Step("deep health", "health", Walk.write_to_store),
-    Step("store latency", "health", Walk.measure_store),
-    Step("page", "reachable", Walk.look_at_page),
-    Step("session", "deep health", Walk.create_session),
-    Step("read", "session", Walk.read_session),
-    Step("token", "session", Walk.refuse_strangers),
-    Step("renewal", "session", Walk.renew_session),
-    Step("preflight", "reachable", Walk.ask_for_leave),
-    Step("stream", "session", Walk.open_stream),
-    Step("push", "stream", Walk.push),
-    Step("answer", "push", Walk.answer_request),
-    Step("id conflict", "push", Walk.reuse_id),
-    Step("waiting guest", "push", Walk.answer_guest),
-    Step("end", "waiting guest", Walk.end_session),
+    Step("reachable", "", Checks.check_reachable),
+    Step("health", "reachable", Checks.check_health),
+    Step("deep health", "health", Checks.check_store_write),
+    Step("store latency", "health", Checks.check_store_latency),
+    Step("page", "reachable", Checks.check_page),
+    Step("session", "deep health", Checks.check_create),
+    Step("read", "session", Checks.check_read),
+    Step("token", "session", Checks.check_auth),
+    Step("renewal", "session", Checks.check_renew),
+    Step("preflight", "reachable", Checks.check_preflight),
+    Step("stream", "session", Checks.check_stream),
+    Step("push", "stream", Checks.check_push),
+    Step("answer", "push", Checks.check_answer),
+    Step("id conflict", "push", Checks.check_id_conflict),
+    Step("waiting guest", "push", Checks.check_wait),
+    Step("end", "waiting guest", Checks.check_end),
 )
 
 
-@dataclass(frozen=True)
-class Check:
-    """What became of a step: `state` is `ok`, `FAIL`, or `skip` where a step that it needs has failed.
+class Check(NamedTuple):
+    """The result of a step: `state` is `ok`, `FAIL`, or `skip` if a step that it needs has not passed.
 
-    `ms` is the time that it took, `note` what was seen, and `advice` what to do where it failed.
+    `ms` is the time that it took, `note` what was seen, and `advice` what to do if it failed.
     """
 
     name: str
@@ -59,7 +51,7 @@ class Check:
     advice: str | None = None
 
     def lines(self) -> str:
-        """Return it as a row of the table, and below a failure what to do."""
+        """Return a row of the table, and for a failure a second line with the advice."""
         took = "" if self.ms is None else f"{self.ms} ms"
         row = f"{self.state:<4}  {self.name:<13}  {took:>8}  {self.note}"
         return f"{row}\n      what to do: {self.advice}" if self.advice else row
@@ -68,19 +60,12 @@ class Check:
 class Checker:
     """Checks the deployment at `url`; `bypass` opens a protected one.
 
-    `latency_limit` is in milliseconds, `patience` is how many seconds an event may take.
+    `latency_limit` is in milliseconds; `patience` is how many seconds an event may take.
     """
 
-    def __init__(
-        self,
-        url: str,
-        bypass: str = "",
-        latency_limit: float = LATENCY_LIMIT,
-        patience: float = _PATIENCE_SECONDS,
-    ) -> None:
-        self._bypass = bypass
+    def __init__(self, url: str, bypass: str = "", latency_limit: float = 50, patience: float = 10) -> None:
         self._caller = Caller(url, bypass)
-        self._walk = Walk(self._caller, latency_limit, patience)
+        self._steps = Checks(self._caller, latency_limit, patience)
         self.checks: list[Check] = []
 
     @property
@@ -89,7 +74,7 @@ class Checker:
         return len(self.checks) == len(STEPS) and all(check.state == "ok" for check in self.checks)
 
     def run(self, report: Callable[[Check], None]) -> None:
-        """Take every step, and report each check as it is done. Whatever happens, the session is ended."""
+        """Take every step, and report each result at once. The session is ended in every case."""
         states = {"": "ok"}
         try:
             for step in STEPS:
@@ -99,80 +84,49 @@ class Checker:
                 self.checks.append(check)
                 report(check)
         finally:
-            self._walk.leave()
+            self._steps.clean_up()
             self._caller.close()
 
     def summary(self) -> str:
-        """Return how many checks passed, in a line."""
+        """Return a line that says how many checks passed."""
         count = {state: sum(check.state == state for check in self.checks) for state in ("ok", "FAIL", "skip")}
         rest = "" if self.ok else f" {count['FAIL']} failed, {count['skip']} skipped."
         return f"{count['ok']} of {len(self.checks)} checks passed.{rest}"
 
     def as_json(self) -> str:
-        """Return all that was found, for programs."""
-        told = {"environment": self._walk.environment, "commit": self._walk.commit, "region": self._walk.region}
-        told = {name: value and self._without_secrets(value) for name, value in told.items()}
-        checks = [asdict(check) for check in self.checks]
-        return json.dumps({"url": self._caller.url, "ok": self.ok, **told, "checks": checks}, indent=2)
+        """Return all results as one JSON object."""
+        reported = {name: getattr(self._steps, name) for name in ("environment", "commit", "region")}
+        reported = {name: value and self._without_secrets(value) for name, value in reported.items()}
+        checks = [check._asdict() for check in self.checks]
+        return json.dumps({"url": self._caller.url, "ok": self.ok, **reported, "checks": checks}, indent=2)
 
     def _take(self, step: Step) -> Check:
         started = time.perf_counter()
         try:
-            state, note, advice = "ok", step.take(self._walk), None
+            state, note, advice = "ok", step.take(self._steps), None
         except Failed as failure:
             state, note, advice = "FAIL", failure.found.seen, self._without_secrets(failure.found.advice)
         took = milliseconds(time.perf_counter() - started)
         return Check(step.name, state, took, self._without_secrets(note), advice)
 
     def _without_secrets(self, text: str) -> str:
-        """Return a text without what a deployment, or who stands in its place, may repeat."""
-        for secret in filter(None, (self._bypass, self._walk.token)):
+        """Return a text without the bypass secret and the token, which an answer may have repeated."""
+        for secret in filter(None, (self._caller.bypass, self._steps.token)):
             text = text.replace(secret, "(secret)")
         return text
 
 
+def command(arguments: argparse.Namespace) -> bool:
+    """Check a deployment as the command line says. Returns whether it failed, also if it is interrupted."""
+    try:
+        return not run(arguments.url, arguments.bypass, arguments.latency, as_json=arguments.json)
+    except KeyboardInterrupt:
+        return True
+
+
 def run(url: str, bypass: str, latency_limit: float, *, as_json: bool) -> bool:
-    """Check a deployment, print what was found, and tell whether it is well."""
+    """Check a deployment, print the results, and return whether every check has passed."""
     checker = Checker(url, bypass, latency_limit)
-    checker.run(_ignore if as_json else _print)
+    checker.run(lambda check: None if as_json else print(check.lines(), flush=True))
     print(checker.as_json() if as_json else f"\n{checker.summary()}")
     return checker.ok
-
-
-def address(text: str) -> str:
-    """Return the address of a deployment, as an option of the command line. Raises ArgumentTypeError."""
-    try:
-        parts = urlsplit(text.strip())
-        known = parts.scheme in ("http", "https") and _HOST.fullmatch(parts.hostname or "") and parts.port != 0
-    except ValueError:
-        known = False
-    if not known or parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc:
-        raise argparse.ArgumentTypeError("give the deployment's address alone, such as https://parley.vercel.app")
-    return f"{parts.scheme}://{parts.netloc}"
-
-
-def secret(text: str) -> str:
-    """Return a bypass secret, as an option of the command line. Raises ArgumentTypeError, which does not repeat it."""
-    found = text.strip()
-    if not (found.isascii() and found.isprintable()) or " " in found:
-        raise argparse.ArgumentTypeError("the secret has characters that cannot be sent")
-    return found
-
-
-def limit(text: str) -> float:
-    """Return a number of milliseconds, as an option of the command line. Raises ArgumentTypeError."""
-    try:
-        found = float(text)
-    except ValueError:
-        found = 0
-    if not 0 < found < float("inf"):
-        raise argparse.ArgumentTypeError("give a number of milliseconds, such as 50")
-    return found
-
-
-def _print(check: Check) -> None:
-    print(check.lines(), flush=True)
-
-
-def _ignore(_: Check) -> None:
-    """Print nothing yet."""

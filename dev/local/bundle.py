@@ -1,4 +1,4 @@
-"""The deployment as `vercel build` makes it, on this machine and without an account."""
+"""The project built by `vercel build`, as for a deployment, on this machine and without an account."""
 
 import json
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 _NOT_CLONED = shutil.ignore_patterns(".git", ".venv", ".vercel", ".env*", "__pycache__", ".*_cache", ".hypothesis")
-# What `vercel link` would write.
+# As `vercel link` writes it.
 _LINK = {
     "projectId": "prj_local",
     "orgId": "team_local",
@@ -20,32 +20,27 @@ _LINK = {
 def build(project: Path, folder: Path, vercel: str) -> Path:
     """Build a copy of the project in an empty folder with the Vercel CLI at `vercel`.
 
-    Returns the build's output, where each function's files lie as they are deployed: `functions/api/NAME.func/`.
-    Raises CalledProcessError, with what the CLI said as its `output`.
+    Returns the build's output, in which `functions/api/NAME.func/` has the files of a function as they are deployed.
+    Raises CalledProcessError, with what the CLI has printed as its `output`.
     """
     copy = folder / "project"
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("UV_", "VIRTUAL_ENV", "VERCEL"))}
     shutil.copytree(project, copy, ignore=_NOT_CLONED)
     (copy / ".vercel").mkdir()
     (copy / ".vercel" / "project.json").write_text(json.dumps(_LINK))
-    subprocess.run(
+    subprocess.check_output(
         [vercel, "build", "--yes", "--token", "none"],
         cwd=copy,
-        # The builder looks for uv, which the development environment has. The variable stands in vercel.json for the
-        # cloud's build; the CLI does not take it from there.
+        # PATH: the builder needs uv, which the development environment has. The cloud reads the build's variables from
+        # vercel.json, but the CLI does not.
         env={
-            **{
-                name: value
-                for name, value in os.environ.items()
-                if not name.startswith(("UV_", "VIRTUAL_ENV", "VERCEL"))
-            },
+            **kept,
             **json.loads((project / "vercel.json").read_text("utf-8"))["build"]["env"],
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "VERCEL_TELEMETRY_DISABLED": "1",
         },
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        check=True,
         text=True,
     )
     output = copy / ".vercel" / "output"
@@ -57,6 +52,6 @@ def build(project: Path, folder: Path, vercel: str) -> Path:
 
 
 def config(function: Path) -> dict[str, Any]:
-    """Return what the build says of a function."""
-    said: dict[str, Any] = json.loads((function / ".vc-config.json").read_text("utf-8"))
-    return said
+    """Return the configuration that the build has written for a function."""
+    found: dict[str, Any] = json.loads((function / ".vc-config.json").read_text("utf-8"))
+    return found

@@ -1,4 +1,4 @@
-"""Which environment the functions run in on this machine, and which store stands behind them."""
+"""The environment variables of the functions on this machine, and the store that they use."""
 
 import os
 from collections.abc import Mapping
@@ -10,13 +10,13 @@ from dotenv import dotenv_values
 
 from lib.settings import STORE_VARIABLES
 
-# What lifts the limits on how often a caller may call, where many of them are one machine.
+# No limit on how often a caller may call, for tools that are many callers with one address.
 UNLIMITED = {f"RATE_LIMIT_{what}": "1000000" for what in ("SESSIONS", "REQUESTS", "MISSES")}
-_OF_THE_TOOLS = {"VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", "REDIS_URL"}
+_NOT_FOR_FUNCTIONS = {"VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", "REDIS_URL"}
 
 
 class Store(NamedTuple):
-    """The store to use: an Upstash database, the Redis at an address, or the embedded one where both are None."""
+    """The store to use: the address of an Upstash database or of a Redis, or an embedded Redis if both are None."""
 
     upstash: str | None = None
     redis: str | None = None
@@ -28,7 +28,7 @@ class Store(NamedTuple):
 
 
 def store(folder: Path) -> Store:
-    """Return the store that the variables name. What this process was given counts before what `.env.local` says."""
+    """Return the store that this process's environment names, or else `.env.local` in the folder."""
     for variables in (os.environ, _file(folder)):
         for url, token in STORE_VARIABLES:
             if variables.get(url) and variables.get(token):
@@ -39,11 +39,11 @@ def store(folder: Path) -> Store:
 
 
 def of_functions(folder: Path, local_store: Mapping[str, str]) -> dict[str, str]:
-    """Return what a function finds in its environment: `.env.local`, this process's, the local store's address."""
+    """Return the variables for a function: those of `.env.local`, of this process, and of the local store."""
     given = {**_file(folder), **os.environ}
     return {
         "VERCEL_ENV": "development",
-        **{name: value for name, value in given.items() if name not in _OF_THE_TOOLS},
+        **{name: value for name, value in given.items() if name not in _NOT_FOR_FUNCTIONS},
         **local_store,
         "VERCEL": "1",
     }

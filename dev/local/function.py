@@ -1,7 +1,7 @@
 """One function of the deployment, in a process of its own under Vercel's Python runtime.
 
-The runtime is told of a unix socket (`VERCEL_IPC_PATH`), on which it says where it listens, or why it cannot, and what
-the function prints. So it is in production, too; see `vercel_runtime.vc_init`.
+As in production, the runtime connects to a unix socket (`VERCEL_IPC_PATH`) and reports on which port it listens, or why
+it cannot start, and then what the function prints. Source: `vercel_runtime.vc_init`.
 """
 
 import base64
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 _START_SECONDS = 30
+_NULL = subprocess.DEVNULL
 
 
 class FunctionBroken(Exception):
@@ -26,29 +27,26 @@ class FunctionBroken(Exception):
 
 
 class Function:
-    """A running function: `port` is where it serves HTTP on this machine."""
+    """A running function: the id of its process, and the port where it serves HTTP. Raises FunctionBroken."""
 
     def __init__(
         self, name: str, command: list[str], folder: Path, environment: Mapping[str, str], log: Callable[[str], None]
     ) -> None:
         self.name = name
         self._log = log
-        # A short path, as a unix socket needs one.
+        # In the system's folder for temporary files, since the path of a unix socket has to be short.
         self._folder = tempfile.mkdtemp(prefix="parley-")
         address = f"{self._folder}/ipc"
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(address)
             listener.listen(1)
             listener.settimeout(0.1)
+            variables = {**environment, "VERCEL_IPC_PATH": address}
+            # In a process group of its own, so that Ctrl-C reaches only the platform, which stops its functions itself.
             self._process = subprocess.Popen(
-                command,
-                cwd=folder,
-                env={**environment, "VERCEL_IPC_PATH": address},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                process_group=0,  # Ctrl-C is for the platform, which stops its functions itself
+                command, cwd=folder, env=variables, stdin=_NULL, stdout=_NULL, stderr=_NULL, process_group=0
             )
+            self.pid = self._process.pid
             try:
                 messages = _messages(self._accept(listener))
                 self.port = self._started(messages)
@@ -58,17 +56,12 @@ class Function:
         threading.Thread(target=self._listen, args=[messages], daemon=True).start()
 
     @property
-    def pid(self) -> int:
-        """Return the process's id."""
-        return self._process.pid
-
-    @property
     def running(self) -> bool:
-        """Tell whether the process is alive."""
+        """Return whether the process is alive."""
         return self._process.poll() is None
 
     def stop(self) -> None:
-        """End the process and what belongs to it."""
+        """Kill the process, and remove its socket."""
         self._process.kill()
         self._process.wait()
         shutil.rmtree(self._folder, ignore_errors=True)
@@ -101,33 +94,24 @@ class Function:
                     self._log(text)
 
 
-def from_source(
-    name: str, project: Path, environment: Mapping[str, str], log: Callable[[str], None] = print
-) -> Function:
+def from_source(name: str, project: Path, environment: Mapping[str, str], log: Callable[[str], None]) -> Function:
     """Start `api/{name}.py` of a project from its source. Raises FunctionBroken."""
     entry = f"api/{name}.py"
-    return Function(
-        f"/api/{name}",
-        [sys.executable, "-c", "import vercel_runtime.vc_init"],
-        project,
-        {
-            **environment,
-            "__VC_HANDLER_MODULE_NAME": f"api.{name}",
-            "__VC_HANDLER_ENTRYPOINT": entry,
-            "__VC_HANDLER_ENTRYPOINT_ABS": str(project / entry),
-            "__VC_HANDLER_VENDOR_DIR": "",
-            "__VC_HANDLER_VARIABLE_NAME": "handler",
-        },
-        log,
-    )
+    handler = {
+        "__VC_HANDLER_MODULE_NAME": f"api.{name}",
+        "__VC_HANDLER_ENTRYPOINT": entry,
+        "__VC_HANDLER_ENTRYPOINT_ABS": str(project / entry),
+        "__VC_HANDLER_VENDOR_DIR": "",
+        "__VC_HANDLER_VARIABLE_NAME": "handler",
+    }
+    command = [sys.executable, "-c", "import vercel_runtime.vc_init"]
+    return Function(f"/api/{name}", command, project, {**environment, **handler}, log)
 
 
-def from_bundle(
-    name: str, bundle: Path, environment: Mapping[str, str], log: Callable[[str], None] = print
-) -> Function:
-    """Start a function that `vercel build` made, as it lies in its folder. Raises FunctionBroken."""
-    interpreter = os.path.realpath(sys.executable)
-    return Function(f"/api/{name}", [interpreter, "-s", "-E", "vc__handler__python.py"], bundle, environment, log)
+def from_bundle(name: str, bundle: Path, environment: Mapping[str, str], log: Callable[[str], None]) -> Function:
+    """Start a function from its folder in the output of `vercel build`. Raises FunctionBroken."""
+    command = [os.path.realpath(sys.executable), "-s", "-E", "vc__handler__python.py"]
+    return Function(f"/api/{name}", command, bundle, environment, log)
 
 
 def _messages(connection: socket.socket) -> Iterator[dict[str, Any]]:

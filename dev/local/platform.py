@@ -1,7 +1,7 @@
-"""Vercel in small: static files, routes and functions behind one address.
+"""The part of Vercel that serves a project: static files, routes and functions behind one address.
 
-Each function runs in its own process under Vercel's runtime. What reaches it is what Vercel hands over: the caller's
-path with the rewrite's parameters, the platform's headers in place of the caller's, at most 4.5 MB of body.
+Each function runs in a process of its own under Vercel's runtime. A request reaches it as on Vercel: with the caller's
+path and the rewrite's parameters, the platform's headers in place of the caller's, and a body of at most 4.5 MB.
 """
 
 import asyncio
@@ -9,7 +9,6 @@ import secrets
 import threading
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from types import TracebackType
 from typing import Self
 
 import h11
@@ -31,43 +30,47 @@ _PLATFORM_ONLY = (b"x-vercel-", b"x-forwarded-", b"x-real-ip", b"forwarded")
 
 
 class Platform:
-    """An ASGI application. Its functions run while the `with` block does.
+    """An ASGI application, whose functions run while the `with` block does.
 
-    `start` starts the function of a name; `complain` gets one line for each that is broken.
+    `start` starts the function with a name; `complain` gets one line for each function that does not start.
     """
 
-    def __init__(
-        self, project: Project, start: Callable[[str], Function], complain: Callable[[str], None] = print
-    ) -> None:
+    def __init__(self, project: Project, start: Callable[[str], Function], complain: Callable[[str], None]) -> None:
         self._project = project
         self._start = start
         self._complain = complain
         self._functions: dict[str, Function] = {}
+        self._closed = False
         self._lock = threading.Lock()
         self._static = StaticFiles(directory=project.public, html=True)
 
     def __enter__(self) -> Self:
-        self.reload(self._project)
+        try:
+            self.reload()
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
+        self._closed = True
         self._stop_functions()
 
     def function(self, name: str) -> Function:
-        """Return the function of this name, started anew if its process has ended. Raises FunctionBroken."""
+        """Return the function with this name, started again if its process has ended. Raises FunctionBroken."""
         with self._lock:
+            if self._closed:
+                raise FunctionBroken(f"/api/{name} is not started again, since the platform stops")
             function = self._functions.get(name)
             if function is None or not function.running:
                 function = self._functions[name] = self._start(name)
             return function
 
-    def reload(self, project: Project) -> None:
-        """Take up a changed project: every function starts anew."""
-        self._project = project
+    def reload(self) -> None:
+        """Read `vercel.json` again, and start every function again. Raises ValueError as `Project` does."""
+        self._project = Project(self._project.folder)
         self._stop_functions()
-        for name in project.functions:
+        for name in self._project.functions:
             try:
                 self.function(name)
             except FunctionBroken as broken:
@@ -100,7 +103,7 @@ class Platform:
         try:
             if route:
                 await self._invoke(route, request_id, scope, receive, answer)
-            elif path == "/api" or path.startswith("/api/"):
+            elif f"{path}/".startswith("/api/"):
                 raise HTTPException(404, "NOT_FOUND")
             else:
                 await self._static(scope, receive, answer)
@@ -123,12 +126,9 @@ class Platform:
         except FunctionBroken as broken:
             self._complain(str(broken))
             raise HTTPException(500, "FUNCTION_INVOCATION_FAILED") from None
-        handed = h11.Request(
-            method=scope["method"],
-            target=route.target.encode("latin-1"),
-            headers=_handed_over(scope, request_id),
-        )
-        answer = exchange(function.port, handed, bytes(body))
+        headers = _function_headers(scope, request_id)
+        onward = h11.Request(method=scope["method"], target=route.target.encode("latin-1"), headers=headers)
+        answer = exchange(function.port, onward, bytes(body))
         relaying = asyncio.ensure_future(_relay(answer, self._project.max_duration(route.function), send))
         leaving = asyncio.ensure_future(_client_gone(receive))
         try:
@@ -142,36 +142,31 @@ class Platform:
 
 
 async def _relay(answer: AsyncGenerator[h11.Event], seconds: int, send: Send) -> None:
-    """Send a function's answer on as it comes, for as long as the function may run."""
+    """Send a function's answer on as it comes, for at most the seconds that the function may run."""
     begun = False
     try:
         async with asyncio.timeout(seconds), aclosing(answer):
             async for event in answer:
                 if isinstance(event, h11.Response):
-                    headers = [
-                        (name, value)
-                        for name, value in event.headers
-                        if name not in _HOP_BY_HOP and not name.startswith(b"x-vercel-internal-")
-                    ]
+                    dropped = (*_HOP_BY_HOP, b"x-vercel-internal-")
+                    headers = [(name, value) for name, value in event.headers if not name.startswith(dropped)]
                     await send({"type": "http.response.start", "status": event.status_code, "headers": headers})
                     begun = True
                 elif isinstance(event, h11.Data):
                     await send({"type": "http.response.body", "body": bytes(event.data), "more_body": True})
             await send({"type": "http.response.body", "body": b""})
-    except TimeoutError:
+    except (TimeoutError, OSError, h11.RemoteProtocolError) as error:
         if begun:
             raise
-        raise HTTPException(504, "FUNCTION_INVOCATION_TIMEOUT") from None
-    except (OSError, h11.RemoteProtocolError):
-        if begun:
-            raise
+        if isinstance(error, TimeoutError):
+            raise HTTPException(504, "FUNCTION_INVOCATION_TIMEOUT") from None
         raise HTTPException(500, "FUNCTION_INVOCATION_FAILED") from None
 
 
 async def exchange(port: int, request: h11.Request, body: bytes) -> AsyncGenerator[h11.Event]:
-    """Send a request to a function, and yield the events of its answer up to the end.
+    """Send a request to a function, and yield the events of its answer up to its end.
 
-    Raises OSError and RemoteProtocolError where the function fails it.
+    Raises OSError or RemoteProtocolError if the function does not answer completely.
     """
     http = h11.Connection(h11.CLIENT)
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -187,14 +182,11 @@ async def exchange(port: int, request: h11.Request, body: bytes) -> AsyncGenerat
         writer.close()
 
 
-def _handed_over(scope: Scope, request_id: bytes) -> list[tuple[bytes, bytes]]:
-    """Return the caller's headers without those that only the platform sets, and the platform's own."""
+def _function_headers(scope: Scope, request_id: bytes) -> list[tuple[bytes, bytes]]:
+    """Return the headers for the function: the caller's, without those that only the platform sets, and these."""
     address = scope["client"][0].encode()
-    headers = [
-        (name, value)
-        for name, value in scope["headers"]
-        if name not in _HOP_BY_HOP and not name.startswith(_PLATFORM_ONLY)
-    ]
+    dropped = (*_HOP_BY_HOP, *_PLATFORM_ONLY)
+    headers = [(name, value) for name, value in scope["headers"] if not name.startswith(dropped)]
     if any(name == b"transfer-encoding" for name, _ in scope["headers"]):
         headers = [(name, value) for name, value in headers if name != b"content-length"]
         headers.append((b"transfer-encoding", b"chunked"))

@@ -1,6 +1,6 @@
-"""What `vercel.json` says of the project: which path leads where, with which headers and limits.
+"""The project's `vercel.json`: its rewrites, its headers, and its functions' time limits.
 
-Only what this project uses is understood; anything else is refused rather than guessed at.
+Only the syntax that this project uses is implemented; anything else is an error.
 Source: https://vercel.com/docs/project-configuration
 """
 
@@ -14,21 +14,21 @@ _PARAMETER = re.compile(r":([A-Za-z]\w*)")
 
 
 class Route(NamedTuple):
-    """Where a request goes: the function, and the request target that it sees."""
+    """The function that a request is for, and the request target that the function gets."""
 
     function: str
     target: str
 
 
 class Project:
-    """A folder with a `vercel.json`, `api/` and `public/`. Raises ValueError for what is not understood."""
+    """A folder with a `vercel.json`, `api/` and `public/`. Raises ValueError for syntax that is not implemented."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         config: dict[str, Any] = json.loads((folder / "vercel.json").read_text("utf-8"))
         self.public = folder / config["outputDirectory"]
         self.functions = sorted(path.stem for path in (folder / "api").glob("*.py") if path.stem[0] not in "_.")
-        self._limits = {pattern: rule["maxDuration"] for pattern, rule in config["functions"].items()}
+        self._limits: dict[str, int] = {pattern: rule["maxDuration"] for pattern, rule in config["functions"].items()}
         self._rewrites = [(_pattern(rule["source"]), rule["destination"]) for rule in config.get("rewrites", [])]
         self._headers = [
             (_pattern(rule["source"]), {header["key"]: header["value"] for header in rule["headers"]})
@@ -36,9 +36,9 @@ class Project:
         ]
 
     def route(self, target: str) -> Route | None:
-        """Return the function for a request target (path and query, as sent), and the target as it will see it.
+        """Return the route of a request target (path and query, as sent), or None if no function is there.
 
-        A function's own path comes first; then the rewrites, which leave the path and add to the query.
+        A function's own path comes first, then the rewrites, which keep the path and add parameters to the query.
         """
         path, _, query = target.partition("?")
         own = re.fullmatch(r"/api/([^/]+?)(?:\.py)?/?", path)
@@ -51,30 +51,22 @@ class Project:
         return None
 
     def headers(self, path: str) -> dict[str, str]:
-        """Return the headers that answers at this path get."""
-        found: dict[str, str] = {}
-        for source, headers in self._headers:
-            if source.fullmatch(path):
-                found |= headers
-        return found
+        """Return the headers that are added to answers at this path."""
+        matching = [headers for source, headers in self._headers if source.fullmatch(path)]
+        return {name: value for headers in matching for name, value in headers.items()}
 
     def max_duration(self, function: str) -> int:
-        """Return the seconds that a function may run; the first pattern that matches counts."""
-        for pattern, seconds in self._limits.items():
-            if fnmatch.fnmatchcase(f"api/{function}.py", pattern):
-                return int(seconds)
-        return 300
+        """Return how many seconds a function may run, by the first pattern that matches."""
+        entry = f"api/{function}.py"
+        return next((seconds for pattern, seconds in self._limits.items() if fnmatch.fnmatchcase(entry, pattern)), 300)
 
 
 def _pattern(source: str) -> re.Pattern[str]:
-    """Compile the part of path-to-regexp that the project uses: `:name` for one segment and `(.*)` for the rest."""
+    """Compile a source with `:name` for one segment of the path and `(.*)` for the rest. Raises ValueError."""
     parts = re.split(r"(:[A-Za-z]\w*|\(\.\*\))", source)
     for literal in parts[::2]:
         if re.search(r"[(){}*+?:\\|]", literal):
             raise ValueError(f"vercel.json: {literal!r} in {source!r} is not understood by the local platform")
-    return re.compile(
-        "".join(
-            "(.*)" if part == "(.*)" else f"(?P<{part[1:]}>[^/]+?)" if part.startswith(":") else re.escape(part)
-            for part in parts
-        )
-    )
+    parts[1::2] = ["(.*)" if part == "(.*)" else f"(?P<{part[1:]}>[^/]+?)" for part in parts[1::2]]
+    parts[::2] = [re.escape(literal) for literal in parts[::2]]
+    return re.compile("".join(parts))

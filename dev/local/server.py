@@ -1,10 +1,9 @@
-"""An ASGI application on a port of this machine, in a thread of its own."""
+"""A server for an ASGI application on this machine, in a thread of its own."""
 
 import socket
 import threading
 import time
 from collections.abc import Awaitable, Callable
-from types import TracebackType
 from typing import Self
 
 import uvicorn
@@ -14,16 +13,10 @@ HOST = "127.0.0.1"
 
 
 class Server:
-    """Serves while the `with` block runs. Port 0 is one that is free. Raises OSError where the port is in use."""
+    """Serves while the `with` block runs. Port 0 is any free port. Raises OSError if the port is in use."""
 
     def __init__(self, app: ASGIApp, port: int = 0, parser: str = "httptools") -> None:
-        self._socket = socket.socket()
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            self._socket.bind((HOST, port))
-        except OSError:
-            self._socket.close()
-            raise
+        self._socket = socket.create_server((HOST, port))
         self.port: int = self._socket.getsockname()[1]
         self.url = f"http://{HOST}:{self.port}"
         self._server = uvicorn.Server(
@@ -49,16 +42,14 @@ class Server:
             time.sleep(0.005)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._server.should_exit = True
         self._thread.join()
         self._socket.close()
 
 
 async def lifespan(receive: Receive, send: Send, close: Callable[[], Awaitable[None]] | None = None) -> None:
-    """Be there until the server stops, and then close what the application holds."""
+    """Handle the lifespan events of ASGI: wait until the server stops, then call `close`."""
     while (await receive())["type"] == "lifespan.startup":
         await send({"type": "lifespan.startup.complete"})
     if close:

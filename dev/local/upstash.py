@@ -1,6 +1,6 @@
 """A local Upstash: its REST API in front of a Redis, embedded or real.
 
-Source: https://upstash.com/docs/redis/features/restapi. Left out: `/monitor`, the RESP2 response format, and ACLs.
+Source: https://upstash.com/docs/redis/features/restapi. Not implemented: `/monitor`, RESP2 responses, and ACLs.
 """
 
 import base64
@@ -27,7 +27,7 @@ type Command = list[bytes]
 _METHODS = ("GET", "HEAD", "POST", "PUT")
 _CONNECTIONS = 100_000  # each subscription holds one
 _REQUEST_LIMIT = 10 * 1024 * 1024
-# What needs a connection of its own, which HTTP has not, or is the service's business.
+# Commands that need a connection of the client's own, which HTTP does not give it, and administrative commands.
 # Source: https://upstash.com/docs/redis/overall/rediscompatibility
 _UNAVAILABLE = frozenset(
     b"AUTH BLMOVE BLMPOP BLPOP BRPOP BRPOPLPUSH BZMPOP BZPOPMAX BZPOPMIN CLIENT CONFIG DEBUG DISCARD EXEC HELLO "
@@ -37,7 +37,7 @@ _UNAVAILABLE = frozenset(
 
 
 class Refused(Exception):
-    """A request that the API answers with an error: the status and the text."""
+    """A request that the API answers with an error: its text and its HTTP status."""
 
     def __init__(self, text: str, status: int = 400) -> None:
         super().__init__(text)
@@ -46,12 +46,10 @@ class Refused(Exception):
 
 def local(token: str, redis_url: str | None = None) -> ASGIApp:
     """Return the API as an ASGI application, in front of the Redis at `redis_url` or of an embedded one."""
-    redis: Redis = (
-        Redis.from_url(redis_url, protocol=2, max_connections=_CONNECTIONS)
-        if redis_url
-        else FakeAsyncRedis(server=FakeServer(), protocol=2, max_connections=_CONNECTIONS)
-    )
-    # Replies are passed on as the protocol has them, without the client's own ideas of what they mean.
+    redis: Redis = FakeAsyncRedis(server=FakeServer(), protocol=2, max_connections=_CONNECTIONS)
+    if redis_url:
+        redis = Redis.from_url(redis_url, protocol=2, max_connections=_CONNECTIONS)
+    # Replies are passed on as they are in the protocol, without the client's conversions.
     redis.response_callbacks.clear()
     return _Api(redis, token)
 
@@ -74,17 +72,14 @@ class _Api:
         try:
             if request.method not in _METHODS:
                 raise Refused("ERR method not allowed", 405)
-            self._authenticate(request)
+            scheme, _, token = request.headers.get("authorization", "").partition(" ")
+            if scheme.lower() != "bearer":
+                token = request.query_params.get("_token", "")
+            if not hmac.compare_digest(token.strip().encode(), self._token.encode()):
+                raise Refused("Unauthorized", 401)
             return await self._answer(request)
         except Refused as refused:
             return _json({"error": str(refused)}, refused.status)
-
-    def _authenticate(self, request: Request) -> None:
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer":
-            token = request.query_params.get("_token", "")
-        if not hmac.compare_digest(token.strip().encode(), self._token.encode()):
-            raise Refused("Unauthorized", 401)
 
     async def _answer(self, request: Request) -> Response:
         path = [unquote_to_bytes(part) for part in request.scope["raw_path"].split(b"/") if part]
@@ -139,7 +134,7 @@ class _Api:
 
 
 async def _events(subscription: PubSub, verb: str, channels: list[bytes]) -> AsyncIterator[bytes]:
-    """Yield what happens on the channels, beginning with word that the subscription stands."""
+    """Yield the messages on the channels as server-sent events; the first one confirms the subscription."""
     try:
         await getattr(subscription, verb)(*channels)
         while True:
@@ -150,7 +145,7 @@ async def _events(subscription: PubSub, verb: str, channels: list[bytes]) -> Asy
             texts = (str(part).encode() if isinstance(part, int) else part for part in parts if part is not None)
             yield b"data: " + b",".join(texts) + b"\n\n"
     finally:
-        # The embedded Redis does not notice that a connection is closed.
+        # The embedded Redis does not notice a closed connection.
         with CancelScope(shield=True), suppress(RedisError):
             await subscription.unsubscribe()
             await subscription.punsubscribe()
@@ -159,7 +154,7 @@ async def _events(subscription: PubSub, verb: str, channels: list[bytes]) -> Asy
 
 def _parsed(body: bytes) -> Any:
     try:
-        # Numbers stay as they were written.
+        # Numbers are kept as they are written.
         return json.loads(body, parse_int=str, parse_float=str)
     except (ValueError, RecursionError):
         raise Refused("ERR failed to parse command") from None
@@ -175,19 +170,13 @@ def _commands(body: bytes) -> list[Command]:
 def _command(parsed: Any) -> Command:
     if not isinstance(parsed, list) or not parsed:
         raise Refused("ERR empty command")
-    return [_argument(argument) for argument in parsed]
-
-
-def _argument(value: Any) -> bytes:
-    if isinstance(value, bool):
-        return b"true" if value else b"false"
-    if isinstance(value, str):
-        return value.encode("utf-8", "replace")
-    raise Refused("ERR failed to parse command")
+    if not all(isinstance(argument, str | bool) for argument in parsed):
+        raise Refused("ERR failed to parse command")
+    return [str(one).lower().encode() if isinstance(one, bool) else one.encode("utf-8", "replace") for one in parsed]
 
 
 def _path_command(path: Command, body: bytes, query: str) -> Command:
-    """Return `/set/key?EX=60` and a body as SET key body EX 60."""
+    """Return the command of a path, a body and a query: `/set/key?EX=60` with a body is SET key body EX 60."""
     options = [(name, value) for name, value in parse_qsl(query, keep_blank_values=True) if name != "_token"]
     return [*path, *([body] if body else []), *(part.encode() for option in options for part in option if part)]
 
@@ -211,7 +200,7 @@ def _encode(value: Any, encoded: bool) -> Any:
 
 
 def _text(error: ResponseError) -> str:
-    """Return an error as Redis worded it: the client takes the first word off those that it knows."""
+    """Return an error's text as Redis sent it: the client removes the first word of errors that it knows."""
     code = error.status_code
     text = str(error)
     return f"{code} {text}" if code and not text.startswith(code) else text

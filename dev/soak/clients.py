@@ -1,60 +1,29 @@
-"""A host and a guest as users write them: they try again when the network or the store fails them."""
+"""A host and a guest as users write them: they try again if the network or the store fails."""
 
-import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 import httpx
 
-JSON = {"Content-Type": "application/json"}
+from dev.events import Event, events_of
+
 _PAUSE_SECONDS = 0.05
 _PATIENCE_SECONDS = 90
 
 
 class Unexpected(Exception):
-    """Something that a service which keeps its word does not do."""
-
-
-@dataclass(frozen=True)
-class Event:
-    """A server-sent event, as a host reads it."""
-
-    id: str
-    name: str
-    text: str
-
-    @property
-    def data(self) -> Any:
-        """Return what it says."""
-        return json.loads(self.text)
-
-
-def events_of(answer: httpx.Response) -> Iterator[Event]:
-    """Yield the events of a stream as they come. A comment is none."""
-    fields: dict[str, str] = {}
-    for line in answer.iter_lines():
-        name, _, value = line.partition(": ")
-        if line.startswith(":"):
-            continue
-        if line:
-            if name in fields:
-                raise Unexpected(f"two lines of {name}")
-            fields[name] = value
-        elif fields:
-            yield Event(fields["id"], fields["event"], fields["data"])
-            fields = {}
+    """The service has done something that its contract rules out."""
 
 
 class Host:
-    """A host that listens to its session's stream and answers each request with its payload, until the session ends.
+    """A host that reads its session's stream and answers each request with its payload, until the session ends.
 
     `seen` counts deliveries by request id, `order` has the ids in the order of their first delivery, and `late` those
-    that were delivered though their answer had been taken.
+    that were delivered again after their answer was taken. `answers` counts the answers that were taken, and `reason`
+    is why the session has ended.
     """
 
     def __init__(self, url: str, session: dict[str, Any]) -> None:
@@ -72,10 +41,10 @@ class Host:
         self._thread.start()
 
     def join(self) -> None:
-        """Return when the session has ended and everything is answered."""
+        """Wait until the session has ended. Raises Unexpected if it does not within a minute."""
         self._thread.join(60)
         if self._thread.is_alive() or not self.reason:
-            raise Unexpected("the host does not come to its end")
+            raise Unexpected("the host's session does not end")
 
     def _run(self) -> None:
         while not self.reason:
@@ -85,7 +54,7 @@ class Host:
                     if answer.status_code in (404, 410):
                         self.reason = "gone"
                     elif answer.status_code == 200:
-                        for event in events_of(answer):
+                        for event in events_of(answer.iter_bytes()):
                             self._take(event, http)
                     else:
                         time.sleep(_PAUSE_SECONDS)
@@ -111,7 +80,7 @@ class Host:
                 body = {"id": request_id, "result": {"echo": payload}}
                 answer = http.post(f"{self.url}/responses", json=body, headers=self.headers)
                 if answer.status_code < 500:
-                    # It has ended where the guest had its answer, and only the host had not heard that it was taken.
+                    # 410: the answer was taken, but the reply to the host got lost, and the session has since ended.
                     if answer.status_code not in (200, 201, 410):
                         raise Unexpected(answer.text)
                     self._answered.add(request_id)
@@ -121,13 +90,12 @@ class Host:
 
 
 def ask(http: httpx.Client, code: str, request_id: str, payload: Any) -> Any:
-    """Send a request and wait for its result, as often as it takes."""
+    """Send a request again and again until it has a result, and return that. Raises Unexpected after 90 seconds."""
     url = f"/api/sessions/{code}/requests?wait=20"
-    content = json.dumps({"id": request_id, "payload": payload})
     until = time.monotonic() + _PATIENCE_SECONDS
     while time.monotonic() < until:
         with suppress(httpx.HTTPError):
-            answer = http.post(url, content=content, headers=JSON)
+            answer = http.post(url, json={"id": request_id, "payload": payload})
             if answer.status_code == 200:
                 return answer.json()["result"]
             if answer.status_code not in (202, 500, 503):

@@ -1,91 +1,62 @@
-"""A store that fails on demand: an ASGI layer before the local Upstash, which also counts what is asked of it."""
+"""A store that fails and connections that break, on demand."""
 
 import asyncio
-import json
-from collections import deque
-from collections.abc import Callable
-from random import Random
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from itertools import repeat
+from typing import Self
+from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from dev.local.server import HOST
+
 HTML = b"<html><body><h1>502 Bad Gateway</h1></body></html>"
-ERRORS = {
-    "quota": (400, "ERR max requests limit exceeded. Limit: 500000, Usage: 500000. See https://upstash.com/docs"),
-    "daily quota": (400, "ERR max daily request limit exceeded. Limit: 10000, Usage: 10000."),
-    "unauthorized": (401, "Unauthorized"),
-    "wrong password": (401, "WRONGPASS invalid or missing auth token"),
-    "read-only token": (400, "NOPERM this user has no permissions to run the 'eval' command"),
-    "busy": (400, "ERR max concurrent connections exceeded"),
-}
 _SLOW_SECONDS = 1.0
-BODIES = {
-    "html": (502, HTML),
-    "empty": (200, b""),
-    "no object": (200, b"[1]"),
-    "no result": (200, b"{}"),
-    "odd result": (200, b'{"result":{"a":1}}'),
-    "odd reply": (200, b'{"result":["what"]}'),
-}
+_READ_SIZE = 64 * 1024
+_RESET = struct.pack("ii", 1, 0)
 
 
 class Faults:
-    """Passes calls on, except those for which `fail` has named a fault. `calls` counts them all."""
+    """An ASGI layer in front of the local Upstash, which passes calls on unless they are to fail. `calls` counts all.
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.calls = 0
+    A fault is `hang`: no answer; `slow`: the answer takes a second longer; `lost`: the command runs, and its answer is
+    lost; a key of `answers`: this answer, a status and a body, in place of the application's; or `""`: none.
+    """
+
+    answers: Mapping[str, tuple[int, bytes]] = {"html": (502, HTML)}
+    _app: ASGIApp
+    _plan: Iterator[str]
+
+    def __init__(self) -> None:
+        self.heal()
+
+    def wrap(self, app: ASGIApp) -> Self:
+        """Stand in front of an application."""
         self._app = app
-        self._next: deque[str] = deque()
-        self._always: str | None = None
-        self._every = 0
-        self._chance: Callable[[], str | None] = _never
+        return self
 
-    def fail(self, fault: str, times: int | None = None) -> None:
-        """Let the next calls fail, or all from now on.
-
-        A fault is a key of ERRORS or BODIES, or `hang`: no answer at all, or `lost`: an answer that is lost
-        after the command has run, or `slow`: an answer that takes a second longer.
-        """
-        if times is None:
-            self._always = fault
-        else:
-            self._next.extend([fault] * times)
-
-    def fail_after(self, number: int, fault: str) -> None:
-        """Let so many more calls through, and all after them fail."""
-        self._next.extend([""] * number)
-        self._always = fault
-
-    def lose_every(self, number: int) -> None:
-        """Let one call in so many lose its answer after its command has run."""
-        self._every = number
-
-    def fail_by_chance(self, random: Random, share: float, faults: list[str]) -> None:
-        """Let a share of the calls fail from now on, each with one of the faults."""
-        self._chance = lambda: random.choice(faults) if random.random() < share else None
+    def plan(self, faults: Iterator[str]) -> None:
+        """Give the next calls these faults, one each."""
+        self._plan = faults
 
     def heal(self) -> None:
-        """Fail no more, and count from zero."""
-        self._chance = _never
-        self._next.clear()
-        self._always = None
-        self._every = 0
+        """Stop every fault, and count from zero."""
+        self._plan = repeat("")
         self.calls = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request, or let it fail."""
+        """Serve one request, or make it fail."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         self.calls += 1
-        fault = self._next.popleft() if self._next else self._always
-        if fault is None and self._every and self.calls % self._every == 0:
-            fault = "lost"
-        if fault is None:
-            fault = self._chance()
+        fault = next(self._plan)
         if fault == "slow":
             await asyncio.sleep(_SLOW_SECONDS)
-            fault = ""
-        if not fault:
+        if fault in ("", "slow"):
             await self._app(scope, receive, send)
         elif fault == "hang":
             while (await receive())["type"] != "http.disconnect":
@@ -94,15 +65,70 @@ class Faults:
             if not scope["path"].startswith("/subscribe"):
                 await self._app(scope, receive, _nowhere)
             await _answer(send, 502, HTML)
-        elif fault in ERRORS:
-            status, error = ERRORS[fault]
-            await _answer(send, status, json.dumps({"error": error}).encode())
         else:
-            await _answer(send, *BODIES[fault])
+            await _answer(send, *self.answers[fault])
 
 
-def _never() -> None:
-    return None
+class Cutter:
+    """A proxy for the server at `target`, a URL, while the `with` block runs. `url` is where it listens."""
+
+    def __init__(self, target: str) -> None:
+        self._target = urlsplit(target).port
+        self._open: set[asyncio.StreamWriter] = set()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        starting = asyncio.start_server(self._serve, HOST, 0, backlog=1024)
+        self._server = asyncio.run_coroutine_threadsafe(starting, self._loop).result()
+        self.url = f"http://{HOST}:{self._server.sockets[0].getsockname()[1]}"
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        asyncio.run_coroutine_threadsafe(self._close(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    @property
+    def connections(self) -> int:
+        """Return how many connections are open."""
+        return len(self._open)
+
+    def cut(self, chosen: Callable[[], bool]) -> None:
+        """Reset each connection for which `chosen` returns true, whatever it is transferring."""
+        self._loop.call_soon_threadsafe(self._cut, chosen)
+
+    def _cut(self, chosen: Callable[[], bool]) -> None:
+        for writer in sorted(self._open, key=id):
+            if chosen():
+                writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+                writer.transport.abort()
+
+    async def _close(self) -> None:
+        self._server.close()
+        self._cut(lambda: True)
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._open.add(writer)
+        try:
+            there, onward = await asyncio.open_connection(HOST, self._target)
+            try:
+                async with asyncio.TaskGroup() as both:
+                    both.create_task(_pass_on(reader, onward))
+                    both.create_task(_pass_on(there, writer))
+            finally:
+                onward.transport.abort()
+        except* OSError:
+            pass
+        finally:
+            self._open.discard(writer)
+            writer.close()
 
 
 async def _nowhere(_: Message) -> None:
@@ -113,3 +139,11 @@ async def _answer(send: Send, status: int, body: bytes) -> None:
     headers = [(b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+
+
+async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Pass bytes on until the reader's side closes. Then raises ConnectionResetError, which ends both directions."""
+    while part := await reader.read(_READ_SIZE):
+        writer.write(part)
+        await writer.drain()
+    raise ConnectionResetError

@@ -11,7 +11,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from dev.soak.clients import Event, Host, ask, events_of
+from dev.events import Event, events_of
+from dev.soak.clients import Host, ask
 from lib import events
 from tests.support.deployments import Pair, Parley, refusal, running_parley
 from tests.support.tools import wait_until
@@ -30,7 +31,7 @@ def listening(pair: Pair, headers: dict[str, str] | None = None, query: str = ""
         assert answer.status_code == 200
         assert answer.headers["content-type"] == "text/event-stream"
         assert answer.headers["cache-control"] == "no-store"
-        found = events_of(answer)
+        found = events_of(answer.iter_bytes())
         opened = next(found)
         assert opened.name == "open"
         assert opened.data.keys() == {"code", "expiresAt"}
@@ -81,7 +82,7 @@ def test_continues(pair: Pair) -> None:
 def test_token_in_query(pair: Pair) -> None:
     url = f"{pair.url}/stream"
     with pair.parley.http.stream("GET", f"{url}?token={pair.session['token']}") as answer:
-        assert next(events_of(answer)).name == "open"
+        assert next(events_of(answer.iter_bytes())).name == "open"
     assert refusal(pair.parley.http.get(url)) == (401, "host_token_required")
     assert refusal(pair.parley.http.get(f"{url}?token=x")) == (403, "host_token_wrong")
     wait_until(

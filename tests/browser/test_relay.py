@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from dev.soak.clients import events_of
+from dev.events import events_of
 from tests.browser.conftest import Beside, Window, ask, running_site
 from tests.support.deployments import Parley
 from tests.support.tools import PROJECT, wait_until
@@ -367,7 +367,7 @@ def test_replaced(window: Window, tab: Page, site: Parley) -> None:
     token = tab.evaluate("Object.values(sessionStorage).map(JSON.parse).find(({ token }) => token).token")
     headers = {"Authorization": f"Bearer {token}"}
     with site.http.stream("GET", f"/api/sessions/{code}/stream", headers=headers) as answer:
-        events = events_of(answer)
+        events = events_of(answer.iter_bytes())
         assert next(events).name == "open"
         until(tab, "session.state === 'ended'")
         assert tab.evaluate("session.reason") == "replaced"

@@ -12,13 +12,11 @@ from pathlib import Path
 import httpx
 import pytest
 
+from dev.events import events_of
 from dev.local import bundle
-from dev.local.function import Function, from_bundle
-from dev.local.platform import Platform
 from dev.local.project import Project
-from dev.local.server import Server
-from dev.soak.clients import Host, ask, events_of
-from tests.support.deployments import Parley, refusal
+from dev.soak.clients import Host, ask
+from tests.support.deployments import Parley, deployed, refusal
 from tests.support.stores import Store
 from tests.support.tools import PROJECT, need
 
@@ -46,17 +44,8 @@ def built(output: Path, store: Store) -> Iterator[Parley]:
         "VERCEL_GIT_COMMIT_SHA": "0123abc",
         **store.variables(),
     }
-    lines: list[str] = []
-
-    def start(name: str) -> Function:
-        return from_bundle(name, output / "functions" / "api" / f"{name}.func", given, lines.append)
-
-    with (
-        Platform(Project(PROJECT), start, complain=pytest.fail) as platform,
-        Server(platform, parser="h11") as front,
-        httpx.Client(base_url=front.url, timeout=20) as http,
-    ):
-        yield Parley(http, store, platform, front.url, lines)
+    with deployed(store, given, output) as parley:
+        yield parley
 
 
 def test_one_function_a_file(output: Path) -> None:
@@ -135,7 +124,7 @@ def test_built_round_trip(built: Parley) -> None:
         )
 
     with built.http.stream("GET", f"{url}/stream", headers=session["host"]) as stream:
-        found = events_of(stream)
+        found = events_of(stream.iter_bytes())
         assert next(found).name == "open"
         asking = threading.Thread(target=guest)
         asking.start()

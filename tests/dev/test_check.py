@@ -19,8 +19,9 @@ from urllib3.connection import HTTPConnection
 from urllib3.exceptions import MaxRetryError, NameResolutionError, NewConnectionError, SSLError
 
 from dev import __main__ as command
-from dev.check import checker, walk
+from dev.check import checker, diagnosis, session
 from dev.check.checker import STEPS, Check, Checker
+from dev.check.diagnosis import Diagnosis
 from lib import problems
 from lib.problems import Problem
 from tests.support.commands import finished
@@ -32,28 +33,6 @@ HTML: dict[str, Any] = {
     "headers": {"Content-Type": "text/html; charset=utf-8"},
     "text": "<!doctype html><title>Log in</title>",
 }
-OTHER_CODE = "This deployment does not keep the API's contract: deploy this checkout, and check again."
-NO_HEADERS = (
-    "Deploy with this checkout's vercel.json, which sets the headers; a proxy before the deployment may drop them, too."
-)
-BUFFERED = (
-    "Something between here and the functions holds the stream back, such as a proxy or a CDN before the deployment: "
-    "turn its buffering off for text/event-stream, or check from another network."
-)
-NOT_RUNG = (
-    "The functions do not hear of what is new in time: see that the store's token may SUBSCRIBE and PUBLISH, "
-    "and look at the log of /api/stream."
-)
-AGAIN = "Try again; if it stays, look at the function's log, and check from another network."
-LOGS = "Look at the log of /api/stream: a function that crashes or times out cuts its stream, and so does a proxy."
-BYPASS = "Settings, Deployment Protection, Protection Bypass for Automation"
-STRANGER = (
-    "Compare the address with the list of `vercel ls`; a framework preset or a rewrite of everything to one page looks "
-    "like this, too."
-)
-CREATE_SECRET = (
-    f"Create a secret under {BYPASS}, and pass it with --bypass SECRET or in VERCEL_AUTOMATION_BYPASS_SECRET."
-)
 OPEN = b"id: 0-0\nevent: open\ndata: {}\n\n"
 REQUEST = b'id: 1-0\nevent: request\ndata: {"id":"check-1","payload":1}\n\n'
 HTTP = HTTPConnection("parley.example")
@@ -96,10 +75,18 @@ def failure(checker: Checker) -> Check:
     return failed
 
 
-def seen(checker: Checker) -> tuple[str, str, str | None]:
-    """Return which check failed, what it saw, and what it says to do."""
+def diagnosed(checker: Checker, step: str, expected: Diagnosis, *evidence: str) -> None:
+    """Run all the checks; this one failed, with this diagnosis, whose text has the evidence in it."""
     failed = failure(checker)
-    return failed.name, failed.note, failed.advice
+    assert (failed.name, failed.note, failed.advice) == (step, *expected)
+    assert all(part in failed.note for part in evidence)
+
+
+def found(checker: Checker, step: str, advice: str, *evidence: str) -> None:
+    """Run all the checks; this one failed, with this advice, and with the evidence in what it has seen."""
+    failed = failure(checker)
+    assert (failed.name, failed.advice) == (step, advice)
+    assert all(part in failed.note for part in evidence)
 
 
 def sessions(parley: Parley) -> list[dict[str, Any]]:
@@ -134,8 +121,7 @@ def test_a_deployment_that_is_well(well: Parley) -> None:
     assert [(one.name, one.state) for one in checker.checks] == [(step.name, "ok") for step in STEPS]
     assert checker.ok
     assert checker.summary() == "16 of 16 checks passed."
-    (session,) = sessions(well)
-    assert session["active"] is False
+    assert [session["active"] for session in sessions(well)] == [False]
     assert well.store.names("re[qs]:*") == []
 
 
@@ -158,9 +144,7 @@ def test_an_interrupted_command_is_no_success(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(checker, "run", interrupted)
     monkeypatch.setattr("sys.argv", ["dev", "check", URL])
-    with pytest.raises(SystemExit) as stopped:
-        command.main()
-    assert stopped.value.code == 1
+    assert command.main() == 1
 
 
 def test_one_line_a_check(well: Parley) -> None:
@@ -196,11 +180,9 @@ def test_a_failure_in_the_table() -> None:
     done = finished("check", "http://127.0.0.1:1")
     assert (done.returncode, done.stderr) == (1, "")
     failed, advice, *skipped, empty, summary = done.stdout.splitlines()
-    expected = "FAIL  reachable      T ms  Nothing listens at 127.0.0.1:1: the connection is refused."
-    assert re.sub(r" +\d+ ms", "      T ms", failed) == expected
-    assert advice == (
-        "      what to do: Compare the address and its port; the local one needs `make dev` in another terminal."
-    )
+    refused = diagnosis.REFUSED.fill(host="127.0.0.1:1")
+    assert re.sub(r" +\d+ ms", "      T ms", failed) == f"FAIL  reachable      T ms  {refused.seen}"
+    assert advice == f"      what to do: {refused.advice}"
     assert skipped[0] == "skip  health                   needs: reachable"
     assert len(skipped) == 15
     assert (empty, summary) == ("", "0 of 16 checks passed. 1 failed, 15 skipped.")
@@ -255,11 +237,9 @@ def test_the_bypass_of_the_environment(
     requests_mock.get(f"{URL}/api/health", status_code=401, **HTML)
     monkeypatch.setenv("VERCEL_AUTOMATION_BYPASS_SECRET", " hidden\n")
     monkeypatch.setattr("sys.argv", ["dev", "check", URL])
-    with pytest.raises(SystemExit) as stopped:
-        command.main()
-    assert stopped.value.code == 1
+    assert command.main() == 1
     assert [call.headers["x-vercel-protection-bypass"] for call in requests_mock.request_history] == ["hidden"]
-    assert "and the bypass secret is refused (401)." in capsys.readouterr().out
+    assert diagnosis.BYPASS_REFUSED.fill(status=401).seen in capsys.readouterr().out
 
 
 def test_the_bypass_goes_with_every_call(well: Parley, mocked: Mocker) -> None:
@@ -283,24 +263,30 @@ def test_a_password_file_does_not_replace_the_token(
     assert checker.ok
 
 
-PROTECTED = "The deployment is protected: a login page answers ({})."
-REACHING: dict[str, tuple[dict[str, Any], str, str]] = {
-    "protected": ({"status_code": 401} | HTML, PROTECTED.format(401), CREATE_SECRET),
+HOST = "parley.example"
+VERCEL = diagnosis.VERCEL_ERRORS
+# By name: the answer to the first call, the diagnosis, and the evidence in its text.
+REACHING: dict[str, tuple[dict[str, Any], Diagnosis, list[str]]] = {
+    "protected": ({"status_code": 401} | HTML, diagnosis.PROTECTED.fill(status=401), ["401"]),
     "protected, with a redirect": (
         {"status_code": 302, "headers": {"Location": "https://vercel.com/sso-api?url=https%3A%2F%2Fparley.example"}},
-        PROTECTED.format(302),
-        CREATE_SECRET,
+        diagnosis.PROTECTED.fill(status=302),
+        ["302"],
     ),
-    "protected, for trusted addresses": ({"status_code": 403} | HTML, PROTECTED.format(403), CREATE_SECRET),
+    "protected, for trusted addresses": (
+        {"status_code": 403} | HTML,
+        diagnosis.PROTECTED.fill(status=403),
+        ["403"],
+    ),
     "firewall": (
         {"status_code": 429, "headers": HTML["headers"] | {"x-vercel-mitigated": "challenge"}},
-        "Vercel's firewall stopped the call (challenge).",
-        "Let this machine's address through in the project's Firewall tab, or turn Attack Mode off meanwhile.",
+        diagnosis.FIREWALL.fill(mitigation="challenge"),
+        ["challenge"],
     ),
     "no deployment": (
         {"status_code": 404, "headers": {"x-vercel-error": "DEPLOYMENT_NOT_FOUND"}},
-        "Vercel has no deployment at this address (DEPLOYMENT_NOT_FOUND).",
-        "Compare the address with the list of `vercel ls`: the deployment may have been deleted.",
+        VERCEL["DEPLOYMENT_NOT_FOUND"],
+        ["DEPLOYMENT_NOT_FOUND"],
     ),
     "no functions": (
         {
@@ -308,11 +294,8 @@ REACHING: dict[str, tuple[dict[str, Any], str, str]] = {
             "headers": {"Content-Type": "text/plain; charset=utf-8"},
             "text": "The page could not be found\n\nNOT_FOUND\n\nfra1::abcde-1\n",
         },
-        "There is a deployment, but /api/health is not in it (NOT_FOUND).",
-        (
-            "It was made without api/ or public/, or from another folder: deploy the one that holds vercel.json "
-            "(Settings, Build and Deployment, Root Directory)."
-        ),
+        VERCEL["NOT_FOUND"].fill(path="/api/health"),
+        ["(NOT_FOUND)", "/api/health"],
     ),
     "crash": (
         {
@@ -320,162 +303,156 @@ REACHING: dict[str, tuple[dict[str, Any], str, str]] = {
             "headers": {"Content-Type": "text/plain; charset=utf-8"},
             "text": "A server error has occurred\n\nFUNCTION_INVOCATION_FAILED\n\nfra1::iad1::abcde-1\n",
         },
-        "The function crashes (FUNCTION_INVOCATION_FAILED).",
-        "Look at the function's log, with `vercel logs` and the address: its last lines say what it fails at.",
+        VERCEL["FUNCTION_INVOCATION_FAILED"],
+        ["FUNCTION_INVOCATION_FAILED"],
     ),
     "timeout": (
         {"status_code": 504, "headers": {"x-vercel-error": "FUNCTION_INVOCATION_TIMEOUT"}},
-        "The function did not answer in its time (FUNCTION_INVOCATION_TIMEOUT).",
-        "Look at the function's log, and at the store: an address that swallows packets looks like this.",
+        VERCEL["FUNCTION_INVOCATION_TIMEOUT"],
+        ["FUNCTION_INVOCATION_TIMEOUT"],
     ),
     "another error of Vercel's": (
         {"status_code": 402, "headers": {"x-vercel-error": "DEPLOYMENT_DISABLED"}},
-        "Vercel answers 402 (DEPLOYMENT_DISABLED).",
-        "Look it up: https://vercel.com/docs/errors/DEPLOYMENT_DISABLED",
+        diagnosis.VERCEL_ERROR.fill(status=402, error="DEPLOYMENT_DISABLED"),
+        ["402", "DEPLOYMENT_DISABLED"],
     ),
     "redirect": (
         {"status_code": 308, "headers": {"Location": "https://www.parley.example/api/health?x=1"}},
-        "The address redirects to https://www.parley.example (308).",
-        "Check that one: python -m dev check https://www.parley.example",
+        diagnosis.REDIRECTS.fill(place="https://www.parley.example", status=308),
+        ["308", "https://www.parley.example "],
     ),
     "no address to redirect to": (
         {"status_code": 308, "headers": {"Location": "https://[bad"}},
-        "The connection to parley.example broke off (ValueError).",
-        AGAIN,
+        diagnosis.BROKE_OFF.fill(host=HOST, error="ValueError"),
+        [HOST, "ValueError"],
     ),
     "another service": (
         {"status_code": 200} | HTML,
-        "This is not Parley: GET /api/health answered 200 with text/html.",
-        STRANGER,
+        diagnosis.NOT_PARLEY.fill(answer="GET /api/health answered 200 with text/html"),
+        ["200", "text/html"],
     ),
     "another API": (
         {"json": {"status": "ok"}, "headers": {"Content-Type": "application/json"}},
-        "This is not Parley: GET /api/health answered 200 with application/json.",
-        STRANGER,
+        diagnosis.NOT_PARLEY.fill(answer="GET /api/health answered 200 with application/json"),
+        ["200", "application/json"],
     ),
-    "another method": ({"status_code": 405}, "GET /api/health answered 405.", OTHER_CODE),
+    "another method": (
+        {"status_code": 405},
+        diagnosis.OTHER_ANSWER.fill(answer="GET /api/health answered 405"),
+        ["405"],
+    ),
     "a gateway before it": (
         {"status_code": 502} | HTML,
-        "GET /api/health answered 502 with text/html.",
-        "Look at the function's log, and at what stands before the deployment.",
+        diagnosis.SERVER_ERROR.fill(answer="GET /api/health answered 502 with text/html"),
+        ["502", "text/html"],
     ),
     "name": (
-        {
-            "exc": requests.ConnectionError(
-                unreachable(NameResolutionError("parley.example", HTTP, gaierror("unknown")))
-            )
-        },
-        "The name parley.example is not known.",
-        "Compare the address with the list of `vercel ls`; a new domain takes a while until its name is known.",
+        {"exc": requests.ConnectionError(unreachable(NameResolutionError(HOST, HTTP, gaierror("unknown"))))},
+        diagnosis.UNKNOWN_HOST.fill(host=HOST),
+        [HOST],
     ),
     "port": (
         {"exc": requests.ConnectionError(unreachable(NewConnectionError(HTTP, "[Errno 111] Connection refused")))},
-        "Nothing listens at parley.example: the connection is refused.",
-        "Compare the address and its port; the local one needs `make dev` in another terminal.",
+        diagnosis.REFUSED.fill(host=HOST),
+        [HOST],
     ),
     "certificate": (
         {"exc": requests.exceptions.SSLError(unreachable(SSLError(f"(1, '{CERTIFICATE} (_ssl.c:1000)')")))},
-        "The TLS connection to parley.example fails: certificate verify failed: self-signed certificate.",
-        (
-            "A new domain's certificate takes some minutes; behind a company's proxy set REQUESTS_CA_BUNDLE to the "
-            "file of its certificate."
-        ),
+        diagnosis.TLS_FAILS.fill(host=HOST, reason="certificate verify failed: self-signed certificate"),
+        [HOST, "self-signed certificate"],
     ),
     "proxy": (
         {"exc": requests.exceptions.ProxyError("Cannot connect to proxy.")},
-        "The proxy of this machine does not lead to parley.example.",
-        "Correct HTTPS_PROXY, or name the host in NO_PROXY.",
+        diagnosis.PROXY_FAILS.fill(host=HOST),
+        [HOST],
     ),
-    "silence": ({"exc": requests.exceptions.ReadTimeout()}, "No answer from parley.example in time.", AGAIN),
+    "silence": ({"exc": requests.exceptions.ReadTimeout()}, diagnosis.NO_ANSWER.fill(host=HOST), [HOST]),
     "break": (
         {"exc": requests.ConnectionError("Connection aborted.")},
-        "The connection to parley.example broke off (ConnectionError).",
-        AGAIN,
+        diagnosis.BROKE_OFF.fill(host=HOST, error="ConnectionError"),
+        [HOST, "ConnectionError"],
     ),
 }
 
 
+def test_no_two_cases_are_told_alike() -> None:
+    """Each case has a diagnosis of its own, so that a wrong one is noticed."""
+    told = [expected for _, expected, _ in REACHING.values()]
+    assert len(set(told)) == len(told)
+    assert len({expected.advice for expected in VERCEL.values()}) == len(VERCEL)
+
+
 @pytest.mark.parametrize("name", REACHING)
 def test_not_reachable(name: str, requests_mock: Mocker) -> None:
-    answer, note, advice = REACHING[name]
+    answer, expected, evidence = REACHING[name]
     requests_mock.get(f"{URL}/api/health", **answer)
-    assert seen(Checker(URL)) == ("reachable", note, advice)
+    diagnosed(Checker(URL), "reachable", expected, *evidence)
     assert requests_mock.call_count == 1
 
 
 @pytest.mark.parametrize("name", ["protected", "protected, with a redirect", "protected, for trusted addresses"])
 def test_bypass_refused(name: str, requests_mock: Mocker) -> None:
     answer = REACHING[name][0]
+    status = answer["status_code"]
     requests_mock.get(f"{URL}/api/health", **answer)
-    assert seen(Checker(URL, bypass="hidden")) == (
-        "reachable",
-        f"The deployment is protected, and the bypass secret is refused ({answer['status_code']}).",
-        f"The secret is not this project's, or is revoked: copy it again from {BYPASS}.",
-    )
+    diagnosed(Checker(URL, "hidden"), "reachable", diagnosis.BYPASS_REFUSED.fill(status=status), str(status))
+
+
+def test_advice_names_what_to_set() -> None:
+    """What an operator has to type or click is in the advice, to the letter."""
+    for text, names in (
+        (
+            diagnosis.PROTECTED.advice,
+            ["Protection Bypass for Automation", "--bypass", "VERCEL_AUTOMATION_BYPASS_SECRET"],
+        ),
+        (diagnosis.BYPASS_REFUSED.advice, ["Protection Bypass for Automation"]),
+        (diagnosis.TLS_FAILS.advice, ["REQUESTS_CA_BUNDLE"]),
+        (diagnosis.PROXY_FAILS.advice, ["HTTPS_PROXY", "NO_PROXY"]),
+        (diagnosis.REFUSED.advice, ["make dev"]),
+        (diagnosis.NO_HEADERS, ["vercel.json"]),
+        (diagnosis.BUFFERED, ["text/event-stream"]),
+        (diagnosis.NOT_NOTIFIED, ["SUBSCRIBE", "PUBLISH", "/api/stream"]),
+        (diagnosis.NOT_WAITED.advice, ["Prefer", "/api/requests"]),
+        (diagnosis.READ_ONLY_TOKEN.advice, ["KV_REST_API_TOKEN", "UPSTASH_REDIS_REST_TOKEN"]),
+        (diagnosis.NOT_RENEWED.advice, ["SESSION_MAX_SECONDS", "SESSION_TTL_SECONDS"]),
+        (diagnosis.RATE_LIMITED.advice, ["{seconds}", "RATE_LIMIT_"]),
+        (diagnosis.REDIRECTS.advice, ["python -m dev check {place}"]),
+        (diagnosis.VERCEL_ERROR.advice, ["https://vercel.com/docs/errors/{error}"]),
+        (diagnosis.STORE_FAR_AWAY.advice, ["--latency"]),
+        (diagnosis.PROBLEMS["store_unauthorized"], ["KV_REST_API_TOKEN", "UPSTASH_REDIS_REST_TOKEN"]),
+        (diagnosis.PROBLEMS["store_unavailable"], ["KV_REST_API_URL", "UPSTASH_REDIS_REST_URL"]),
+    ):
+        assert [name for name in names if name not in text] == [], text
 
 
 MISSING = "Set the environment variable KV_REST_API_TOKEN as well."
-STORE: list[tuple[Problem, str, str]] = [
-    (
-        problems.StoreNotConfigured(MISSING),
-        f"store_not_configured: {MISSING}",
-        (
-            "Connect an Upstash Redis database in the project's Storage tab, or set the variable for this environment, "
-            "then deploy again, since variables only reach new deployments."
-        ),
-    ),
-    (
-        problems.StoreUnauthorized("WRONGPASS"),
-        (
-            "store_unauthorized: "
-            "The operator has to set the database's current token, not the read-only one, and deploy again."
-        ),
-        (
-            "Copy the database's standard token from the Upstash console into KV_REST_API_TOKEN "
-            "(or UPSTASH_REDIS_REST_TOKEN), then deploy again, since variables only reach new deployments."
-        ),
-    ),
-    (
-        problems.StoreUnavailable("ConnectError"),
-        "store_unavailable: Try again in a few seconds.",
-        (
-            "See in the Upstash console that the database exists and is active, and that KV_REST_API_URL "
-            "(or UPSTASH_REDIS_REST_URL) is its REST address; the function's log names the cause."
-        ),
-    ),
-    (
-        problems.StoreQuotaExceeded("ERR max requests limit exceeded"),
-        "store_quota_exceeded: The operator has to raise the database's limit in the Upstash console.",
-        "Raise the database's limit in the Upstash console, or wait until its period is over.",
-    ),
-    (
-        problems.InternalError(),
-        "internal_error: Try again; if it stays, tell the operator the time of this call.",
-        "Look at the function's log: its line with internal_error names the place of the defect.",
-    ),
+STORE: list[Problem] = [
+    problems.StoreNotConfigured(MISSING),
+    problems.StoreUnauthorized("WRONGPASS"),
+    problems.StoreUnavailable("ConnectError"),
+    problems.StoreQuotaExceeded("ERR max requests limit exceeded"),
+    problems.InternalError(),
 ]
 
 
-@pytest.mark.parametrize(("problem", "note", "advice"), STORE, ids=[problem.code for problem, _, _ in STORE])
-def test_store(problem: Problem, note: str, advice: str, well: Parley, mocked: Mocker) -> None:
+@pytest.mark.parametrize("problem", STORE, ids=[problem.code for problem in STORE])
+def test_store(problem: Problem, well: Parley, mocked: Mocker) -> None:
     """What does not need the store is checked all the same."""
     mocked.get(f"{well.url}/api/health", **refusal(problem))
     checker = Checker(well.url)
-    assert seen(checker) == ("health", note, advice)
+    expected = Diagnosis(f"{problem.code}: {problem.detail}", diagnosis.PROBLEMS[problem.code])
+    diagnosed(checker, "health", expected)
     assert [one.name for one in checker.checks if one.state == "ok"] == ["reachable", "page", "preflight"]
+
+
+def test_every_problem_has_advice_of_its_own() -> None:
+    assert diagnosis.PROBLEMS.keys() == {problem.code for problem in STORE}
+    assert len(set(diagnosis.PROBLEMS.values())) == len(STORE)
 
 
 def test_read_only_token(well: Parley, mocked: Mocker) -> None:
     mocked.get(f"{well.url}/api/health?deep=1", **refusal(problems.StoreUnauthorized("NOPERM")))
-    checker = Checker(well.url)
-    assert seen(checker) == (
-        "deep health",
-        "store_unauthorized: the store can be read, but not written.",
-        (
-            "The token is the read-only one: set KV_REST_API_TOKEN (or UPSTASH_REDIS_REST_TOKEN) to the database's "
-            "standard token, then deploy again, since variables only reach new deployments."
-        ),
-    )
+    diagnosed(Checker(well.url), "deep health", diagnosis.READ_ONLY_TOKEN, "store_unauthorized")
     assert sessions(well) == []
 
 
@@ -485,47 +462,43 @@ def test_read_only_token(well: Parley, mocked: Mocker) -> None:
 )
 def test_store_in_another_region(platform_id: str, region: str, requests_mock: Mocker) -> None:
     """The least of what was measured counts: the first one may hold the connection that was made."""
-    found: list[dict[str, Any]] = [
+    answers: list[dict[str, Any]] = [
         {"json": {"status": "ok", "store": {"latencyMs": ms}}} for ms in (0.5, 0.5, 0.5, 200.0, 96.4, 90.6, 91)
     ]
-    for one in found:
+    for one in answers:
         one["headers"] = {"x-vercel-id": platform_id}
     requests_mock.request(ANY, ANY, status_code=404)
-    requests_mock.get(f"{URL}/api/health", found)
+    requests_mock.get(f"{URL}/api/health", answers)
     checker = Checker(URL)
     checker.run(lambda _: None)
     (latency,) = [one for one in checker.checks if one.name == "store latency"]
-    assert (latency.state, latency.note, latency.advice) == (
-        "FAIL",
-        f"90.6 ms from the functions (region: {region}) to the store; the limit is 50 ms.",
-        (
-            "Move the database next to the functions, or the functions next to the database (Settings, Functions, "
-            "Function Region, then deploy again); --latency sets another limit."
-        ),
-    )
+    expected = diagnosis.STORE_FAR_AWAY.fill(ms=90.6, limit=50, region=region)
+    assert (latency.state, latency.note, latency.advice) == ("FAIL", *expected)
+    assert all(part in latency.note for part in ("90.6 ms", region, "50 ms"))
 
 
 @pytest.mark.parametrize(
-    ("path", "answer", "note"),
+    ("path", "answer", "evidence"),
     [
-        ("/", {"headers": {"Content-Security-Policy": "x"}}, "/ is no HTML."),
-        ("/", HTML, "/ has no Content-Security-Policy."),
-        ("/relay.js", {}, "/relay.js has no Access-Control-Allow-Origin."),
-        ("/openapi.json", {}, "/openapi.json has no Access-Control-Allow-Origin."),
+        ("/", {"headers": {"Content-Security-Policy": "x"}}, ["/ ", "HTML"]),
+        ("/", HTML, ["/ ", "Content-Security-Policy"]),
+        ("/relay.js", {}, ["/relay.js ", "Access-Control-Allow-Origin"]),
+        ("/openapi.json", {}, ["/openapi.json ", "Access-Control-Allow-Origin"]),
     ],
 )
-def test_page(path: str, answer: dict[str, Any], note: str, well: Parley, mocked: Mocker) -> None:
+def test_page(path: str, answer: dict[str, Any], evidence: list[str], well: Parley, mocked: Mocker) -> None:
     mocked.get(f"{well.url}{path}", **answer)
-    assert seen(Checker(well.url)) == ("page", note, NO_HEADERS)
+    checker = Checker(well.url)
+    found(checker, "page", diagnosis.NO_HEADERS, *evidence)
+    (page,) = [one for one in checker.checks if one.name == "page"]
+    assert ";" not in page.note, "nothing else is wrong with it"
 
 
 def test_rate_limited(well: Parley, mocked: Mocker) -> None:
     mocked.post(f"{well.url}/api/sessions", **refusal(problems.RateLimited(42)))
-    assert seen(Checker(well.url)) == (
-        "session",
-        "rate_limited: this machine has called too often.",
-        "Wait 42 s, then check again; the RATE_LIMIT_ variables set the limits.",
-    )
+    expected = diagnosis.RATE_LIMITED.fill(seconds=42)
+    diagnosed(Checker(well.url), "session", expected, "rate_limited")
+    assert "42 s" in expected.advice
 
 
 SESSION: dict[str, Any] = {
@@ -540,19 +513,21 @@ CREATED = {"Location": "/api/sessions/ABC12345", "Cache-Control": "no-store"}
 
 
 @pytest.mark.parametrize(
-    ("change", "headers", "note"),
+    ("change", "headers", "evidence"),
     [
-        ({"code": "abc12345"}, {}, "The new session lacks a code, a token or a time to live."),
-        ({"token": None}, {}, "The new session lacks a code, a token or a time to live."),
-        ({}, {"Location": "/"}, "Location does not lead to the new session."),
-        ({}, {"Cache-Control": "public"}, "Cache-Control is not no-store."),
-        ({"ttl": 60}, {}, "ttl is 60 s, but expiresAt is 600 s after createdAt."),
-        ({"expiresAt": "soon"}, {}, "createdAt and expiresAt are not both times in ISO 8601."),
+        ({"code": "abc12345"}, {}, [diagnosis.NO_SESSION.seen]),
+        ({"token": None}, {}, [diagnosis.NO_SESSION.seen]),
+        ({}, {"Location": "/"}, ["Location"]),
+        ({}, {"Cache-Control": "public"}, ["Cache-Control", "no-store"]),
+        ({"ttl": 60}, {}, ["ttl is 60 s", "expiresAt is 600 s"]),
+        ({"expiresAt": "soon"}, {}, [diagnosis.NO_TIMES.seen]),
     ],
 )
-def test_session(change: dict[str, Any], headers: dict[str, str], note: str, well: Parley, mocked: Mocker) -> None:
+def test_session(
+    change: dict[str, Any], headers: dict[str, str], evidence: list[str], well: Parley, mocked: Mocker
+) -> None:
     mocked.post(f"{well.url}/api/sessions", status_code=201, json=SESSION | change, headers=CREATED | headers)
-    assert seen(Checker(well.url)) == ("session", note, OTHER_CODE)
+    found(Checker(well.url), "session", diagnosis.OTHER_CODE, *evidence)
 
 
 def test_session_that_tells_its_token(well: Parley, mocked: Mocker) -> None:
@@ -561,54 +536,44 @@ def test_session_that_tells_its_token(well: Parley, mocked: Mocker) -> None:
     checker = Checker(well.url)
     checker.run(lambda _: None)
     read = next(one for one in checker.checks if one.name == "read")
-    assert read.note == "The session tells its token to whoever reads it."
+    assert (read.state, read.advice) == ("FAIL", diagnosis.OTHER_CODE)
+    assert "its token" in read.note
 
 
 def test_token_that_a_proxy_strips(well: Parley, mocked: Mocker) -> None:
     strips: dict[str, Any] = {"request_headers": {"Authorization": "Bearer wrong"}}
     mocked.patch(re.compile("/api/sessions/"), **strips, **refusal(problems.HostTokenRequired()))
-    assert seen(Checker(well.url)) == (
-        "token",
-        "host_token_required: the Authorization header did not arrive.",
-        "A proxy before the deployment strips it: let it through there.",
-    )
+    diagnosed(Checker(well.url), "token", diagnosis.TOKEN_REMOVED, "host_token_required", "Authorization")
 
 
 def test_token_that_is_not_looked_at(well: Parley, mocked: Mocker) -> None:
     mocked.patch(re.compile("/api/sessions/"), request_headers={"Authorization": "Bearer wrong"}, json={})
-    assert seen(Checker(well.url)) == (
-        "token",
-        "PATCH /api/sessions/{code} answered 200.",
-        OTHER_CODE,
-    )
+    expected = diagnosis.OTHER_ANSWER.fill(answer="PATCH /api/sessions/{code} answered 200")
+    diagnosed(Checker(well.url), "token", expected)
 
 
 def test_renewal_that_gives_no_time(well: Parley, mocked: Mocker) -> None:
     mocked.patch(re.compile("/api/sessions/"), additional_matcher=is_renewal, json=SESSION)
-    assert seen(Checker(well.url)) == (
-        "renewal",
-        "expiresAt did not move.",
-        "Set SESSION_MAX_SECONDS to more than SESSION_TTL_SECONDS.",
-    )
+    diagnosed(Checker(well.url), "renewal", diagnosis.NOT_RENEWED, "expiresAt")
 
 
 @pytest.mark.parametrize(
-    ("headers", "note"),
+    ("headers", "evidence"),
     [
-        ({}, "The preflight's answer has no Access-Control-Allow-Origin."),
+        ({}, ["Access-Control-Allow-Origin"]),
         (
             {"Access-Control-Allow-Origin": "*", "Access-Control-Allow-Methods": "GET, OPTIONS"},
-            "Access-Control-Allow-Methods lacks PATCH.",
+            ["Access-Control-Allow-Methods", "PATCH"],
         ),
         (
             {"Access-Control-Allow-Origin": "*", "Access-Control-Allow-Methods": "GET, PATCH"},
-            "Access-Control-Allow-Headers lacks Authorization.",
+            ["Access-Control-Allow-Headers", "Authorization"],
         ),
     ],
 )
-def test_preflight(headers: dict[str, str], note: str, well: Parley, mocked: Mocker) -> None:
+def test_preflight(headers: dict[str, str], evidence: list[str], well: Parley, mocked: Mocker) -> None:
     mocked.options(re.compile("/api/sessions/"), status_code=204, headers=headers)
-    assert seen(Checker(well.url)) == ("preflight", note, NO_HEADERS)
+    found(Checker(well.url), "preflight", diagnosis.NO_HEADERS, *evidence)
 
 
 def test_preflight_for_one_origin(well: Parley, mocked: Mocker) -> None:
@@ -660,91 +625,65 @@ def streams(mocked: Mocker, *parts: bytes | threading.Event) -> None:
 
 def test_proxy_that_swallows_the_stream(well: Parley, mocked: Mocker, at_last: threading.Event) -> None:
     streams(mocked, at_last)
-    assert seen(Checker(well.url, patience=0.2)) == (
-        "stream",
-        "No 'open' event within 0.2 s, nor anything else.",
-        BUFFERED,
-    )
+    expected = diagnosis.SILENT.fill(event="open", seconds=0.2)
+    diagnosed(Checker(well.url, patience=0.2), "stream", expected, "'open'", "0.2 s")
     assert [session["active"] for session in sessions(well)] == [False]
 
 
 def test_proxy_that_holds_the_stream_until_it_ends(well: Parley, mocked: Mocker, at_last: threading.Event) -> None:
     streams(mocked, at_last, OPEN + ENDED)
     when_ended(mocked, at_last)
-    assert seen(Checker(well.url, patience=0.2)) == (
-        "stream",
-        "No 'open' event within 0.2 s: 2 events came in a lump when the session ended.",
-        BUFFERED,
-    )
+    expected = diagnosis.HELD_BACK.fill(event="open", seconds=0.2, count=2)
+    diagnosed(Checker(well.url, patience=0.2), "stream", expected, "'open'", "0.2 s", "2 events")
 
 
 def test_proxy_that_holds_the_requests(well: Parley, mocked: Mocker, at_last: threading.Event) -> None:
     streams(mocked, OPEN, at_last, REQUEST + ENDED)
     when_ended(mocked, at_last)
-    assert seen(Checker(well.url, patience=0.2)) == (
-        "push",
-        "No 'request' event within 0.2 s: 2 events came in a lump when the session ended.",
-        BUFFERED,
-    )
+    expected = diagnosis.HELD_BACK.fill(event="request", seconds=0.2, count=2)
+    diagnosed(Checker(well.url, patience=0.2), "push", expected, "'request'", "0.2 s", "2 events")
     assert [session["active"] for session in sessions(well)] == [False]
 
 
 def test_functions_that_do_not_hear(well: Parley, mocked: Mocker, at_last: threading.Event) -> None:
     streams(mocked, OPEN, at_last, ENDED)
     when_ended(mocked, at_last)
-    assert seen(Checker(well.url, patience=0.2)) == (
-        "push",
-        "No 'request' event within 0.2 s, though the stream is open.",
-        NOT_RUNG,
-    )
+    expected = diagnosis.NO_EVENT.fill(event="request", seconds=0.2)
+    diagnosed(Checker(well.url, patience=0.2), "push", expected, "'request'", "0.2 s")
 
 
 @pytest.mark.parametrize(
-    ("body", "name", "note", "advice"),
+    ("body", "name", "advice", "evidence"),
     [
-        (b"", "stream", "The stream ended too early.", LOGS),
-        (b": hello\n\n" + OPEN, "push", "The stream ended too early.", LOGS),
-        (REQUEST, "stream", "The stream said 'request' before 'open'.", OTHER_CODE),
-        (
-            OPEN + REQUEST.replace(b"check-1", b"another"),
-            "push",
-            "The stream brought another request than the one that was posted.",
-            OTHER_CODE,
-        ),
-        (
-            OPEN.replace(b"{}", b"[]"),
-            "stream",
-            "What came over the stream is not a server-sent event with JSON in it.",
-            OTHER_CODE,
-        ),
+        (b"", "stream", diagnosis.STREAM_ENDED.advice, [diagnosis.STREAM_ENDED.seen]),
+        (b": hello\n\n" + OPEN, "push", diagnosis.STREAM_ENDED.advice, [diagnosis.STREAM_ENDED.seen]),
+        (REQUEST, "stream", diagnosis.OTHER_CODE, ["'request'", "'open'"]),
+        (OPEN + REQUEST.replace(b"check-1", b"another"), "push", diagnosis.OTHER_CODE, ["another request"]),
+        (OPEN.replace(b"{}", b"[]"), "stream", diagnosis.OTHER_CODE, [diagnosis.NO_EVENTS.seen]),
+        (OPEN.replace(b"id: 0-0\n", b""), "stream", diagnosis.OTHER_CODE, [diagnosis.NO_EVENTS.seen]),
     ],
 )
-def test_stream(body: bytes, name: str, note: str, advice: str, well: Parley, mocked: Mocker) -> None:
+def test_stream(body: bytes, name: str, advice: str, evidence: list[str], well: Parley, mocked: Mocker) -> None:
     streams(mocked, body)
-    assert seen(Checker(well.url)) == (name, note, advice)
+    found(Checker(well.url), name, advice, *evidence)
 
 
 def test_stream_that_is_refused(well: Parley, mocked: Mocker) -> None:
     mocked.get(re.compile("/stream$"), status_code=504, headers={"x-vercel-error": "FUNCTION_INVOCATION_TIMEOUT"})
-    assert seen(Checker(well.url))[:2] == (
-        "stream",
-        "The function did not answer in its time (FUNCTION_INVOCATION_TIMEOUT).",
-    )
+    diagnosed(Checker(well.url), "stream", VERCEL["FUNCTION_INVOCATION_TIMEOUT"], "FUNCTION_INVOCATION_TIMEOUT")
     assert [session["active"] for session in sessions(well)] == [False]
 
 
 def test_stream_that_is_out_of_reach(well: Parley, mocked: Mocker) -> None:
     mocked.get(re.compile("/stream$"), exc=requests.exceptions.ConnectTimeout())
     host = well.url.removeprefix("http://")
-    assert seen(Checker(well.url)) == ("stream", f"No answer from {host} in time.", AGAIN)
+    diagnosed(Checker(well.url), "stream", diagnosis.NO_ANSWER.fill(host=host), host)
 
 
 def test_answer_that_is_not_refused(well: Parley, mocked: Mocker) -> None:
     again: dict[str, Any] = {"additional_matcher": lambda call: call.json()["result"] == "second"}
     mocked.post(re.compile("/responses$"), **again, status_code=201, json={"id": "check-1", "status": "answered"})
-    failed = failure(Checker(well.url))
-    assert failed.name == "answer"
-    assert failed.note == "POST /api/sessions/{code}/responses answered 201."
+    found(Checker(well.url), "answer", diagnosis.OTHER_CODE, "POST /api/sessions/{code}/responses", "201")
 
 
 def guests(mocked: Mocker, **answer: Any) -> None:
@@ -756,21 +695,14 @@ def test_guest_whose_request_is_not_heard_of(well: Parley, mocked: Mocker, at_la
     requests = b"".join(REQUEST.replace(b"1", str(number).encode()) for number in (1, 2, 3))
     streams(mocked, OPEN + requests, at_last, ENDED)
     when_ended(mocked, at_last)
-    assert seen(Checker(well.url, patience=0.2)) == (
-        "waiting guest",
-        "No 'request' event within 0.2 s, though the stream is open.",
-        NOT_RUNG,
-    )
+    expected = diagnosis.NO_EVENT.fill(event="request", seconds=0.2)
+    diagnosed(Checker(well.url, patience=0.2), "waiting guest", expected, "'request'", "0.2 s")
 
 
 def test_guest_that_is_refused(well: Parley, mocked: Mocker) -> None:
     """The host would wait for the request in vain, and that is not what is wrong."""
     guests(mocked, **refusal(problems.RateLimited(7)))
-    assert seen(Checker(well.url, patience=2)) == (
-        "waiting guest",
-        "rate_limited: this machine has called too often.",
-        "Wait 7 s, then check again; the RATE_LIMIT_ variables set the limits.",
-    )
+    diagnosed(Checker(well.url, patience=1), "waiting guest", diagnosis.RATE_LIMITED.fill(seconds=7), "rate_limited")
 
 
 def test_guest_whose_preference_is_lost(well: Parley, mocked: Mocker) -> None:
@@ -779,40 +711,30 @@ def test_guest_whose_preference_is_lost(well: Parley, mocked: Mocker) -> None:
         return httpx.post(call.url, json=call.json()).text
 
     guests(mocked, text=pending)
-    assert seen(Checker(well.url)) == (
-        "waiting guest",
-        "The waiting guest came back before the answer (202).",
-        "See that nothing before the deployment drops the Prefer header, and look at the log of /api/requests.",
-    )
+    diagnosed(Checker(well.url), "waiting guest", diagnosis.NOT_WAITED, "202")
 
 
 def test_guest_that_is_not_woken(well: Parley, monkeypatch: pytest.MonkeyPatch) -> None:
-    beside = walk._beside
+    start = session._start
 
     def never(call: Callable[[], requests.Response]) -> "Future[requests.Response]":
-        beside(call)
+        start(call)
         return Future()
 
-    monkeypatch.setattr(walk, "_beside", never)
-    assert seen(Checker(well.url, patience=2)) == (
-        "waiting guest",
-        "The waiting guest did not have the answer within 2 s.",
-        NOT_RUNG,
-    )
+    monkeypatch.setattr(session, "_start", never)
+    diagnosed(Checker(well.url, patience=1), "waiting guest", diagnosis.NOT_WOKEN.fill(seconds=1), "1 s")
 
 
 def test_id_that_is_taken_twice(well: Parley, mocked: Mocker) -> None:
     other: dict[str, Any] = {"additional_matcher": lambda call: call.json()["payload"] == "other"}
     mocked.post(re.compile("/requests$"), **other, status_code=202, json={"id": "check-2", "status": "pending"})
-    failed = failure(Checker(well.url))
-    assert (failed.name, failed.note) == ("id conflict", "POST /api/sessions/{code}/requests answered 202.")
+    found(Checker(well.url), "id conflict", diagnosis.OTHER_CODE, "POST /api/sessions/{code}/requests", "202")
 
 
 def test_session_that_goes_on(well: Parley, mocked: Mocker) -> None:
     late: dict[str, Any] = {"additional_matcher": lambda call: call.json()["id"] == "check-late"}
     mocked.post(re.compile("/requests$"), **late, status_code=202, json={})
-    failed = failure(Checker(well.url))
-    assert (failed.name, failed.note) == ("end", "POST /api/sessions/{code}/requests answered 202.")
+    found(Checker(well.url), "end", diagnosis.OTHER_CODE, "POST /api/sessions/{code}/requests", "202")
 
 
 def test_nothing_secret_is_told(well: Parley, mocked: Mocker) -> None:

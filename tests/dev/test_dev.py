@@ -23,6 +23,8 @@ from tests.support.deployments import Parley, clean_environment
 from tests.support.stores import redis_server
 from tests.support.tools import PROJECT, wait_until
 
+pytestmark = pytest.mark.platform
+
 
 @contextmanager
 def running(*arguments: str, until: str, **variables: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
@@ -128,9 +130,9 @@ def test_bench(tmp_path: Path) -> None:
 
 def test_bench_of_starts() -> None:
     """Each function's imports and phases, beside importing the store's client alone."""
-    imports = coldstart.imports(PROJECT, ["health"], 1)
+    imports = coldstart.imports(["health"], 1)
     assert 0 < imports["upstash_redis"] < imports["api.health"] * 2
-    phases = coldstart.phases(PROJECT, ["health"], 1)["health"]
+    phases = coldstart.phases(["health"], 1)["health"]
     assert phases.keys() == {"bootstrap", "import-fn", "server-ready", "whole"}
     assert phases["whole"] > phases["import-fn"] > 0
 

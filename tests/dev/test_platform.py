@@ -4,15 +4,16 @@ import json
 import os
 import signal
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
 import pytest
 
-from dev.local.function import Function, from_source
+from dev.local.deployment import deploy
+from dev.local.function import Function, FunctionBroken, from_source
 from dev.local.platform import BODY_LIMIT, Platform
 from dev.local.project import Project
-from dev.local.server import Server
 from tests.support.deployments import clean_environment
 from tests.support.tools import wait_until
 
@@ -56,40 +57,52 @@ class handler(BaseHTTPRequestHandler):
 CONFIG = {"outputDirectory": "public", "functions": {"api/*.py": {"maxDuration": 2}}}
 
 
+@dataclass
 class Site:
-    """A project of two or three functions, and the platform that serves it."""
+    """A project of three functions that runs, with what its functions print and what the platform complains of."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.lines: list[str] = []
-        self.complaints: list[str] = []
-        (folder / "api").mkdir()
-        (folder / "public").mkdir()
-        (folder / "public" / "index.html").write_text("<h1>hello</h1>")
-        (folder / "vercel.json").write_text(json.dumps(CONFIG))
-        self.write("echo", ECHO)
-        self.write("stream", STREAM)
-        self.write("failing", FAILING)
-        self.platform = Platform(Project(folder), self.start, self.complaints.append)
+    folder: Path
+    platform: Platform
+    http: httpx.Client
+    lines: list[str] = field(default_factory=list)
+    complaints: list[str] = field(default_factory=list)
 
     def write(self, name: str, source: str) -> None:
         (self.folder / "api" / f"{name}.py").write_text(source)
 
-    def start(self, name: str) -> Function:
-        return from_source(name, self.folder, clean_environment(), self.lines.append)
+
+def project(folder: Path) -> Path:
+    (folder / "api").mkdir()
+    (folder / "public").mkdir()
+    (folder / "public" / "index.html").write_text("<h1>hello</h1>")
+    (folder / "vercel.json").write_text(json.dumps(CONFIG))
+    for name, source in (("echo", ECHO), ("failing", FAILING), ("stream", STREAM)):
+        (folder / "api" / f"{name}.py").write_text(source)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def any_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    folder = project(tmp_path_factory.mktemp("site"))
+    lines: list[str] = []
+    complaints: list[str] = []
+    with (
+        deploy(folder, clean_environment, log=lines.append, complain=complaints.append) as deployment,
+        httpx.Client(base_url=deployment.url, timeout=10) as http,
+    ):
+        yield Site(folder, deployment.platform, http, lines, complaints)
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    made = Site(tmp_path)
-    with made.platform:
-        yield made
+def site(any_site: Site) -> Site:
+    any_site.lines.clear()
+    any_site.complaints.clear()
+    return any_site
 
 
 @pytest.fixture
-def http(site: Site) -> Iterator[httpx.Client]:
-    with Server(site.platform, parser="h11") as front, httpx.Client(base_url=front.url, timeout=10) as client:
-        yield client
+def http(site: Site) -> httpx.Client:
+    return site.http
 
 
 def test_headers_of_the_platform(http: httpx.Client, site: Site) -> None:
@@ -172,7 +185,7 @@ def test_process_that_dies_is_started_again(http: httpx.Client, site: Site) -> N
 def test_broken_function(http: httpx.Client, site: Site, source: str, told: str) -> None:
     """One clear line; the others go on; and when it is mended it works."""
     site.write("echo", source)
-    site.platform.reload(Project(site.folder))
+    site.platform.reload()
     assert len(site.complaints) == 1
     assert site.complaints[0].startswith(told)
     assert "\n" not in site.complaints[0]
@@ -184,5 +197,24 @@ def test_broken_function(http: httpx.Client, site: Site, source: str, told: str)
 
 def test_nothing_stays_behind(site: Site) -> None:
     functions = [site.platform.function(name) for name in ("echo", "stream")]
-    site.platform.reload(Project(site.folder))
+    site.platform.reload()
     assert not any(function.running for function in functions)
+
+
+@pytest.mark.platform
+def test_nothing_stays_behind_after_a_start_that_fails(tmp_path: Path) -> None:
+    """As when it is interrupted: the functions that have started are stopped, and none starts after that."""
+    started: list[Function] = []
+
+    def start(name: str) -> Function:
+        if started:
+            raise KeyboardInterrupt
+        started.append(from_source(name, tmp_path, clean_environment(), print))
+        return started[0]
+
+    platform = Platform(Project(project(tmp_path)), start, pytest.fail)
+    with pytest.raises(KeyboardInterrupt), platform:
+        pytest.fail("it has started")
+    assert [function.running for function in started] == [False]
+    with pytest.raises(FunctionBroken):
+        platform.function("echo")

@@ -5,12 +5,12 @@ import os
 import pytest
 
 from dev.soak import soak
-from tests.support.tools import PROJECT
 
 # Longer: make soak SECONDS=…
 SECONDS = 120 if os.environ.get("CI") == "true" else 15
 
 
+@pytest.mark.platform
 @pytest.mark.timeout(SECONDS + 180)
 def test_soak() -> None:
-    assert soak.run(PROJECT, SECONDS, seed=1) == []
+    assert soak.run(SECONDS, seed=1) == []

@@ -7,10 +7,10 @@ import httpx
 import pytest
 
 from dev.local.server import Server
-from dev.soak.faults import BODIES
 from lib import codes, kv, sessions
 from lib.problems import Problem, StoreNotConfigured, StoreQuotaExceeded, StoreUnauthorized, StoreUnavailable
 from tests.support.deployments import Parley, refusal, running_parley
+from tests.support.faults import BODIES
 from tests.support.stores import Store
 
 ANSWERS = [

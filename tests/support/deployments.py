@@ -11,10 +11,8 @@ import httpx
 import pytest
 
 from dev.local import environment
-from dev.local.function import Function, from_source
+from dev.local.deployment import deploy
 from dev.local.platform import Platform
-from dev.local.project import Project
-from dev.local.server import Server
 from tests.support.stores import Store
 from tests.support.tools import PROJECT, wait_until
 
@@ -49,21 +47,23 @@ class Parley:
 @contextmanager
 def running_parley(store: Store, **variables: str) -> Iterator[Parley]:
     """Run the project's functions on the local platform. `variables` are added to their environment."""
+    with deployed(store, clean_environment() | store.variables() | variables) as parley:
+        yield parley
+
+
+@contextmanager
+def deployed(store: Store, variables: dict[str, str], build: Path | None = None) -> Iterator[Parley]:
+    """Run the project's functions with these variables and no others, from `vercel build`'s output if it is given."""
     lines: list[str] = []
-
-    def start(name: str) -> Function:
-        return from_source(name, PROJECT, clean_environment() | store.variables() | variables, lines.append)
-
     with (
-        Platform(Project(PROJECT), start, complain=pytest.fail) as platform,
-        Server(platform, parser="h11") as front,
-        httpx.Client(base_url=front.url, timeout=20) as http,
+        deploy(PROJECT, lambda: variables, build=build, log=lines.append, complain=pytest.fail) as deployment,
+        httpx.Client(base_url=deployment.url, timeout=20) as http,
     ):
-        yield Parley(http, store, platform, front.url, lines)
+        yield Parley(http, store, deployment.platform, deployment.url, lines)
 
 
 def clean_environment() -> dict[str, str]:
-    """Return this process's environment without what could lead to a store of the developer's."""
+    """Return this process's environment without the variables that could lead to a store of the developer's."""
     kept = environment.of_functions(Path("/nonexistent"), {})
     return {
         name: value for name, value in kept.items() if not name.startswith(("KV_", "UPSTASH_", "SESSION_", "RATE_"))

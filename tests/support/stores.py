@@ -1,6 +1,5 @@
-"""A local Upstash that a test owns, before an embedded Redis or a real one."""
+"""A local Upstash that a test owns, in front of an embedded Redis or a real one."""
 
-import secrets
 import socket
 import subprocess
 import tempfile
@@ -11,9 +10,8 @@ from dataclasses import dataclass
 
 from upstash_redis import Redis
 
-from dev.local import upstash
-from dev.local.server import Server
-from dev.soak.faults import Faults
+from dev.local.deployment import local_store
+from tests.support.faults import ChosenFaults
 from tests.support.tools import need
 
 
@@ -24,7 +22,7 @@ class Store:
     url: str
     token: str
     prefix: str
-    faults: Faults
+    faults: ChosenFaults
     db: Redis
 
     def variables(self) -> dict[str, str]:
@@ -46,15 +44,17 @@ class Store:
 
 @contextmanager
 def running_store(redis_url: str | None, prefix: str = "") -> Iterator[Store]:
-    token = secrets.token_hex(8)
-    faults = Faults(upstash.local(token, redis_url))
-    with Server(faults) as server, Redis(server.url, token, rest_encoding=None, rest_retries=0) as db:
-        yield Store(server.url, token, prefix, faults, db)
+    faults = ChosenFaults()
+    with (
+        local_store(redis_url, wrap=faults.wrap) as local,
+        Redis(local.url, local.token, rest_encoding=None, rest_retries=0) as db,
+    ):
+        yield Store(local.url, local.token, prefix, faults, db)
 
 
 @contextmanager
 def redis_server() -> Iterator[str]:
-    """Run a real Redis on a free port, without a trace on the disk."""
+    """Run a real Redis on a free port, which writes nothing to the disk."""
     program = need("redis-server", "apt-get install redis-server, or brew install redis")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

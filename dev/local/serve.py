@@ -1,0 +1,67 @@
+"""The local platform and the local store, as a developer runs them: until they are interrupted."""
+
+import argparse
+import json
+import threading
+from contextlib import nullcontext
+from pathlib import Path
+
+import httpx
+from watchfiles import Change, watch
+
+from dev import PROJECT
+from dev.local import environment
+from dev.local.deployment import deploy, local_store
+
+_SOURCES = (PROJECT / "api", PROJECT / "lib", PROJECT / "lib" / "scripts")
+_SETTINGS = ("vercel.json", ".env.local")
+
+
+def platform(arguments: argparse.Namespace) -> None:
+    """Serve the project on `port`, and start its functions again when its files change."""
+    chosen = environment.store(PROJECT)
+
+    def variables() -> dict[str, str]:
+        return environment.of_functions(PROJECT, local.variables() if local else {})
+
+    with (
+        nullcontext() if chosen.upstash else local_store(chosen.redis) as local,
+        deploy(PROJECT, variables, port=arguments.port) as deployment,
+    ):
+        print(f"Parley  {deployment.url}  (Ctrl-C stops it, a changed file reloads it)")
+        print(f"Store   {chosen}{_store_problem(deployment.url)}")
+        if local:
+            print(f"        REST at {local.url} with the token {local.token}")
+        print(f"Try     curl -X POST {deployment.url}/api/sessions", flush=True)
+        for _ in watch(PROJECT, *_SOURCES, recursive=False, watch_filter=_is_source):
+            try:
+                deployment.platform.reload()
+                print("Reloaded", flush=True)
+            except ValueError as error:
+                print(error, flush=True)
+
+
+def store(arguments: argparse.Namespace) -> None:
+    """Serve the local Upstash alone on `port` with `token`. Raises ValueError if the environment names a real one."""
+    chosen = environment.store(PROJECT)
+    if chosen.upstash:
+        raise ValueError("The environment names an Upstash database already: unset its variables to run a local one.")
+    with local_store(chosen.redis, arguments.token, arguments.port) as local:
+        print(f"Store   {chosen}")
+        print(f"UPSTASH_REDIS_REST_URL={local.url}")
+        print(f"UPSTASH_REDIS_REST_TOKEN={local.token}", flush=True)
+        threading.Event().wait()
+
+
+def _store_problem(url: str) -> str:
+    """Return why the functions do not reach the store; nothing if they do."""
+    try:
+        health = httpx.get(f"{url}/api/health", timeout=20)
+        return "" if health.is_success else f": {health.json()['detail']} ({health.json()['code']})"
+    except (httpx.HTTPError, json.JSONDecodeError, KeyError):
+        return ": not known, since /api/health does not answer"
+
+
+def _is_source(_: Change, path: str) -> bool:
+    changed = Path(path)
+    return changed.name in _SETTINGS if changed.parent == PROJECT else changed.suffix in (".py", ".lua")
