@@ -168,7 +168,7 @@ def test_guest_page_in_a_second_tab(window: Window, site: Parley) -> None:
 
 @pytest.mark.parametrize(
     ("code", "told"),
-    [("ABC12345", "Check the code, or ask the host for a new one: a session lives ten minutes."), ("U", "8")],
+    [("ABC12345", "Check the code, or ask the host for a new one: the session may have expired."), ("U", "8")],
 )
 def test_guest_with_a_wrong_code(window: Window, site: Parley, code: str, told: str) -> None:
     guest = window.open(f"{site.url}/?code={code}")
