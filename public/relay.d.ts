@@ -1,11 +1,15 @@
-/** The client of Parley, for pages and scripts. Problems are those of https://datatracker.ietf.org/doc/html/rfc9457. */
+/**
+ * The client of Parley, for pages and scripts. Problems are those of https://datatracker.ietf.org/doc/html/rfc9457.
+ *
+ * It runs in Chrome and Edge 100, Firefox 105, Safari 16, and what is newer.
+ */
 
 /** Any JSON value, as `JSON.parse` returns it. */
 export type Json = null | boolean | number | string | Json[] | { [name: string]: Json };
 
 /** Options of both sides. */
 export interface RelayOptions {
-  /** The URL of the relay. By default the URL from which the module was imported. */
+  /** The URL of the relay, with http or https. By default the URL from which the module was imported. */
   relay?: string | URL;
   /** Parses JSON, for example without rounding big integers. By default, and if it throws, `JSON.parse`. */
   parse?: (text: string) => any;
@@ -73,7 +77,10 @@ export interface Session<Payload = any> extends EventTarget {
   readonly state: SessionState;
   /** Why the session has ended; null before. */
   readonly reason: EndReason | null;
-  /** Why the state is `disconnected`; null in every other state. */
+  /**
+   * Why the state is `disconnected`; null in every other state. With the code `client_error` it stands for another
+   * error, its `cause`, after which trying again would be of no use.
+   */
   readonly problem: RelayError | null;
   /** Whether the session is renewed automatically. */
   autoRenew: boolean;
@@ -97,7 +104,8 @@ export interface Session<Payload = any> extends EventTarget {
  * Create a session and answer its requests. After a reload of the same page in the same tab, resume the session from
  * `sessionStorage`; no request is handled twice.
  *
- * Rejects with a RelayError if the session can be neither resumed nor created.
+ * Rejects with a RelayError if the session can be neither resumed nor created, and with a TypeError if the options are
+ * not valid.
  */
 export function host<Payload = any>(options: HostOptions<Payload>): Promise<Session<Payload>>;
 
@@ -117,18 +125,21 @@ export interface Guest {
   /**
    * Send a request, and resolve to the host's result.
    *
-   * Rejects with a RelayError: its `code` is that of the relay's problem (`session_not_found`, `rate_limited`, …),
+   * Rejects with a RelayError: its `code` is that of the relay's problem (`session_not_found`, `payload_too_large`, …),
    * `timeout`, `unreachable` or `unexpected_answer`, or its `error` is the error that the host answered with. Rejects
-   * with the reason of `signal` if that is aborted.
+   * with the reason of `signal` if that is aborted, and with a TypeError if the call itself is not valid.
    */
   request<Result = any>(payload: Json, options?: RequestOptions): Promise<Result>;
 }
 
-/** Be a guest of a session. The code may be in lower case, or with spaces or hyphens, for example. */
+/**
+ * Be a guest of a session. The code may be in lower case, or with spaces or hyphens, for example. Throws a TypeError if
+ * the relay's URL is not valid.
+ */
 export function guest(code: string, options?: RelayOptions): Guest;
 
 export class RelayError extends Error {
-  /** The `code` of the relay's problem document, or `timeout`, `unreachable`, `unexpected_answer`. */
+  /** The `code` of the relay's problem document, or `timeout`, `unreachable`, `unexpected_answer`, `client_error`. */
   readonly code?: string;
   /** The HTTP status, if there was an answer. */
   readonly status?: number;

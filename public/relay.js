@@ -14,6 +14,7 @@ const BACKOFF_MS = { first: 500, max: 15_000 };
 const RENEWAL_CHECK_MS = 20_000; // timers stand still while the machine sleeps, so the clock is read this often
 const GUEST_RETRY_MS = 30_000; // how long a guest tries again without a single success
 const MAX_TIMER_MS = 2 ** 31 - 1; // setTimeout fires at once for more
+const MAX_BODY_BYTES = 4_000_000; // the platform refuses 4.5 MB without CORS headers, as if the network had failed
 
 /** @import * as Declared from "./relay.d.ts" */
 /** @typedef {Required<Pick<Declared.HostOptions, "onRequest" | "onInterrupted" | "autoRenew">>} SessionOptions */
@@ -122,7 +123,10 @@ class Session extends EventTarget {
       (answer ? this.#accepted : this.#interrupted).add(id);
       if (answer) this.#sendAnswer(id, answer);
     }
-    for (const [target, type, listener] of this.#listeners) target?.addEventListener(type, listener);
+    const { window, document } = globalThis;
+    const untilEnd = { signal: this.#sessionAbort.signal };
+    for (const type of ["online", "offline"]) window?.addEventListener(type, this.#onNetworkChange, untilEnd);
+    document?.addEventListener("visibilitychange", this.#onVisible, untilEnd);
     this.#run();
   }
 
@@ -178,7 +182,7 @@ class Session extends EventTarget {
     const reason = endReason(error);
     if (reason) this.#finish(reason);
     if (this.#ended) return;
-    this.problem = error instanceof RelayError ? error : null;
+    this.problem = toRelayError(error);
     this.#setState("disconnected");
     this.#backoff = new AbortController();
     await sleep(backoffMs(++this.#failures, error), this.#backoff.signal);
@@ -199,7 +203,7 @@ class Session extends EventTarget {
       const response = await this.#api.fetch(`${this.#path}/stream`, {
         cursor: this.#cursor,
         token: this.#token,
-        signal: AbortSignal.any([this.#sessionAbort.signal, connection.signal]),
+        signal: connection.signal,
       });
       for await (const { id, event, data } of parseEvents(response.body, onData)) {
         if (this.#ended) break;
@@ -216,7 +220,7 @@ class Session extends EventTarget {
         if (event === "ended") this.#finish(content.reason);
       }
     } catch (error) {
-      if (error instanceof RelayError && error.refused) throw error;
+      if (!(error instanceof RelayError) || error.refused) throw error;
     } finally {
       clearTimeout(timer);
       connection.abort();
@@ -224,9 +228,9 @@ class Session extends EventTarget {
     if (openedAt) this.#failedOpens = 0;
     if (closedByRelay || this.#ended) return;
     if (this.state === "connected") this.#setState("connecting");
-    if (Date.now() - openedAt < SHORT_STREAM_MS || connection.signal.reason === RECONNECT) throw unreachable();
+    if (Date.now() - openedAt < SHORT_STREAM_MS || connection.signal.reason === RECONNECT) throwUnreachable();
     if (openedAt) return;
-    if (connection.signal.reason !== TIMED_OUT && ++this.#failedOpens < 2) throw unreachable();
+    if (connection.signal.reason !== TIMED_OUT && ++this.#failedOpens < 2) throwUnreachable();
     this.#pollUntil = Date.now() + POLLING_MS;
   }
 
@@ -253,13 +257,6 @@ class Session extends EventTarget {
   #onVisible = () => {
     if (document.visibilityState === "visible" && Date.now() - this.#lastDataAt > STALE_MS) this.#reconnect();
   };
-
-  /** @type {[EventTarget | undefined, string, () => void][]} */
-  #listeners = [
-    [globalThis.window, "online", this.#onNetworkChange],
-    [globalThis.window, "offline", this.#onNetworkChange],
-    [globalThis.document, "visibilitychange", this.#onVisible],
-  ];
 
   // Requests
 
@@ -303,11 +300,11 @@ class Session extends EventTarget {
           await sleep(backoffMs(failures, error), this.#sessionAbort.signal);
           continue;
         }
-        closed = REQUEST_CLOSED.includes(error.code);
-        const isLast = closed || problem;
-        problem = error;
-        if (isLast) break;
-        answer = `"error":${errorToJson(error)}`; // so that the guest learns why the answer is missing
+        const isLast = problem !== null;
+        problem = toRelayError(error);
+        closed = REQUEST_CLOSED.includes(problem.code);
+        if (closed || isLast) break;
+        answer = `"error":${errorToJson(problem)}`; // so that the guest learns why the answer is missing
         closed = true;
       }
     }
@@ -355,12 +352,11 @@ class Session extends EventTarget {
     if (this.#ended) return;
     this.reason = reason;
     clearTimeout(this.#renewalTimer);
-    for (const [target, type, listener] of this.#listeners) target?.removeEventListener(type, listener);
     this.#saved.clear();
     this.#saved.release();
     this.#setState("ended");
-    this.#sessionAbort.abort(new RelayError("The session has ended.", { code: "session_ended" }));
-    this.#backoff.abort();
+    const ended = new RelayError("The session has ended.", { code: "session_ended" });
+    for (const abort of [this.#sessionAbort, this.#connectionAbort, this.#backoff]) abort.abort(ended);
     this.#emit("ended", { reason });
   }
 
@@ -370,10 +366,9 @@ class Session extends EventTarget {
   }
 
   /** @param {string} path @param {CallOptions & { wait?: number }} options */
-  async #call(path, { signal, ...options }) {
-    const signals = signal ? [this.#sessionAbort.signal, signal] : [this.#sessionAbort.signal];
+  async #call(path, options) {
     try {
-      const call = { ...options, token: this.#token, signal: AbortSignal.any(signals) };
+      const call = { signal: this.#sessionAbort.signal, ...options, token: this.#token };
       return await this.#api.call(this.#path + path, call);
     } catch (error) {
       const reason = endReason(error);
@@ -383,32 +378,33 @@ class Session extends EventTarget {
   }
 }
 
-/** Calls of the relay's HTTP API. They return parsed bodies, and throw a RelayError for whatever else happens. */
+/** Calls of the relay's HTTP API. They throw a RelayError for a refusal and for what the network does. */
 class Api {
   /** @param {Declared.RelayOptions["relay"]} relay @param {Declared.RelayOptions["parse"]} parse */
   constructor(relay, parse = JSON.parse) {
-    this.url = new URL(relay ?? new URL(".", import.meta.url)).href.replace(/\/$/, "");
+    const url = new URL(relay ?? new URL(".", import.meta.url));
+    if (!/^https?:$/.test(url.protocol)) throw new TypeError(`the relay's URL has to begin with https://: ${url.href}`);
+    this.url = url.href.replace(/\/$/, "");
     this.parse = parse;
   }
 
-  /** @param {string} path @param {CallOptions & { wait?: number }} options */
+  /** The parsed body of the response. @param {string} path @param {CallOptions & { wait?: number }} options */
   async call(path, { signal, wait = 0, ...options } = {}) {
-    const timeout = AbortSignal.timeout(wait * 1000 + CALL_TIMEOUT_MS);
-    const either = signal ? AbortSignal.any([signal, timeout]) : timeout;
+    const abort = abortAfter(wait * 1000 + CALL_TIMEOUT_MS, TIMED_OUT, signal);
     try {
-      const response = await this.fetch(path, { ...options, signal: either });
-      const text = await response.text();
+      const response = await this.fetch(path, { ...options, signal: abort.signal });
+      const text = await response.text().catch(throwUnreachable);
       return response.status === 204 ? undefined : this.parseJson(text, response.status);
-    } catch (error) {
-      if (error instanceof RelayError) throw error;
-      if (signal?.aborted) throw signal.reason;
-      throw unreachable(error);
+    } finally {
+      abort.release();
     }
   }
 
   /** The HTTP response, if successful. @param {string} path @param {CallOptions & { cursor?: string }} options */
   async fetch(path, { token, body, cursor, ...options }) {
-    const response = await fetch(this.url + path, {
+    if (body && new TextEncoder().encode(body).length > MAX_BODY_BYTES) throw tooLarge({ status: 413 });
+    // A Request throws what is wrong with the call itself, so that what fetch rejects with is the network's.
+    const request = new Request(this.url + path, {
       ...options,
       body,
       cache: "no-store",
@@ -418,6 +414,7 @@ class Api {
         ...(body && { "Content-Type": "application/json" }),
       },
     });
+    const response = await fetch(request).catch(throwUnreachable);
     if (!response.ok) throw await errorOf(response);
     return response;
   }
@@ -534,29 +531,26 @@ async function openSession(api, saved) {
  */
 async function sendRequest(api, path, body, { id, timeout, signal }) {
   const deadline = Date.now() + timeout;
-  const timedOut = new AbortController();
-  const onTimeout = () => timedOut.abort(new RelayError("The host did not answer in time.", { code: "timeout" }));
-  const timer = timeout <= MAX_TIMER_MS ? setTimeout(onTimeout, timeout) : undefined;
-  const combined = signal ? AbortSignal.any([signal, timedOut.signal]) : timedOut.signal;
+  const abort = abortAfter(timeout, new RelayError("The host did not answer in time.", { code: "timeout" }), signal);
   let accepted = false;
   let failures = 0;
   let failingSince = 0;
   try {
     for (;;) {
-      combined.throwIfAborted();
+      abort.signal.throwIfAborted();
       const wait = Math.max(0, Math.min(POLL_SECONDS, Math.ceil((deadline - Date.now()) / 1000)));
       let response;
       try {
         response = accepted
-          ? await api.call(`${responsePath(path, id)}wait=${wait}`, { signal: combined, wait })
-          : await api.call(`${path}/requests?wait=${wait}`, { method: "POST", body, signal: combined, wait });
+          ? await api.call(`${responsePath(path, id)}wait=${wait}`, { signal: abort.signal, wait })
+          : await api.call(`${path}/requests?wait=${wait}`, { method: "POST", body, signal: abort.signal, wait });
         if (!["answered", "pending"].includes(response?.status)) throw unexpectedAnswer();
       } catch (error) {
-        combined.throwIfAborted();
+        abort.signal.throwIfAborted();
         failingSince ||= Date.now();
         const limited = error instanceof RelayError && error.status === 429;
         if (isPermanent(error) || limited || Date.now() - failingSince > GUEST_RETRY_MS) throw error;
-        await sleep(backoffMs(++failures, error), combined);
+        await sleep(backoffMs(++failures, error), abort.signal);
         continue;
       }
       if (response.status === "answered") return resultOf(response);
@@ -564,7 +558,7 @@ async function sendRequest(api, path, body, { id, timeout, signal }) {
       failures = failingSince = 0;
     }
   } finally {
-    clearTimeout(timer);
+    abort.release();
   }
 }
 
@@ -588,13 +582,13 @@ async function errorOf(response) {
   const seconds = parseInt(response.headers.get("Retry-After") ?? "", 10);
   /** @type {ErrorDetails} */
   const details = seconds > 0 ? { status: response.status, retryAfter: seconds } : { status: response.status };
-  if (typeof problem?.code !== "string") return unexpectedAnswer(details);
+  if (typeof problem?.code !== "string") return response.status === 413 ? tooLarge(details) : unexpectedAnswer(details);
   return new RelayError(problem.detail, { ...details, code: problem.code, refused: true });
 }
 
-/** Whether the same call would fail again. @param {unknown} error @returns {error is RelayError} */
+/** Whether the same call would fail again. @param {unknown} error */
 function isPermanent(error) {
-  return error instanceof RelayError && !!error.refused && (error.status ?? 500) < 500 && error.status !== 429;
+  return !(error instanceof RelayError) || (!!error.refused && (error.status ?? 500) < 500 && error.status !== 429);
 }
 
 /** Why the session has ended, if the error says that it has. @param {unknown} error */
@@ -602,9 +596,20 @@ function endReason(error) {
   return error instanceof RelayError ? END_REASONS.get(error.code) : undefined;
 }
 
-/** @param {unknown} [cause] */
-function unreachable(cause) {
-  return new RelayError("The relay cannot be reached.", { code: "unreachable", cause });
+/** @param {unknown} [cause] The reason, if the call was aborted. @returns {never} */
+function throwUnreachable(cause) {
+  if (cause instanceof RelayError) throw cause;
+  throw new RelayError("The relay cannot be reached.", { code: "unreachable", cause });
+}
+
+/** @param {ErrorDetails} details */
+function tooLarge(details) {
+  return new RelayError("The message is too large.", { code: "payload_too_large", refused: true, ...details });
+}
+
+/** Any other error is a defect, here or in what was passed in. @param {unknown} error */
+function toRelayError(error) {
+  return error instanceof RelayError ? error : new RelayError(String(error), { code: "client_error", cause: error });
 }
 
 /** Something else has answered, such as a proxy or a login page. @param {ErrorDetails} details */
@@ -624,7 +629,7 @@ async function* parseEvents(body, onData) {
   let rest = "";
   let fields = { id: "", event: "message", data: "" };
   for (;;) {
-    const { value, done } = await reader.read();
+    const { value, done } = await reader.read().catch(throwUnreachable);
     if (done) return;
     onData();
     const lines = (rest + value).split(/\r?\n/);
@@ -662,8 +667,26 @@ function errorToJson(/** @type {unknown} */ thrown) {
 
 /** Exponential, with jitter. @param {number} failures How many in a row. @param {unknown} error The last one. */
 function backoffMs(failures, error) {
+  if (!(error instanceof RelayError)) return MAX_TIMER_MS; // a defect, which stays
   const backoff = Math.min(BACKOFF_MS.max, BACKOFF_MS.first * 2 ** (failures - 1)) * (0.5 + Math.random() / 2);
-  return Math.max(backoff, error instanceof RelayError && error.retryAfter ? error.retryAfter * 1000 : 0);
+  return Math.max(backoff, (error.retryAfter ?? 0) * 1000);
+}
+
+/**
+ * A signal that aborts with another one, or after the time, until it is released. AbortSignal.any is still too new.
+ * @param {number} milliseconds @param {unknown} reason @param {AbortSignal} [signal]
+ */
+function abortAfter(milliseconds, reason, signal) {
+  const controller = new AbortController();
+  const onAbort = () => controller.abort(signal?.reason);
+  const timer = milliseconds <= MAX_TIMER_MS ? setTimeout(() => controller.abort(reason), milliseconds) : undefined;
+  signal?.addEventListener("abort", onAbort);
+  if (signal?.aborted) onAbort();
+  const release = () => {
+    clearTimeout(timer);
+    signal?.removeEventListener("abort", onAbort);
+  };
+  return { signal: controller.signal, release };
 }
 
 /** Resolves after the time, or when the signal aborts. @param {number} milliseconds @param {AbortSignal} signal */
