@@ -44,14 +44,14 @@ export interface HostOptions<Payload = any> extends RelayOptions {
 }
 
 /**
- * `connecting`, `connected` (the stream is open), `polling` (a proxy blocks the stream), `disconnected` (and trying
- * again automatically), `ended` (for good).
+ * `connecting`, `connected` (the stream is open), `polling` (a proxy blocks the stream, or the relay is too busy for
+ * one), `disconnected` (and trying again automatically), `ended` (for good).
  */
 export type SessionState = "connecting" | "connected" | "polling" | "disconnected" | "ended";
 
 /**
- * Why a session ended: `ended` (by its host), `expired`, `replaced` (another page has opened its stream), or the code
- * of the problem if the relay refused the host's token.
+ * Why a session ended: `ended` (by its host), `expired`, `replaced` (another host has taken the session over), or the
+ * code of the problem if the relay refused the host's token.
  */
 export type EndReason = "ended" | "expired" | "replaced" | "host_token_required" | "host_token_wrong";
 
@@ -126,8 +126,10 @@ export interface Guest {
    * Send a request, and resolve to the host's result.
    *
    * Rejects with a RelayError: its `code` is that of the relay's problem (`session_not_found`, `payload_too_large`, …),
-   * `timeout`, `unreachable` or `unexpected_answer`, or its `error` is the error that the host answered with. Rejects
-   * with the reason of `signal` if that is aborted, and with a TypeError if the call itself is not valid.
+   * `timeout`, `unreachable` or `unexpected_answer`, or its `error` is the error that the host answered with. A limit
+   * (`rate_limited`, `too_many_pending`) is such a problem only before the relay has accepted the request; later the
+   * guest waits as the relay asks it to. Rejects with the reason of `signal` if that is aborted, and with a TypeError
+   * if the call itself is not valid.
    */
   request<Result = any>(payload: Json, options?: RequestOptions): Promise<Result>;
 }

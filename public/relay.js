@@ -33,6 +33,7 @@ const END_REASONS = new Map([
   ["session_ended", "ended"],
   ["host_token_required", "host_token_required"],
   ["host_token_wrong", "host_token_wrong"],
+  ["replaced", "replaced"],
 ]);
 
 /** @type {unknown[]} The problem codes of a refused answer that mean that the request needs no other answer. */
@@ -87,6 +88,8 @@ class Session extends EventTarget {
 
   #api;
   #saved;
+  #name = randomId(); // of this host: the relay prefers the host that came last
+  #attempt = 0; // the connection's number: of this host's connections, the relay prefers the latest
   #path;
   #token;
   #handlers;
@@ -100,6 +103,7 @@ class Session extends EventTarget {
   #sessionAbort = new AbortController();
   #connectionAbort = new AbortController();
   #pollUntil = 0;
+  #busy = false; // whether the relay had no place for the stream or poll: it always has for one that does not wait
   #failedOpens = 0; // in a row
   #failures = 0;
   #backoff = new AbortController();
@@ -166,11 +170,13 @@ class Session extends EventTarget {
   async #run() {
     while (!this.#ended) {
       const connection = (this.#connectionAbort = new AbortController());
+      const busy = this.#busy;
       this.#lastDataAt = Date.now();
+      this.#attempt++;
       try {
-        if (Date.now() < this.#pollUntil) await this.#poll(connection);
+        if (busy || Date.now() < this.#pollUntil) await this.#poll(connection);
         else await this.#listen(connection);
-        this.#failures = 0;
+        if (!busy) this.#failures = 0;
       } catch (error) {
         if (connection.signal.reason !== RECONNECT) await this.#recover(error);
       }
@@ -182,8 +188,12 @@ class Session extends EventTarget {
     const reason = endReason(error);
     if (reason) this.#finish(reason);
     if (this.#ended) return;
-    this.problem = toRelayError(error);
-    this.#setState("disconnected");
+    const problem = toRelayError(error);
+    this.#busy = problem.code === "busy";
+    if (!this.#busy || this.state !== "polling") {
+      this.problem = problem;
+      this.#setState("disconnected");
+    }
     this.#backoff = new AbortController();
     await sleep(backoffMs(++this.#failures, error), this.#backoff.signal);
   }
@@ -200,7 +210,7 @@ class Session extends EventTarget {
       timer = setTimeout(() => connection.abort(TIMED_OUT), STREAM_IDLE_TIMEOUT_MS);
     };
     try {
-      const response = await this.#api.fetch(`${this.#path}/stream`, {
+      const response = await this.#api.fetch(`${this.#path}/stream?host=${this.#name}&attempt=${this.#attempt}`, {
         cursor: this.#cursor,
         token: this.#token,
         signal: connection.signal,
@@ -236,9 +246,11 @@ class Session extends EventTarget {
 
   /** Read requests with one call, which waits for some. @param {AbortController} connection */
   async #poll({ signal }) {
-    const wait = this.state === "polling" ? POLL_SECONDS : 0; // the first call only shows whether polling works
+    const wait = this.state === "polling" && !this.#busy ? POLL_SECONDS : 0; // the first call shows whether it works
     const after = this.#cursor && `&after=${this.#cursor}`;
-    const { requests, cursor } = await this.#call(`/requests?wait=${wait}${after}`, { signal, wait });
+    const query = `wait=${wait}${after}&host=${this.#name}&attempt=${this.#attempt}`;
+    const { requests, cursor } = await this.#call(`/requests?${query}`, { signal, wait });
+    this.#busy = false;
     this.#setState("polling");
     this.#cursor = cursor;
     for (const request of requests) this.#accept(request);
@@ -533,12 +545,14 @@ async function sendRequest(api, path, body, { id, timeout, signal }) {
   const deadline = Date.now() + timeout;
   const abort = abortAfter(timeout, new RelayError("The host did not answer in time.", { code: "timeout" }), signal);
   let accepted = false;
+  let posted = false; // whether the relay has the request, or may have it
+  let busy = false; // whether the relay had no place for the last call: it always has for one that does not wait
   let failures = 0;
   let failingSince = 0;
   try {
     for (;;) {
       abort.signal.throwIfAborted();
-      const wait = Math.max(0, Math.min(POLL_SECONDS, Math.ceil((deadline - Date.now()) / 1000)));
+      const wait = busy ? 0 : Math.max(0, Math.min(POLL_SECONDS, Math.ceil((deadline - Date.now()) / 1000)));
       let response;
       try {
         response = accepted
@@ -547,15 +561,20 @@ async function sendRequest(api, path, body, { id, timeout, signal }) {
         if (!["answered", "pending"].includes(response?.status)) throw unexpectedAnswer();
       } catch (error) {
         abort.signal.throwIfAborted();
-        failingSince ||= Date.now();
-        const limited = error instanceof RelayError && error.status === 429;
-        if (isPermanent(error) || limited || Date.now() - failingSince > GUEST_RETRY_MS) throw error;
+        const { code, status } = toRelayError(error);
+        if (isPermanent(error) || (status === 429 && !posted)) throw error;
+        busy = code === "busy";
+        posted ||= !busy;
+        failingSince = status === 429 || (busy && wait) ? 0 : failingSince || Date.now();
+        if (failingSince && Date.now() - failingSince > GUEST_RETRY_MS) throw error;
         await sleep(backoffMs(++failures, error), abort.signal);
         continue;
       }
       if (response.status === "answered") return resultOf(response);
-      accepted = true;
-      failures = failingSince = 0;
+      accepted = posted = true;
+      if (!busy) failures = 0;
+      busy = false;
+      failingSince = 0;
     }
   } finally {
     abort.release();
@@ -704,5 +723,5 @@ function sleep(milliseconds, signal) {
 }
 
 function randomId() {
-  return Array.from(crypto.getRandomValues(new Uint8Array(9)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+  return Array.from(crypto.getRandomValues(new Uint8Array(8)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

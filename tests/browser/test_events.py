@@ -23,7 +23,7 @@ READ = r"""async (text) => {
     const reconnected = new Promise((resolve) => (reconnect = resolve));
     window.fetch = async ({ url, headers }) => {
       if (url.endsWith("/api/sessions")) return new Response(created);
-      if (!url.endsWith("/stream")) return new Response(null, { status: 204 });
+      if (!url.includes("/stream?")) return new Response(null, { status: 204 });
       await listening;
       if (++streams > 1) reconnect(headers.get("Last-Event-ID") ?? "");
       const start = (stream) => {

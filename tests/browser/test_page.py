@@ -10,7 +10,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, Route, expect
 
-from tests.browser.conftest import Beside, Window, ask, running_site
+from tests.browser.conftest import Beside, Window, ask, refuse, running_site
 from tests.support.deployments import Parley
 from tests.support.tools import PROJECT, wait_until
 
@@ -179,6 +179,25 @@ def test_guest_with_a_wrong_code(window: Window, site: Parley, code: str, told: 
     window.forgive_the_network()
 
 
+def test_busy_relay(window: Window, site: Parley) -> None:
+    window.context.route("**/stream?*", lambda route: refuse(route, 503, "busy", retry_after=1))
+    host = window.open(f"{site.url}/")
+    expect(host.locator("#state")).to_have_text("The relay is busy, trying again")
+    expect(host.locator("#state")).to_have_text("Connected, without a stream")
+    window.context.unroute_all()
+    expect(host.locator("#state")).to_have_text("Connected")
+    window.forgive_the_network()
+
+
+def test_replaced(window: Window, site: Parley) -> None:
+    host, _ = open_host(window, site)
+    host.route("**/stream?*", lambda route: refuse(route, 409, "replaced"))
+    host.evaluate("dispatchEvent(new Event('online'))")
+    expect(host.locator("#state")).to_have_text("Taken over by another tab or program")
+    expect(host.get_by_role("button", name="New session")).to_be_visible()
+    window.forgive_the_network()
+
+
 def test_renew(window: Window, site: Parley) -> None:
     host, code = open_host(window, site)
     expect(host.locator("#clock")).to_have_text("9:57")
@@ -281,7 +300,7 @@ def test_answer_given_while_offline(window: Window, site: Parley, beside: Beside
 
 def test_blocked_stream(window: Window, site: Parley, beside: Beside) -> None:
     """It falls back to long polling, and goes back to the stream."""
-    window.context.route("**/stream", lambda route: route.abort())
+    window.context.route("**/stream?*", lambda route: route.abort())
     host = window.open(f"{site.url}/")
     expect(host.locator("#state")).to_have_text("Connected, without a stream")
     code = host.locator("#code").inner_text()

@@ -1,11 +1,12 @@
 """public/relay.js: which failures are final, which pass, and which are the caller's own."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from playwright.sync_api import Page, Route
 
-from tests.browser.conftest import HOST, Beside, Window, ask, asking, start, until
+from tests.browser.conftest import HOST, Beside, Window, ask, asking, hurry_until, refuse, start, until
 from tests.support.deployments import Parley
 
 CODE = "ABC12345"
@@ -15,9 +16,21 @@ LONG = "'ü'.repeat(2_100_000)"  # 4.2 MB in UTF-8, and half as much to String.l
 type Answer = Callable[[Route], None]
 
 
+def reply(status: int, body: dict[str, Any]) -> Answer:
+    return lambda route: route.fulfill(status=status, json={"id": "q", **body})
+
+
+def problem(status: int, code: str, retry_after: int = 0) -> Answer:
+    return lambda route: refuse(route, status, code, retry_after)
+
+
 def bare(status: int) -> Answer:
     """Return an answer without a problem document, such as the platform's own."""
     return lambda route: route.fulfill(status=status, content_type="text/plain", body="FUNCTION_PAYLOAD_TOO_LARGE")
+
+
+ANSWERED = reply(200, {"status": "answered", "result": 42})
+PENDING = reply(202, {"status": "pending"})
 
 
 def answer_in_turn(tab: Page, *answers: Answer) -> list[str]:
@@ -86,6 +99,84 @@ def test_request_that_is_too_large(window: Window, tab: Page) -> None:
     assert calls == []
     assert asking(tab, CODE, 1).items() >= TOO_LARGE.items()
     assert len(calls) == 1
+    window.forgive_the_network()
+
+
+@pytest.mark.parametrize(
+    ("answers", "outcome", "calls"),
+    [
+        pytest.param([problem(429, "rate_limited", 1)], {"code": "rate_limited"}, 1, id="first post"),
+        pytest.param([PENDING, problem(429, "rate_limited", 1), ANSWERED], {"result": 42}, 3, id="accepted"),
+        pytest.param(
+            [bare(502), problem(429, "too_many_pending", 1), ANSWERED], {"result": 42}, 3, id="perhaps accepted"
+        ),
+        pytest.param(
+            [problem(503, "busy", 1), problem(429, "rate_limited", 1)], {"code": "rate_limited"}, 2, id="not accepted"
+        ),
+        pytest.param([PENDING, problem(429, "rate_limited", 60)], {"code": "timeout"}, 2, id="longer than the guest"),
+    ],
+)
+def test_guest_that_is_limited(
+    window: Window, tab: Page, answers: list[Answer], outcome: dict[str, object], calls: int
+) -> None:
+    """Before its request is accepted it is told; later it waits, and goes on."""
+    called = answer_in_turn(tab, *answers)
+    assert asking(tab, CODE, 1, "{timeout: 4000}").items() >= outcome.items()
+    assert len(called) == calls
+    window.forgive_the_network()
+
+
+def test_guest_that_is_limited_for_long(window: Window, tab: Page) -> None:
+    """The relay asks for patience for longer than a guest puts up with a relay that is out of reach."""
+    tab.clock.install()
+    called = answer_in_turn(tab, PENDING, *[problem(429, "rate_limited", 20)] * 4, ANSWERED)
+    assert asking_in_a_hurry(tab) == 42
+    assert len(called) == 6
+    window.forgive_the_network()
+
+
+def asking_in_a_hurry(tab: Page) -> Any:
+    """Ask from the page, whose clock runs ahead, and return the result or the code of the error."""
+    tab.evaluate(
+        f"""async () => {{
+          const {{ guest }} = await import("/relay.js");
+          window.outcome = undefined;
+          guest("{CODE}").request(1).then((result) => (outcome = result), ({{ code }}) => (outcome = code));
+        }}"""
+    )
+    hurry_until(tab, "outcome !== undefined")
+    return tab.evaluate("outcome")
+
+
+def test_guest_of_a_busy_relay(window: Window, tab: Page) -> None:
+    """It asks without waiting, which always works, for as long as it takes, and waits again as soon as it can."""
+    tab.clock.install()
+    plain: list[str] = []
+
+    def be_busy(route: Route) -> None:
+        if not route.request.url.endswith("wait=0"):
+            refuse(route, 503, "busy", retry_after=1)
+            return
+        plain.append(route.request.method)
+        (ANSWERED if len(plain) > 12 else PENDING)(route)
+
+    tab.route("**/api/**", be_busy)
+    before = tab.evaluate("Date.now()")
+    assert asking_in_a_hurry(tab) == 42
+    assert plain == ["POST"] + ["GET"] * 12
+    assert tab.evaluate("Date.now()") - before > 60_000
+    tab.unroute_all()
+    calls = answer_in_turn(tab, problem(503, "busy", 1), PENDING, PENDING, ANSWERED)
+    assert asking_in_a_hurry(tab) == 42
+    assert [call.partition("wait=")[2] for call in calls] == ["25", "0", "25", "25"]
+    window.forgive_the_network()
+
+
+def test_relay_that_is_always_busy(window: Window, tab: Page) -> None:
+    """Even for calls that do not wait: something is broken, and the guest gives up as with any other failure."""
+    tab.clock.install()
+    answer_in_turn(tab, problem(503, "busy", 1))
+    assert asking_in_a_hurry(tab) == "busy"
     window.forgive_the_network()
 
 
@@ -168,7 +259,7 @@ def test_browser_of_last_year(window: Window, site: Parley, beside: Beside) -> N
     assert asking(guest, code, 2, "{signal: AbortSignal.abort()}")["name"] == "AbortError"
     guest.evaluate("window.stop = new AbortController(); setTimeout(() => stop.abort(), 300)")
     assert asking(guest, code, {"hold": 2}, "{signal: stop.signal}")["name"] == "AbortError"
-    tab.route("**/stream", lambda route: route.abort())
+    tab.route("**/stream?*", lambda route: route.abort())
     tab.evaluate("dispatchEvent(new Event('online'))")
     until(tab, "session.state === 'polling'")
     asked = beside(ask, site, code, 3)

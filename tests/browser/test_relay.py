@@ -210,13 +210,13 @@ def test_swallowed_stream(window: Window, tab: Page, site: Parley) -> None:
     """A proxy that holds back what is streamed: after eight seconds of silence it polls, and tries again later."""
     held: list[Route] = []
     tab.clock.install()
-    tab.route("**/stream", lambda route: held.append(route))
+    tab.route("**/stream?*", lambda route: held.append(route))
     code = str(tab.evaluate(HOST, {}))
     wait_until(lambda: bool(tab.evaluate("1")) and bool(held))
     tab.clock.fast_forward(8_000)
     until(tab, "session.state === 'polling'")
     assert ask(site, code, "still")["result"] == {"echo": "still"}
-    tab.unroute("**/stream")
+    tab.unroute("**/stream?*")
     tab.clock.fast_forward(301_000)
     assert ask(site, code, "wakes the poll", "q2")["result"] == {"echo": "wakes the poll"}
     until(tab, "session.state === 'connected'")
@@ -235,7 +235,7 @@ def test_stream_that_fails_once(window: Window, tab: Page, site: Parley) -> None
             failed.append(route.request.url)
             route.abort()
 
-    tab.route("**/stream", fail)
+    tab.route("**/stream?*", fail)
     start(tab)
     assert states(tab) == ["disconnected", "connected"]
     window.forgive_the_network()
@@ -306,7 +306,7 @@ def test_end(tab: Page, site: Parley, beside: Beside) -> None:
 @pytest.mark.parametrize("polls", [False, True])
 def test_ended_elsewhere(window: Window, tab: Page, site: Parley, polls: bool) -> None:
     if polls:
-        tab.route("**/stream", lambda route: route.abort())
+        tab.route("**/stream?*", lambda route: route.abort())
     code = start(tab)
     token = tab.evaluate("Object.values(sessionStorage).map(JSON.parse).find(({ token }) => token).token")
     site.http.delete(f"/api/sessions/{code}", headers={"Authorization": f"Bearer {token}"}).raise_for_status()
