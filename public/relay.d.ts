@@ -22,7 +22,7 @@ export interface HostRequest<Payload = any> {
   readonly payload: Payload;
   /** When the relay accepted the request: ISO 8601, UTC. */
   readonly createdAt: string;
-  /** True if the page was reloaded between the start of the request's handler and its answer. */
+  /** True if the page was reloaded or left between the start of the request's handler and its answer. */
   readonly interrupted: boolean;
   /** Aborted when the session ends. */
   readonly signal: AbortSignal;
@@ -35,8 +35,8 @@ export interface HostOptions<Payload = any> extends RelayOptions {
   /** Called once for each request, in the order of their arrival, without waiting for the previous answer. */
   onRequest: Handler<Payload>;
   /**
-   * Called in place of `onRequest` for a request whose handler was interrupted by a reload of the page, and may have
-   * done a part of its work. By default the guest gets an error with the code `interrupted`.
+   * Called in place of `onRequest` for a request whose handler was interrupted because the page was reloaded or left,
+   * and may have done a part of its work. By default the guest gets an error with the code `interrupted`.
    */
   onInterrupted?: Handler<Payload>;
   /** Whether to renew the session as long as the page is open. By default true. */
@@ -101,8 +101,17 @@ export interface Session<Payload = any> extends EventTarget {
 }
 
 /**
- * Create a session and answer its requests. After a reload of the same page in the same tab, resume the session from
- * `sessionStorage`; no request is handled twice.
+ * Create a session and answer its requests, or resume the session that this tab has with the relay, after a reload for
+ * example. No request is handled twice.
+ *
+ * `sessionStorage` keeps the session, for the tab and the origin:
+ * - All pages of the origin that the tab shows one after the other go on with the same session, whatever their paths.
+ *   So the code stays valid if the page changes its path with `history.pushState` and is reloaded, if a link leads to
+ *   another page that calls `host`, and after the Back button. A page that wants a session of its own ends the other.
+ * - Several sessions of one page are told apart by the order of the calls.
+ * - A frame has sessions of its own, and is told apart from other frames by its position in the page.
+ * - A new tab has a new session, and so has a window that a script opens. A duplicate of the tab takes the session
+ *   over; the original's ends as `replaced`.
  *
  * Rejects with a RelayError if the session can be neither resumed nor created, and with a TypeError if the options are
  * not valid.

@@ -23,6 +23,10 @@ const MAX_BODY_BYTES = 4_000_000; // the platform refuses 4.5 MB without CORS he
 /** @typedef {Declared.RelayError & { refused?: boolean }} ErrorMembers It is `refused` if the relay sent a problem. */
 /** @typedef {Omit<ErrorMembers, keyof Error> & { cause?: unknown }} ErrorDetails */
 
+/** Whether sessionStorage is a copy of the opener's: in the first page of a window that a script has opened. */
+const navigationType = globalThis.performance?.getEntriesByType("navigation")[0]?.toJSON().type;
+const isStorageCopied = navigationType === "navigate" && history.length === 1 && Boolean(opener);
+
 /** Reasons for which a connection is aborted. */
 const RECONNECT = Symbol("reconnect");
 const TIMED_OUT = Symbol("timed out");
@@ -104,6 +108,7 @@ class Session extends EventTarget {
   #connectionAbort = new AbortController();
   #pollUntil = 0;
   #busy = false; // whether the relay had no place for the stream or poll: it always has for one that does not wait
+  #pageShown = Promise.resolve();
   #failedOpens = 0; // in a row
   #failures = 0;
   #backoff = new AbortController();
@@ -123,13 +128,11 @@ class Session extends EventTarget {
     this.createdAt = session.createdAt;
     this.expiresAt = "";
     this.#updateExpiry(session);
-    for (const [id, answer] of saved.requests()) {
-      (answer ? this.#accepted : this.#interrupted).add(id);
-      if (answer) this.#sendAnswer(id, answer);
-    }
+    this.#restoreRequests();
     const { window, document } = globalThis;
     const untilEnd = { signal: this.#sessionAbort.signal };
     for (const type of ["online", "offline"]) window?.addEventListener(type, this.#onNetworkChange, untilEnd);
+    window?.addEventListener("pagehide", this.#onPageHide, untilEnd);
     document?.addEventListener("visibilitychange", this.#onVisible, untilEnd);
     this.#run();
   }
@@ -169,6 +172,7 @@ class Session extends EventTarget {
 
   async #run() {
     while (!this.#ended) {
+      await this.#pageShown;
       const connection = (this.#connectionAbort = new AbortController());
       const busy = this.#busy;
       this.#lastDataAt = Date.now();
@@ -270,7 +274,28 @@ class Session extends EventTarget {
     if (document.visibilityState === "visible" && Date.now() - this.#lastDataAt > STALE_MS) this.#reconnect();
   };
 
+  /** While the browser keeps the page for its Back button, another page of this tab may go on with the session. */
+  #onPageHide = (/** @type {PageTransitionEvent} */ { persisted }) => {
+    if (!persisted) return;
+    const shown = new Promise((resolve) => addEventListener("pageshow", resolve, { once: true }));
+    this.#pageShown = shown.then(() => {
+      this.#name = randomId(); // this host now comes last
+      this.#attempt = 0;
+      this.#restoreRequests();
+    });
+    this.#reconnect();
+  };
+
   // Requests
+
+  /** Go on with what another page of this tab has saved. */
+  #restoreRequests() {
+    for (const [id, answer] of this.#saved.requests()) {
+      if (this.#accepted.has(id)) continue;
+      (answer ? this.#accepted : this.#interrupted).add(id);
+      if (answer) this.#sendAnswer(id, answer);
+    }
+  }
 
   /** @param {Pick<Declared.HostRequest, "id" | "payload" | "createdAt">} request */
   #accept({ id, payload, createdAt }) {
@@ -455,8 +480,9 @@ class SavedSession {
 
   /** @param {string} relay */
   constructor(relay) {
+    // All pages that a frame shows go on with the same session: a page may change its path, and then be reloaded.
     // Several sessions of one page are told apart by the order in which they were opened.
-    const prefix = `parley ${relay} ${globalThis.location?.pathname ?? ""}`;
+    const prefix = `parley ${relay} ${framePath(globalThis.window)}`;
     let number = 1;
     while (SavedSession.#usedKeys.has(`${prefix} ${number}`)) number++;
     this.key = `${prefix} ${number}`;
@@ -475,7 +501,7 @@ class SavedSession {
   /** @returns {{code: string, token: string} | null} */
   load() {
     try {
-      return JSON.parse(this.storage?.getItem(this.key) ?? "null");
+      return isStorageCopied ? null : JSON.parse(this.storage?.getItem(this.key) ?? "null");
     } catch {
       return null;
     }
@@ -720,6 +746,12 @@ function sleep(milliseconds, signal) {
     const timer = setTimeout(done, Math.min(milliseconds, MAX_TIMER_MS));
     signal.addEventListener("abort", done);
   });
+}
+
+/** A frame's position in each of its parents. @param {Window | undefined} frame @returns {string} */
+function framePath(frame) {
+  if (!frame?.parent || frame.parent === frame) return "";
+  return `${framePath(frame.parent)}/${Array.prototype.indexOf.call(frame.parent, frame)}`;
 }
 
 function randomId() {

@@ -50,7 +50,11 @@ def chromium() -> Iterator[Browser]:
     program = next(filter(shutil.which, _CHROMIUM), _CHROMIUM[0])
     path = need(program, "apt-get install chromium, or install Chrome")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--disable-quic", "--disable-sync"])
+        browser = playwright.chromium.launch(
+            executable_path=path,
+            args=["--disable-quic", "--disable-sync"],
+            ignore_default_args=["--disable-back-forward-cache"],
+        )
         yield browser
         browser.close()
 
