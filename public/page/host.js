@@ -52,7 +52,7 @@ const pending = new Map();
 export function showHost() {
   view.hidden = false;
   copyOnClick(copyCode, () => formatCode(session?.code ?? ""));
-  copyOnClick(copyLink, () => `${location.origin}/?code=${formatCode(session?.code ?? "")}`);
+  copyOnClick(copyLink, () => `${location.origin}/#${formatCode(session?.code ?? "")}`);
   copyOnClick(copyInstructions, () => instructions.textContent);
   renew.addEventListener("click", () => attempt(() => session?.renew()));
   end.addEventListener("click", () => attempt(() => session?.end()));

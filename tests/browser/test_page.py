@@ -6,9 +6,10 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Browser, Page, Request, Route, expect
 
 from tests.browser.conftest import Beside, Window, ask, refuse, running_site
 from tests.support.deployments import Parley
@@ -47,7 +48,7 @@ def test_copies(window: Window, site: Parley) -> None:
     assert clipboard(host) == f"{code[:4]}-{code[4:]}"
     host.get_by_role("button", name="Copy link for a guest").click()
     expect(host.locator("#copy-link")).to_have_text("Copied")
-    assert clipboard(host) == f"{site.url}/?code={code[:4]}-{code[4:]}"
+    assert clipboard(host) == f"{site.url}/#{code[:4]}-{code[4:]}"
 
 
 def test_instructions_work_as_pasted(window: Window, site: Parley) -> None:
@@ -177,6 +178,40 @@ def test_guest_with_a_wrong_code(window: Window, site: Parley, code: str, told: 
     guest.get_by_role("button", name="Send").click()
     expect(guest.locator(".outcome")).to_contain_text(told)
     window.forgive_the_network()
+
+
+def test_guest_link(window: Window, site: Parley) -> None:
+    """The code stays out of what the tab requests as its page, and may change while the tab is open."""
+    codes = [site.create()["code"] for _ in range(2)]
+    pages: list[str] = []
+
+    def note(request: Request) -> None:
+        if request.is_navigation_request():
+            pages.append(request.url)
+
+    window.context.on("request", note)
+    tab = window.open(f"{site.url}/#{codes[0][:4].lower()}%20{codes[0][4:]}")
+    expect(tab.locator("#guest-code")).to_have_value(f"{codes[0][:4]}-{codes[0][4:]}")
+    expect(tab.locator("#guest-state")).to_contain_text("Open, ")
+    tab.get_by_role("textbox", name="Request").fill("half a quest")
+    tab.evaluate("(code) => (location.hash = code)", codes[1])
+    expect(tab.locator("#guest-code")).to_have_value(f"{codes[1][:4]}-{codes[1][4:]}")
+    expect(tab.locator("#guest-state")).to_contain_text("Open, ")
+    expect(tab.get_by_role("textbox", name="Request")).to_have_value("half a quest")
+    assert [httpx.URL(url).raw_path for url in pages] == [b"/"]
+
+
+def test_guest_link_in_the_tab_of_a_host(window: Window, site: Parley) -> None:
+    """The tab becomes a guest, and on the way back the same host again."""
+    tab, code = open_host(window, site)
+    other = site.create()["code"]
+    tab.evaluate("(code) => (location.hash = code)", other)
+    expect(tab.locator("#guest-code")).to_have_value(f"{other[:4]}-{other[4:]}")
+    expect(tab.locator("#host")).to_be_hidden()
+    tab.evaluate("history.back()")
+    expect(tab.locator("#code")).to_have_text(f"{code[:4]}-{code[4:]}")
+    expect(tab.locator("#guest")).to_be_hidden()
+    expect(tab.locator("#state")).to_have_text("Connected")
 
 
 def test_busy_relay(window: Window, site: Parley) -> None:
