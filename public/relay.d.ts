@@ -1,11 +1,15 @@
-/** The client of Parley, for pages and scripts. Problems are those of https://datatracker.ietf.org/doc/html/rfc9457. */
+/**
+ * The client of Parley, for pages and scripts. Problems are those of https://datatracker.ietf.org/doc/html/rfc9457.
+ *
+ * It runs in Chrome and Edge 100, Firefox 105, Safari 16, and what is newer.
+ */
 
 /** Any JSON value, as `JSON.parse` returns it. */
 export type Json = null | boolean | number | string | Json[] | { [name: string]: Json };
 
 /** Options of both sides. */
 export interface RelayOptions {
-  /** The URL of the relay. By default the URL from which the module was imported. */
+  /** The URL of the relay, with http or https. By default the URL from which the module was imported. */
   relay?: string | URL;
   /** Parses JSON, for example without rounding big integers. By default, and if it throws, `JSON.parse`. */
   parse?: (text: string) => any;
@@ -18,7 +22,7 @@ export interface HostRequest<Payload = any> {
   readonly payload: Payload;
   /** When the relay accepted the request: ISO 8601, UTC. */
   readonly createdAt: string;
-  /** True if the page was reloaded between the start of the request's handler and its answer. */
+  /** True if the page was reloaded or left between the start of the request's handler and its answer. */
   readonly interrupted: boolean;
   /** Aborted when the session ends. */
   readonly signal: AbortSignal;
@@ -31,8 +35,8 @@ export interface HostOptions<Payload = any> extends RelayOptions {
   /** Called once for each request, in the order of their arrival, without waiting for the previous answer. */
   onRequest: Handler<Payload>;
   /**
-   * Called in place of `onRequest` for a request whose handler was interrupted by a reload of the page, and may have
-   * done a part of its work. By default the guest gets an error with the code `interrupted`.
+   * Called in place of `onRequest` for a request whose handler was interrupted because the page was reloaded or left,
+   * and may have done a part of its work. By default the guest gets an error with the code `interrupted`.
    */
   onInterrupted?: Handler<Payload>;
   /** Whether to renew the session as long as the page is open. By default true. */
@@ -40,14 +44,14 @@ export interface HostOptions<Payload = any> extends RelayOptions {
 }
 
 /**
- * `connecting`, `connected` (the stream is open), `polling` (a proxy blocks the stream), `disconnected` (and trying
- * again automatically), `ended` (for good).
+ * `connecting`, `connected` (the stream is open), `polling` (a proxy blocks the stream, or the relay is too busy for
+ * one), `disconnected` (and trying again automatically), `ended` (for good).
  */
 export type SessionState = "connecting" | "connected" | "polling" | "disconnected" | "ended";
 
 /**
- * Why a session ended: `ended` (by its host), `expired`, `replaced` (another page has opened its stream), or the code
- * of the problem if the relay refused the host's token.
+ * Why a session ended: `ended` (by its host), `expired`, `replaced` (another host has taken the session over), or the
+ * code of the problem if the relay refused the host's token.
  */
 export type EndReason = "ended" | "expired" | "replaced" | "host_token_required" | "host_token_wrong";
 
@@ -73,7 +77,10 @@ export interface Session<Payload = any> extends EventTarget {
   readonly state: SessionState;
   /** Why the session has ended; null before. */
   readonly reason: EndReason | null;
-  /** Why the state is `disconnected`; null in every other state. */
+  /**
+   * Why the state is `disconnected`; null in every other state. With the code `client_error` it stands for another
+   * error, its `cause`, after which trying again would be of no use.
+   */
   readonly problem: RelayError | null;
   /** Whether the session is renewed automatically. */
   autoRenew: boolean;
@@ -94,10 +101,20 @@ export interface Session<Payload = any> extends EventTarget {
 }
 
 /**
- * Create a session and answer its requests. After a reload of the same page in the same tab, resume the session from
- * `sessionStorage`; no request is handled twice.
+ * Create a session and answer its requests, or resume the session that this tab has with the relay, after a reload for
+ * example. No request is handled twice.
  *
- * Rejects with a RelayError if the session can be neither resumed nor created.
+ * `sessionStorage` keeps the session, for the tab and the origin:
+ * - All pages of the origin that the tab shows one after the other go on with the same session, whatever their paths.
+ *   So the code stays valid if the page changes its path with `history.pushState` and is reloaded, if a link leads to
+ *   another page that calls `host`, and after the Back button. A page that wants a session of its own ends the other.
+ * - Several sessions of one page are told apart by the order of the calls.
+ * - A frame has sessions of its own, and is told apart from other frames by its position in the page.
+ * - A new tab has a new session, and so has a window that a script opens. A duplicate of the tab takes the session
+ *   over; the original's ends as `replaced`.
+ *
+ * Rejects with a RelayError if the session can be neither resumed nor created, and with a TypeError if the options are
+ * not valid.
  */
 export function host<Payload = any>(options: HostOptions<Payload>): Promise<Session<Payload>>;
 
@@ -117,18 +134,23 @@ export interface Guest {
   /**
    * Send a request, and resolve to the host's result.
    *
-   * Rejects with a RelayError: its `code` is that of the relay's problem (`session_not_found`, `rate_limited`, …),
-   * `timeout`, `unreachable` or `unexpected_answer`, or its `error` is the error that the host answered with. Rejects
-   * with the reason of `signal` if that is aborted.
+   * Rejects with a RelayError: its `code` is that of the relay's problem (`session_not_found`, `payload_too_large`, …),
+   * `timeout`, `unreachable` or `unexpected_answer`, or its `error` is the error that the host answered with. A limit
+   * (`rate_limited`, `too_many_pending`) is such a problem only before the relay has accepted the request; later the
+   * guest waits as the relay asks it to. Rejects with the reason of `signal` if that is aborted, and with a TypeError
+   * if the call itself is not valid.
    */
   request<Result = any>(payload: Json, options?: RequestOptions): Promise<Result>;
 }
 
-/** Be a guest of a session. The code may be in lower case, or with spaces or hyphens, for example. */
+/**
+ * Be a guest of a session. The code may be in lower case, or with spaces or hyphens, for example. Throws a TypeError if
+ * the relay's URL is not valid.
+ */
 export function guest(code: string, options?: RelayOptions): Guest;
 
 export class RelayError extends Error {
-  /** The `code` of the relay's problem document, or `timeout`, `unreachable`, `unexpected_answer`. */
+  /** The `code` of the relay's problem document, or `timeout`, `unreachable`, `unexpected_answer`, `client_error`. */
   readonly code?: string;
   /** The HTTP status, if there was an answer. */
   readonly status?: number;

@@ -14,6 +14,7 @@ const BACKOFF_MS = { first: 500, max: 15_000 };
 const RENEWAL_CHECK_MS = 20_000; // timers stand still while the machine sleeps, so the clock is read this often
 const GUEST_RETRY_MS = 30_000; // how long a guest tries again without a single success
 const MAX_TIMER_MS = 2 ** 31 - 1; // setTimeout fires at once for more
+const MAX_BODY_BYTES = 4_000_000; // the platform refuses 4.5 MB without CORS headers, as if the network had failed
 
 /** @import * as Declared from "./relay.d.ts" */
 /** @typedef {Required<Pick<Declared.HostOptions, "onRequest" | "onInterrupted" | "autoRenew">>} SessionOptions */
@@ -21,6 +22,10 @@ const MAX_TIMER_MS = 2 ** 31 - 1; // setTimeout fires at once for more
 /** @typedef {{ method?: string, token?: string, body?: string, signal?: AbortSignal }} CallOptions */
 /** @typedef {Declared.RelayError & { refused?: boolean }} ErrorMembers It is `refused` if the relay sent a problem. */
 /** @typedef {Omit<ErrorMembers, keyof Error> & { cause?: unknown }} ErrorDetails */
+
+/** Whether sessionStorage is a copy of the opener's: in the first page of a window that a script has opened. */
+const navigationType = globalThis.performance?.getEntriesByType("navigation")[0]?.toJSON().type;
+const isStorageCopied = navigationType === "navigate" && history.length === 1 && Boolean(opener);
 
 /** Reasons for which a connection is aborted. */
 const RECONNECT = Symbol("reconnect");
@@ -32,6 +37,7 @@ const END_REASONS = new Map([
   ["session_ended", "ended"],
   ["host_token_required", "host_token_required"],
   ["host_token_wrong", "host_token_wrong"],
+  ["replaced", "replaced"],
 ]);
 
 /** @type {unknown[]} The problem codes of a refused answer that mean that the request needs no other answer. */
@@ -86,6 +92,8 @@ class Session extends EventTarget {
 
   #api;
   #saved;
+  #name = randomId(); // of this host: the relay prefers the host that came last
+  #attempt = 0; // the connection's number: of this host's connections, the relay prefers the latest
   #path;
   #token;
   #handlers;
@@ -99,6 +107,8 @@ class Session extends EventTarget {
   #sessionAbort = new AbortController();
   #connectionAbort = new AbortController();
   #pollUntil = 0;
+  #busy = false; // whether the relay had no place for the stream or poll: it always has for one that does not wait
+  #pageShown = Promise.resolve();
   #failedOpens = 0; // in a row
   #failures = 0;
   #backoff = new AbortController();
@@ -118,11 +128,12 @@ class Session extends EventTarget {
     this.createdAt = session.createdAt;
     this.expiresAt = "";
     this.#updateExpiry(session);
-    for (const [id, answer] of saved.requests()) {
-      (answer ? this.#accepted : this.#interrupted).add(id);
-      if (answer) this.#sendAnswer(id, answer);
-    }
-    for (const [target, type, listener] of this.#listeners) target?.addEventListener(type, listener);
+    this.#restoreRequests();
+    const { window, document } = globalThis;
+    const untilEnd = { signal: this.#sessionAbort.signal };
+    for (const type of ["online", "offline"]) window?.addEventListener(type, this.#onNetworkChange, untilEnd);
+    window?.addEventListener("pagehide", this.#onPageHide, untilEnd);
+    document?.addEventListener("visibilitychange", this.#onVisible, untilEnd);
     this.#run();
   }
 
@@ -161,12 +172,15 @@ class Session extends EventTarget {
 
   async #run() {
     while (!this.#ended) {
+      await this.#pageShown;
       const connection = (this.#connectionAbort = new AbortController());
+      const busy = this.#busy;
       this.#lastDataAt = Date.now();
+      this.#attempt++;
       try {
-        if (Date.now() < this.#pollUntil) await this.#poll(connection);
+        if (busy || Date.now() < this.#pollUntil) await this.#poll(connection);
         else await this.#listen(connection);
-        this.#failures = 0;
+        if (!busy) this.#failures = 0;
       } catch (error) {
         if (connection.signal.reason !== RECONNECT) await this.#recover(error);
       }
@@ -178,8 +192,12 @@ class Session extends EventTarget {
     const reason = endReason(error);
     if (reason) this.#finish(reason);
     if (this.#ended) return;
-    this.problem = error instanceof RelayError ? error : null;
-    this.#setState("disconnected");
+    const problem = toRelayError(error);
+    this.#busy = problem.code === "busy";
+    if (!this.#busy || this.state !== "polling") {
+      this.problem = problem;
+      this.#setState("disconnected");
+    }
     this.#backoff = new AbortController();
     await sleep(backoffMs(++this.#failures, error), this.#backoff.signal);
   }
@@ -196,10 +214,10 @@ class Session extends EventTarget {
       timer = setTimeout(() => connection.abort(TIMED_OUT), STREAM_IDLE_TIMEOUT_MS);
     };
     try {
-      const response = await this.#api.fetch(`${this.#path}/stream`, {
+      const response = await this.#api.fetch(`${this.#path}/stream?host=${this.#name}&attempt=${this.#attempt}`, {
         cursor: this.#cursor,
         token: this.#token,
-        signal: AbortSignal.any([this.#sessionAbort.signal, connection.signal]),
+        signal: connection.signal,
       });
       for await (const { id, event, data } of parseEvents(response.body, onData)) {
         if (this.#ended) break;
@@ -216,7 +234,7 @@ class Session extends EventTarget {
         if (event === "ended") this.#finish(content.reason);
       }
     } catch (error) {
-      if (error instanceof RelayError && error.refused) throw error;
+      if (!(error instanceof RelayError) || error.refused) throw error;
     } finally {
       clearTimeout(timer);
       connection.abort();
@@ -224,17 +242,19 @@ class Session extends EventTarget {
     if (openedAt) this.#failedOpens = 0;
     if (closedByRelay || this.#ended) return;
     if (this.state === "connected") this.#setState("connecting");
-    if (Date.now() - openedAt < SHORT_STREAM_MS || connection.signal.reason === RECONNECT) throw unreachable();
+    if (Date.now() - openedAt < SHORT_STREAM_MS || connection.signal.reason === RECONNECT) throwUnreachable();
     if (openedAt) return;
-    if (connection.signal.reason !== TIMED_OUT && ++this.#failedOpens < 2) throw unreachable();
+    if (connection.signal.reason !== TIMED_OUT && ++this.#failedOpens < 2) throwUnreachable();
     this.#pollUntil = Date.now() + POLLING_MS;
   }
 
   /** Read requests with one call, which waits for some. @param {AbortController} connection */
   async #poll({ signal }) {
-    const wait = this.state === "polling" ? POLL_SECONDS : 0; // the first call only shows whether polling works
+    const wait = this.state === "polling" && !this.#busy ? POLL_SECONDS : 0; // the first call shows whether it works
     const after = this.#cursor && `&after=${this.#cursor}`;
-    const { requests, cursor } = await this.#call(`/requests?wait=${wait}${after}`, { signal, wait });
+    const query = `wait=${wait}${after}&host=${this.#name}&attempt=${this.#attempt}`;
+    const { requests, cursor } = await this.#call(`/requests?${query}`, { signal, wait });
+    this.#busy = false;
     this.#setState("polling");
     this.#cursor = cursor;
     for (const request of requests) this.#accept(request);
@@ -254,14 +274,28 @@ class Session extends EventTarget {
     if (document.visibilityState === "visible" && Date.now() - this.#lastDataAt > STALE_MS) this.#reconnect();
   };
 
-  /** @type {[EventTarget | undefined, string, () => void][]} */
-  #listeners = [
-    [globalThis.window, "online", this.#onNetworkChange],
-    [globalThis.window, "offline", this.#onNetworkChange],
-    [globalThis.document, "visibilitychange", this.#onVisible],
-  ];
+  /** While the browser keeps the page for its Back button, another page of this tab may go on with the session. */
+  #onPageHide = (/** @type {PageTransitionEvent} */ { persisted }) => {
+    if (!persisted) return;
+    const shown = new Promise((resolve) => addEventListener("pageshow", resolve, { once: true }));
+    this.#pageShown = shown.then(() => {
+      this.#name = randomId(); // this host now comes last
+      this.#attempt = 0;
+      this.#restoreRequests();
+    });
+    this.#reconnect();
+  };
 
   // Requests
+
+  /** Go on with what another page of this tab has saved. */
+  #restoreRequests() {
+    for (const [id, answer] of this.#saved.requests()) {
+      if (this.#accepted.has(id)) continue;
+      (answer ? this.#accepted : this.#interrupted).add(id);
+      if (answer) this.#sendAnswer(id, answer);
+    }
+  }
 
   /** @param {Pick<Declared.HostRequest, "id" | "payload" | "createdAt">} request */
   #accept({ id, payload, createdAt }) {
@@ -303,11 +337,11 @@ class Session extends EventTarget {
           await sleep(backoffMs(failures, error), this.#sessionAbort.signal);
           continue;
         }
-        closed = REQUEST_CLOSED.includes(error.code);
-        const isLast = closed || problem;
-        problem = error;
-        if (isLast) break;
-        answer = `"error":${errorToJson(error)}`; // so that the guest learns why the answer is missing
+        const isLast = problem !== null;
+        problem = toRelayError(error);
+        closed = REQUEST_CLOSED.includes(problem.code);
+        if (closed || isLast) break;
+        answer = `"error":${errorToJson(problem)}`; // so that the guest learns why the answer is missing
         closed = true;
       }
     }
@@ -355,12 +389,11 @@ class Session extends EventTarget {
     if (this.#ended) return;
     this.reason = reason;
     clearTimeout(this.#renewalTimer);
-    for (const [target, type, listener] of this.#listeners) target?.removeEventListener(type, listener);
     this.#saved.clear();
     this.#saved.release();
     this.#setState("ended");
-    this.#sessionAbort.abort(new RelayError("The session has ended.", { code: "session_ended" }));
-    this.#backoff.abort();
+    const ended = new RelayError("The session has ended.", { code: "session_ended" });
+    for (const abort of [this.#sessionAbort, this.#connectionAbort, this.#backoff]) abort.abort(ended);
     this.#emit("ended", { reason });
   }
 
@@ -370,10 +403,9 @@ class Session extends EventTarget {
   }
 
   /** @param {string} path @param {CallOptions & { wait?: number }} options */
-  async #call(path, { signal, ...options }) {
-    const signals = signal ? [this.#sessionAbort.signal, signal] : [this.#sessionAbort.signal];
+  async #call(path, options) {
     try {
-      const call = { ...options, token: this.#token, signal: AbortSignal.any(signals) };
+      const call = { signal: this.#sessionAbort.signal, ...options, token: this.#token };
       return await this.#api.call(this.#path + path, call);
     } catch (error) {
       const reason = endReason(error);
@@ -383,32 +415,33 @@ class Session extends EventTarget {
   }
 }
 
-/** Calls of the relay's HTTP API. They return parsed bodies, and throw a RelayError for whatever else happens. */
+/** Calls of the relay's HTTP API. They throw a RelayError for a refusal and for what the network does. */
 class Api {
   /** @param {Declared.RelayOptions["relay"]} relay @param {Declared.RelayOptions["parse"]} parse */
   constructor(relay, parse = JSON.parse) {
-    this.url = new URL(relay ?? new URL(".", import.meta.url)).href.replace(/\/$/, "");
+    const url = new URL(relay ?? new URL(".", import.meta.url));
+    if (!/^https?:$/.test(url.protocol)) throw new TypeError(`the relay's URL has to begin with https://: ${url.href}`);
+    this.url = url.href.replace(/\/$/, "");
     this.parse = parse;
   }
 
-  /** @param {string} path @param {CallOptions & { wait?: number }} options */
+  /** The parsed body of the response. @param {string} path @param {CallOptions & { wait?: number }} options */
   async call(path, { signal, wait = 0, ...options } = {}) {
-    const timeout = AbortSignal.timeout(wait * 1000 + CALL_TIMEOUT_MS);
-    const either = signal ? AbortSignal.any([signal, timeout]) : timeout;
+    const abort = abortAfter(wait * 1000 + CALL_TIMEOUT_MS, TIMED_OUT, signal);
     try {
-      const response = await this.fetch(path, { ...options, signal: either });
-      const text = await response.text();
+      const response = await this.fetch(path, { ...options, signal: abort.signal });
+      const text = await response.text().catch(throwUnreachable);
       return response.status === 204 ? undefined : this.parseJson(text, response.status);
-    } catch (error) {
-      if (error instanceof RelayError) throw error;
-      if (signal?.aborted) throw signal.reason;
-      throw unreachable(error);
+    } finally {
+      abort.release();
     }
   }
 
   /** The HTTP response, if successful. @param {string} path @param {CallOptions & { cursor?: string }} options */
   async fetch(path, { token, body, cursor, ...options }) {
-    const response = await fetch(this.url + path, {
+    if (body && new TextEncoder().encode(body).length > MAX_BODY_BYTES) throw tooLarge({ status: 413 });
+    // A Request throws what is wrong with the call itself, so that what fetch rejects with is the network's.
+    const request = new Request(this.url + path, {
       ...options,
       body,
       cache: "no-store",
@@ -418,6 +451,7 @@ class Api {
         ...(body && { "Content-Type": "application/json" }),
       },
     });
+    const response = await fetch(request).catch(throwUnreachable);
     if (!response.ok) throw await errorOf(response);
     return response;
   }
@@ -446,8 +480,9 @@ class SavedSession {
 
   /** @param {string} relay */
   constructor(relay) {
+    // All pages that a frame shows go on with the same session: a page may change its path, and then be reloaded.
     // Several sessions of one page are told apart by the order in which they were opened.
-    const prefix = `parley ${relay} ${globalThis.location?.pathname ?? ""}`;
+    const prefix = `parley ${relay} ${framePath(globalThis.window)}`;
     let number = 1;
     while (SavedSession.#usedKeys.has(`${prefix} ${number}`)) number++;
     this.key = `${prefix} ${number}`;
@@ -466,7 +501,7 @@ class SavedSession {
   /** @returns {{code: string, token: string} | null} */
   load() {
     try {
-      return JSON.parse(this.storage?.getItem(this.key) ?? "null");
+      return isStorageCopied ? null : JSON.parse(this.storage?.getItem(this.key) ?? "null");
     } catch {
       return null;
     }
@@ -534,37 +569,41 @@ async function openSession(api, saved) {
  */
 async function sendRequest(api, path, body, { id, timeout, signal }) {
   const deadline = Date.now() + timeout;
-  const timedOut = new AbortController();
-  const onTimeout = () => timedOut.abort(new RelayError("The host did not answer in time.", { code: "timeout" }));
-  const timer = timeout <= MAX_TIMER_MS ? setTimeout(onTimeout, timeout) : undefined;
-  const combined = signal ? AbortSignal.any([signal, timedOut.signal]) : timedOut.signal;
+  const abort = abortAfter(timeout, new RelayError("The host did not answer in time.", { code: "timeout" }), signal);
   let accepted = false;
+  let posted = false; // whether the relay has the request, or may have it
+  let busy = false; // whether the relay had no place for the last call: it always has for one that does not wait
   let failures = 0;
   let failingSince = 0;
   try {
     for (;;) {
-      combined.throwIfAborted();
-      const wait = Math.max(0, Math.min(POLL_SECONDS, Math.ceil((deadline - Date.now()) / 1000)));
+      abort.signal.throwIfAborted();
+      const wait = busy ? 0 : Math.max(0, Math.min(POLL_SECONDS, Math.ceil((deadline - Date.now()) / 1000)));
       let response;
       try {
         response = accepted
-          ? await api.call(`${responsePath(path, id)}wait=${wait}`, { signal: combined, wait })
-          : await api.call(`${path}/requests?wait=${wait}`, { method: "POST", body, signal: combined, wait });
+          ? await api.call(`${responsePath(path, id)}wait=${wait}`, { signal: abort.signal, wait })
+          : await api.call(`${path}/requests?wait=${wait}`, { method: "POST", body, signal: abort.signal, wait });
         if (!["answered", "pending"].includes(response?.status)) throw unexpectedAnswer();
       } catch (error) {
-        combined.throwIfAborted();
-        failingSince ||= Date.now();
-        const limited = error instanceof RelayError && error.status === 429;
-        if (isPermanent(error) || limited || Date.now() - failingSince > GUEST_RETRY_MS) throw error;
-        await sleep(backoffMs(++failures, error), combined);
+        abort.signal.throwIfAborted();
+        const { code, status } = toRelayError(error);
+        if (isPermanent(error) || (status === 429 && !posted)) throw error;
+        busy = code === "busy";
+        posted ||= !busy;
+        failingSince = status === 429 || (busy && wait) ? 0 : failingSince || Date.now();
+        if (failingSince && Date.now() - failingSince > GUEST_RETRY_MS) throw error;
+        await sleep(backoffMs(++failures, error), abort.signal);
         continue;
       }
       if (response.status === "answered") return resultOf(response);
-      accepted = true;
-      failures = failingSince = 0;
+      accepted = posted = true;
+      if (!busy) failures = 0;
+      busy = false;
+      failingSince = 0;
     }
   } finally {
-    clearTimeout(timer);
+    abort.release();
   }
 }
 
@@ -588,13 +627,13 @@ async function errorOf(response) {
   const seconds = parseInt(response.headers.get("Retry-After") ?? "", 10);
   /** @type {ErrorDetails} */
   const details = seconds > 0 ? { status: response.status, retryAfter: seconds } : { status: response.status };
-  if (typeof problem?.code !== "string") return unexpectedAnswer(details);
+  if (typeof problem?.code !== "string") return response.status === 413 ? tooLarge(details) : unexpectedAnswer(details);
   return new RelayError(problem.detail, { ...details, code: problem.code, refused: true });
 }
 
-/** Whether the same call would fail again. @param {unknown} error @returns {error is RelayError} */
+/** Whether the same call would fail again. @param {unknown} error */
 function isPermanent(error) {
-  return error instanceof RelayError && !!error.refused && (error.status ?? 500) < 500 && error.status !== 429;
+  return !(error instanceof RelayError) || (!!error.refused && (error.status ?? 500) < 500 && error.status !== 429);
 }
 
 /** Why the session has ended, if the error says that it has. @param {unknown} error */
@@ -602,9 +641,20 @@ function endReason(error) {
   return error instanceof RelayError ? END_REASONS.get(error.code) : undefined;
 }
 
-/** @param {unknown} [cause] */
-function unreachable(cause) {
-  return new RelayError("The relay cannot be reached.", { code: "unreachable", cause });
+/** @param {unknown} [cause] The reason, if the call was aborted. @returns {never} */
+function throwUnreachable(cause) {
+  if (cause instanceof RelayError) throw cause;
+  throw new RelayError("The relay cannot be reached.", { code: "unreachable", cause });
+}
+
+/** @param {ErrorDetails} details */
+function tooLarge(details) {
+  return new RelayError("The message is too large.", { code: "payload_too_large", refused: true, ...details });
+}
+
+/** Any other error is a defect, here or in what was passed in. @param {unknown} error */
+function toRelayError(error) {
+  return error instanceof RelayError ? error : new RelayError(String(error), { code: "client_error", cause: error });
 }
 
 /** Something else has answered, such as a proxy or a login page. @param {ErrorDetails} details */
@@ -624,7 +674,7 @@ async function* parseEvents(body, onData) {
   let rest = "";
   let fields = { id: "", event: "message", data: "" };
   for (;;) {
-    const { value, done } = await reader.read();
+    const { value, done } = await reader.read().catch(throwUnreachable);
     if (done) return;
     onData();
     const lines = (rest + value).split(/\r?\n/);
@@ -662,8 +712,26 @@ function errorToJson(/** @type {unknown} */ thrown) {
 
 /** Exponential, with jitter. @param {number} failures How many in a row. @param {unknown} error The last one. */
 function backoffMs(failures, error) {
+  if (!(error instanceof RelayError)) return MAX_TIMER_MS; // a defect, which stays
   const backoff = Math.min(BACKOFF_MS.max, BACKOFF_MS.first * 2 ** (failures - 1)) * (0.5 + Math.random() / 2);
-  return Math.max(backoff, error instanceof RelayError && error.retryAfter ? error.retryAfter * 1000 : 0);
+  return Math.max(backoff, (error.retryAfter ?? 0) * 1000);
+}
+
+/**
+ * A signal that aborts with another one, or after the time, until it is released. AbortSignal.any is still too new.
+ * @param {number} milliseconds @param {unknown} reason @param {AbortSignal} [signal]
+ */
+function abortAfter(milliseconds, reason, signal) {
+  const controller = new AbortController();
+  const onAbort = () => controller.abort(signal?.reason);
+  const timer = milliseconds <= MAX_TIMER_MS ? setTimeout(() => controller.abort(reason), milliseconds) : undefined;
+  signal?.addEventListener("abort", onAbort);
+  if (signal?.aborted) onAbort();
+  const release = () => {
+    clearTimeout(timer);
+    signal?.removeEventListener("abort", onAbort);
+  };
+  return { signal: controller.signal, release };
 }
 
 /** Resolves after the time, or when the signal aborts. @param {number} milliseconds @param {AbortSignal} signal */
@@ -680,6 +748,12 @@ function sleep(milliseconds, signal) {
   });
 }
 
+/** A frame's position in each of its parents. @param {Window | undefined} frame @returns {string} */
+function framePath(frame) {
+  if (!frame?.parent || frame.parent === frame) return "";
+  return `${framePath(frame.parent)}/${Array.prototype.indexOf.call(frame.parent, frame)}`;
+}
+
 function randomId() {
-  return Array.from(crypto.getRandomValues(new Uint8Array(9)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+  return Array.from(crypto.getRandomValues(new Uint8Array(8)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

@@ -20,15 +20,20 @@ let requestCount = 0;
 /** @param {string} code */
 export function showGuest(code) {
   find("#guest", HTMLElement).hidden = false;
-  codeInput.value = code;
   codeInput.addEventListener("change", checkSession);
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     sendRequest();
   });
   submitByKey(form);
-  (code ? payloadInput : codeInput).focus();
   setInterval(tick, 1000);
+  setCode(code);
+}
+
+/** @param {string} code */
+export function setCode(code) {
+  codeInput.value = code;
+  (code ? payloadInput : codeInput).focus();
   checkSession();
 }
 

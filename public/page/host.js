@@ -15,7 +15,8 @@ const STATE_LABELS = {
   disconnected: "Connection lost, trying again",
 };
 /** @type {Partial<Record<EndReason, string>>} */
-const END_LABELS = { ended: "Ended", expired: "Expired", replaced: "Open in another tab" };
+const END_LABELS = { ended: "Ended", expired: "Expired", replaced: "Taken over by another tab or program" };
+const BUSY_LABEL = "The relay is busy, trying again";
 const WARNING_SECONDS = 60; // before the session ends
 const MAX_ANSWERED = 100; // so that a page that is open for hours does not grow without end
 
@@ -51,7 +52,7 @@ const pending = new Map();
 export function showHost() {
   view.hidden = false;
   copyOnClick(copyCode, () => formatCode(session?.code ?? ""));
-  copyOnClick(copyLink, () => `${location.origin}/?code=${formatCode(session?.code ?? "")}`);
+  copyOnClick(copyLink, () => `${location.origin}/#${formatCode(session?.code ?? "")}`);
   copyOnClick(copyInstructions, () => instructions.textContent);
   renew.addEventListener("click", () => attempt(() => session?.renew()));
   end.addEventListener("click", () => attempt(() => session?.end()));
@@ -106,9 +107,9 @@ function showSession(session) {
 }
 
 /** @param {Session} session */
-function onState({ state }) {
+function onState({ state, problem }) {
   if (state === "connected") showError(null);
-  if (state !== "ended") showState(state, STATE_LABELS[state]);
+  if (state !== "ended") showState(state, problem?.code === "busy" ? BUSY_LABEL : STATE_LABELS[state]);
 }
 
 /** @param {() => Promise<void> | undefined} action */

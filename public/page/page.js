@@ -1,8 +1,20 @@
-// The page at "/": the guest's view if the address has a code (?code=), else the host's.
+// The page at "/": the guest's view if the address has a code (#ABC1-2345 or ?code=ABC1-2345), else the host's.
 
-import { showGuest } from "./guest.js";
+import { setCode, showGuest } from "./guest.js";
 import { showHost } from "./host.js";
 
-const code = new URLSearchParams(location.search).get("code");
+/** The code in the page's address, or null. */
+function codeOfAddress() {
+  const query = location.hash.length > 1 ? `code=${location.hash.slice(1)}` : location.search;
+  return new URLSearchParams(query).get("code");
+}
+
+const code = codeOfAddress();
 if (code === null) showHost();
 else showGuest(code);
+
+addEventListener("hashchange", () => {
+  const newCode = codeOfAddress();
+  if ((newCode === null) !== (code === null)) location.reload(); // for the other view
+  else if (newCode !== null) setCode(newCode);
+});

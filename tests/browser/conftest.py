@@ -1,5 +1,6 @@
 """Tabs of a real Chromium, on a deployment of the local platform."""
 
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -8,14 +9,38 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, Route, sync_playwright
 
 from tests.support.deployments import Parley, running_parley
 from tests.support.stores import running_store
-from tests.support.tools import need
+from tests.support.tools import need, wait_until
 
 _CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 _CUT_OFF = "Failed to load resource"  # what the browser says of a network that a test has cut
+
+# A page that notes what its session tells, and answers by what the request says.
+HOST = """async (options = {}) => {
+  const { host } = await import("/relay.js");
+  window.ran = JSON.parse(sessionStorage.getItem("ran") ?? "[]");
+  window.told = [];
+  window.release = () => {};
+  const work = async ({ id, payload, interrupted }) => {
+    ran.push(id);
+    sessionStorage.setItem("ran", JSON.stringify(ran));
+    if (payload?.hold) await new Promise((resolve) => (window.release = resolve));
+    if (payload?.raise) throw new Error(payload.raise);
+    if (payload?.throw) throw payload.throw;
+    if (payload?.give === "odd") throw Object.assign(Object.create(null), { big: 1n });
+    if (payload?.give === "huge") return "ü".repeat(2_100_000);
+    if (payload?.give) return { large: "x".repeat(200_000), loop: Infinity, none: undefined, big: 1n }[payload.give];
+    return { echo: payload };
+  };
+  if (options.resumes) options.onInterrupted = ({ id }) => `resumed ${id}`;
+  window.session = await host({ ...options, onRequest: work });
+  for (const type of ["state", "request", "answered", "renewed", "ended"])
+    session.addEventListener(type, ({ detail }) => told.push([type, detail]));
+  return session.code;
+}"""
 
 type Beside = Callable[..., Future[Any]]
 
@@ -25,7 +50,11 @@ def chromium() -> Iterator[Browser]:
     program = next(filter(shutil.which, _CHROMIUM), _CHROMIUM[0])
     path = need(program, "apt-get install chromium, or install Chrome")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--disable-quic", "--disable-sync"])
+        browser = playwright.chromium.launch(
+            executable_path=path,
+            args=["--disable-quic", "--disable-sync"],
+            ignore_default_args=["--disable-back-forward-cache"],
+        )
         yield browser
         browser.close()
 
@@ -99,6 +128,12 @@ def window(chromium: Browser) -> Iterator[Window]:
     assert made.complaints == []
 
 
+@pytest.fixture
+def tab(window: Window, site: Parley) -> Page:
+    """Give a page of the deployment on which nothing of ours runs yet."""
+    return window.open(f"{site.url}/problems.html")
+
+
 def ask(site: Parley, code: str, payload: Any, request_id: str = "q1") -> dict[str, Any]:
     """Ask as a guest, and wait for the response."""
     body = {"id": request_id, "payload": payload}
@@ -114,3 +149,52 @@ def beside() -> Iterator[Beside]:
     """Give what runs a function beside the test."""
     with ThreadPoolExecutor(8) as threads:
         yield threads.submit
+
+
+def start(tab: Page, **options: Any) -> str:
+    """Let the page be a host, and return its code once it is connected."""
+    code = str(tab.evaluate(HOST, options))
+    until(tab, "session.state === 'connected' || session.state === 'polling'")
+    return code
+
+
+def until(tab: Page, condition: str) -> None:
+    """Return as soon as a condition holds in the page."""
+    wait_until(lambda: bool(tab.evaluate(condition)), 20)
+
+
+def hurry_until(tab: Page, condition: str) -> None:
+    """Let the page's clock, which is installed, run ahead until a condition holds in the page."""
+
+    def holds() -> bool:
+        tab.clock.run_for(500)
+        return bool(tab.evaluate(condition))
+
+    wait_until(holds, 20)
+
+
+def states(tab: Page) -> list[str]:
+    found: list[str] = tab.evaluate("told.filter(([type]) => type === 'state').map(([, { state }]) => state)")
+    return found
+
+
+def refuse(route: Route, status: int, code: str, retry_after: int = 0) -> None:
+    """Answer a call with a problem, in place of the relay."""
+    headers = {"Retry-After": f"{retry_after}"} if retry_after else {}
+    problem = {"type": f"/problems.html#{code}", "title": code, "status": status, "detail": code, "code": code}
+    route.fulfill(status=status, headers=headers, content_type="application/problem+json", body=json.dumps(problem))
+
+
+def asking(tab: Page, code: str, payload: Any = 1, options: str = "{}") -> Any:
+    """Ask from the page; return the result, or what the promise was rejected with."""
+    return tab.evaluate(
+        f"""async ([code, payload]) => {{
+          const {{ guest }} = await import("/relay.js");
+          try {{
+            return {{ result: await guest(code).request(payload, {options}) }};
+          }} catch (error) {{
+            return {{ name: error.name, message: error.message, ...error }};
+          }}
+        }}""",
+        [code, payload],
+    )

@@ -7,8 +7,6 @@ import pytest
 from playwright.sync_api import Page
 
 from lib import events
-from tests.browser.conftest import Window
-from tests.support.deployments import Parley
 
 # Let a host read a stream of this text as one chunk, as two chunks that meet at each byte, and as chunks of one byte.
 # Returns the different outcomes: for each event what it did in the host, if anything, and its data; then the cursor
@@ -23,11 +21,11 @@ READ = r"""async (text) => {
     let listen, reconnect;
     const listening = new Promise((resolve) => (listen = resolve));
     const reconnected = new Promise((resolve) => (reconnect = resolve));
-    window.fetch = async (url, { headers }) => {
+    window.fetch = async ({ url, headers }) => {
       if (url.endsWith("/api/sessions")) return new Response(created);
-      if (!url.endsWith("/stream")) return new Response(null, { status: 204 });
+      if (!url.includes("/stream?")) return new Response(null, { status: 204 });
       await listening;
-      if (++streams > 1) reconnect(headers["Last-Event-ID"] ?? "");
+      if (++streams > 1) reconnect(headers.get("Last-Event-ID") ?? "");
       const start = (stream) => {
         for (const chunk of chunks) stream.enqueue(chunk);
         stream.close();
@@ -73,11 +71,6 @@ BOTH = [["request", Q1], ["request", Q2]]
 def written(*parts: tuple[str, str, str]) -> str:
     """Return events as the relay writes them, with a comment after each."""
     return "".join((events.encode(*part) + events.KEEP_ALIVE).decode() for part in parts)
-
-
-@pytest.fixture
-def tab(window: Window, site: Parley) -> Page:
-    return window.open(f"{site.url}/problems.html")
 
 
 @pytest.mark.parametrize(

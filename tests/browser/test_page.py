@@ -6,11 +6,12 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Browser, Page, Request, Route, expect
 
-from tests.browser.conftest import Beside, Window, ask, running_site
+from tests.browser.conftest import Beside, Window, ask, refuse, running_site
 from tests.support.deployments import Parley
 from tests.support.tools import PROJECT, wait_until
 
@@ -47,7 +48,7 @@ def test_copies(window: Window, site: Parley) -> None:
     assert clipboard(host) == f"{code[:4]}-{code[4:]}"
     host.get_by_role("button", name="Copy link for a guest").click()
     expect(host.locator("#copy-link")).to_have_text("Copied")
-    assert clipboard(host) == f"{site.url}/?code={code[:4]}-{code[4:]}"
+    assert clipboard(host) == f"{site.url}/#{code[:4]}-{code[4:]}"
 
 
 def test_instructions_work_as_pasted(window: Window, site: Parley) -> None:
@@ -168,7 +169,7 @@ def test_guest_page_in_a_second_tab(window: Window, site: Parley) -> None:
 
 @pytest.mark.parametrize(
     ("code", "told"),
-    [("ABC12345", "Check the code, or ask the host for a new one: a session lives ten minutes."), ("U", "8")],
+    [("ABC12345", "Check the code, or ask the host for a new one: the session may have expired."), ("U", "8")],
 )
 def test_guest_with_a_wrong_code(window: Window, site: Parley, code: str, told: str) -> None:
     guest = window.open(f"{site.url}/?code={code}")
@@ -176,6 +177,59 @@ def test_guest_with_a_wrong_code(window: Window, site: Parley, code: str, told: 
     guest.get_by_role("textbox", name="Request").fill("hello")
     guest.get_by_role("button", name="Send").click()
     expect(guest.locator(".outcome")).to_contain_text(told)
+    window.forgive_the_network()
+
+
+def test_guest_link(window: Window, site: Parley) -> None:
+    """The code stays out of what the tab requests as its page, and may change while the tab is open."""
+    codes = [site.create()["code"] for _ in range(2)]
+    pages: list[str] = []
+
+    def note(request: Request) -> None:
+        if request.is_navigation_request():
+            pages.append(request.url)
+
+    window.context.on("request", note)
+    tab = window.open(f"{site.url}/#{codes[0][:4].lower()}%20{codes[0][4:]}")
+    expect(tab.locator("#guest-code")).to_have_value(f"{codes[0][:4]}-{codes[0][4:]}")
+    expect(tab.locator("#guest-state")).to_contain_text("Open, ")
+    tab.get_by_role("textbox", name="Request").fill("half a quest")
+    tab.evaluate("(code) => (location.hash = code)", codes[1])
+    expect(tab.locator("#guest-code")).to_have_value(f"{codes[1][:4]}-{codes[1][4:]}")
+    expect(tab.locator("#guest-state")).to_contain_text("Open, ")
+    expect(tab.get_by_role("textbox", name="Request")).to_have_value("half a quest")
+    assert [httpx.URL(url).raw_path for url in pages] == [b"/"]
+
+
+def test_guest_link_in_the_tab_of_a_host(window: Window, site: Parley) -> None:
+    """The tab becomes a guest, and on the way back the same host again."""
+    tab, code = open_host(window, site)
+    other = site.create()["code"]
+    tab.evaluate("(code) => (location.hash = code)", other)
+    expect(tab.locator("#guest-code")).to_have_value(f"{other[:4]}-{other[4:]}")
+    expect(tab.locator("#host")).to_be_hidden()
+    tab.evaluate("history.back()")
+    expect(tab.locator("#code")).to_have_text(f"{code[:4]}-{code[4:]}")
+    expect(tab.locator("#guest")).to_be_hidden()
+    expect(tab.locator("#state")).to_have_text("Connected")
+
+
+def test_busy_relay(window: Window, site: Parley) -> None:
+    window.context.route("**/stream?*", lambda route: refuse(route, 503, "busy", retry_after=1))
+    host = window.open(f"{site.url}/")
+    expect(host.locator("#state")).to_have_text("The relay is busy, trying again")
+    expect(host.locator("#state")).to_have_text("Connected, without a stream")
+    window.context.unroute_all()
+    expect(host.locator("#state")).to_have_text("Connected")
+    window.forgive_the_network()
+
+
+def test_replaced(window: Window, site: Parley) -> None:
+    host, _ = open_host(window, site)
+    host.route("**/stream?*", lambda route: refuse(route, 409, "replaced"))
+    host.evaluate("dispatchEvent(new Event('online'))")
+    expect(host.locator("#state")).to_have_text("Taken over by another tab or program")
+    expect(host.get_by_role("button", name="New session")).to_be_visible()
     window.forgive_the_network()
 
 
@@ -281,7 +335,7 @@ def test_answer_given_while_offline(window: Window, site: Parley, beside: Beside
 
 def test_blocked_stream(window: Window, site: Parley, beside: Beside) -> None:
     """It falls back to long polling, and goes back to the stream."""
-    window.context.route("**/stream", lambda route: route.abort())
+    window.context.route("**/stream?*", lambda route: route.abort())
     host = window.open(f"{site.url}/")
     expect(host.locator("#state")).to_have_text("Connected, without a stream")
     code = host.locator("#code").inner_text()

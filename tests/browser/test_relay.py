@@ -13,55 +13,9 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 
 from dev.events import events_of
-from tests.browser.conftest import Beside, Window, ask, running_site
+from tests.browser.conftest import HOST, Beside, Window, ask, asking, running_site, start, states, until
 from tests.support.deployments import Parley
 from tests.support.tools import PROJECT, wait_until
-
-# A page that notes what its session tells, and answers by what the request says.
-HOST = """async (options = {}) => {
-  const { host } = await import("/relay.js");
-  window.ran = JSON.parse(sessionStorage.getItem("ran") ?? "[]");
-  window.told = [];
-  window.release = () => {};
-  const work = async ({ id, payload, interrupted }) => {
-    ran.push(id);
-    sessionStorage.setItem("ran", JSON.stringify(ran));
-    if (payload?.hold) await new Promise((resolve) => (window.release = resolve));
-    if (payload?.raise) throw new Error(payload.raise);
-    if (payload?.throw) throw payload.throw;
-    if (payload?.give === "odd") throw Object.assign(Object.create(null), { big: 1n });
-    if (payload?.give) return { large: "x".repeat(200_000), loop: Infinity, none: undefined, big: 1n }[payload.give];
-    return { echo: payload };
-  };
-  if (options.resumes) options.onInterrupted = ({ id }) => `resumed ${id}`;
-  window.session = await host({ ...options, onRequest: work });
-  for (const type of ["state", "request", "answered", "renewed", "ended"])
-    session.addEventListener(type, ({ detail }) => told.push([type, detail]));
-  return session.code;
-}"""
-
-
-@pytest.fixture
-def tab(window: Window, site: Parley) -> Page:
-    """Give a page of the deployment on which nothing of ours runs yet."""
-    return window.open(f"{site.url}/problems.html")
-
-
-def start(tab: Page, **options: Any) -> str:
-    """Let the page be a host, and return its code once it is connected."""
-    code = str(tab.evaluate(HOST, options))
-    until(tab, "session.state === 'connected' || session.state === 'polling'")
-    return code
-
-
-def until(tab: Page, condition: str) -> None:
-    """Return as soon as a condition holds in the page."""
-    wait_until(lambda: bool(tab.evaluate(condition)), 20)
-
-
-def states(tab: Page) -> list[str]:
-    found: list[str] = tab.evaluate("told.filter(([type]) => type === 'state').map(([, { state }]) => state)")
-    return found
 
 
 def test_answers(tab: Page, site: Parley) -> None:
@@ -256,13 +210,13 @@ def test_swallowed_stream(window: Window, tab: Page, site: Parley) -> None:
     """A proxy that holds back what is streamed: after eight seconds of silence it polls, and tries again later."""
     held: list[Route] = []
     tab.clock.install()
-    tab.route("**/stream", lambda route: held.append(route))
+    tab.route("**/stream?*", lambda route: held.append(route))
     code = str(tab.evaluate(HOST, {}))
     wait_until(lambda: bool(tab.evaluate("1")) and bool(held))
     tab.clock.fast_forward(8_000)
     until(tab, "session.state === 'polling'")
     assert ask(site, code, "still")["result"] == {"echo": "still"}
-    tab.unroute("**/stream")
+    tab.unroute("**/stream?*")
     tab.clock.fast_forward(301_000)
     assert ask(site, code, "wakes the poll", "q2")["result"] == {"echo": "wakes the poll"}
     until(tab, "session.state === 'connected'")
@@ -281,7 +235,7 @@ def test_stream_that_fails_once(window: Window, tab: Page, site: Parley) -> None
             failed.append(route.request.url)
             route.abort()
 
-    tab.route("**/stream", fail)
+    tab.route("**/stream?*", fail)
     start(tab)
     assert states(tab) == ["disconnected", "connected"]
     window.forgive_the_network()
@@ -352,7 +306,7 @@ def test_end(tab: Page, site: Parley, beside: Beside) -> None:
 @pytest.mark.parametrize("polls", [False, True])
 def test_ended_elsewhere(window: Window, tab: Page, site: Parley, polls: bool) -> None:
     if polls:
-        tab.route("**/stream", lambda route: route.abort())
+        tab.route("**/stream?*", lambda route: route.abort())
     code = start(tab)
     token = tab.evaluate("Object.values(sessionStorage).map(JSON.parse).find(({ token }) => token).token")
     site.http.delete(f"/api/sessions/{code}", headers={"Authorization": f"Bearer {token}"}).raise_for_status()
@@ -380,21 +334,6 @@ def test_clock_that_is_wrong(tab: Page) -> None:
     tab.clock.install(time="2020-01-01T00:00:00Z")
     start(tab)
     assert 590 < tab.evaluate("session.ttl") <= 601
-
-
-def asking(tab: Page, code: str, payload: Any = 1, options: str = "{}") -> Any:
-    """Ask from the page; return the result, or what the promise was rejected with."""
-    return tab.evaluate(
-        f"""async ([code, payload]) => {{
-          const {{ guest }} = await import("/relay.js");
-          try {{
-            return {{ result: await guest(code).request(payload, {options}) }};
-          }} catch (error) {{
-            return {{ name: error.name, message: error.message, ...error }};
-          }}
-        }}""",
-        [code, payload],
-    )
 
 
 def test_guest(window: Window, tab: Page) -> None:

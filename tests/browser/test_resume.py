@@ -1,0 +1,124 @@
+"""public/relay.js: which session a page goes on with."""
+
+import pytest
+from playwright.sync_api import Error, Page, Route
+
+from tests.browser.conftest import HOST, Beside, Window, ask, start, until
+from tests.support.deployments import Parley
+from tests.support.tools import wait_until
+
+FRAME = "<iframe src='{}/shop/frame'></iframe>"
+
+
+@pytest.fixture
+def shop(window: Window, site: Parley) -> Page:
+    """Give a page of a site of several, which are served by the test."""
+
+    def serve(route: Route) -> None:
+        frames = FRAME.format(site.url) * 2 if route.request.url.endswith("/frames") else ""
+        route.fulfill(body=f"<!doctype html><html lang='en'><title>Shop</title>{frames}", content_type="text/html")
+
+    window.context.route("**/shop/*", serve)
+    return window.open(f"{site.url}/shop/")
+
+
+def test_page_that_changes_its_path(shop: Page, site: Parley, beside: Beside) -> None:
+    code = start(shop)
+    asked = beside(ask, site, code, {"hold": True})
+    until(shop, "ran.length === 1")
+    shop.evaluate("history.pushState(null, '', '/shop/cart?sort=price#top')")
+    shop.reload()
+    assert start(shop) == code
+    assert asked.result()["error"]["code"] == "interrupted"
+    assert ask(site, code, "next", "q2")["result"] == {"echo": "next"}
+
+
+def test_another_page_of_the_tab(shop: Page, site: Parley) -> None:
+    codes = [start(shop), start(shop)]
+    shop.goto(f"{site.url}/shop/cart")
+    assert [start(shop), start(shop)] == codes
+    assert ask(site, codes[0], 1)["result"] == {"echo": 1}
+
+
+def test_back_to_a_page_that_the_browser_kept(shop: Page, site: Parley, beside: Beside) -> None:
+    """It goes on where the other page was: nothing is run twice, and the other page is not in its way."""
+    code = start(shop)
+    assert ask(site, code, 1, "first")["result"] == {"echo": 1}
+    shop.evaluate("window.shown = 0; addEventListener('pageshow', ({ persisted }) => (shown += persisted))")
+    shop.goto(f"{site.url}/shop/cart")
+    assert start(shop) == code
+    held = beside(ask, site, code, {"hold": True}, "second")
+    until(shop, "ran.length === 2")
+    shop.evaluate("history.back()")
+    wait_until(lambda: is_shown(shop))
+    assert held.result()["error"]["code"] == "interrupted"
+    assert ask(site, code, 3, "third")["result"] == {"echo": 3}
+    assert shop.evaluate("ran") == ["first", "third"]
+    assert shop.evaluate("session.state") == "connected"
+
+
+def is_shown(shop: Page) -> bool:
+    """Tell whether the browser shows the page that it kept."""
+    try:
+        return bool(shop.evaluate("window.shown === 1"))
+    except Error:
+        return False  # the pages change at this very moment
+
+
+def test_frames(shop: Page, site: Parley) -> None:
+    """Each has a session, and finds it again, even if they open theirs in another order."""
+
+    def codes(*order: int) -> dict[int, str]:
+        frames = [shop.main_frame, *shop.main_frame.child_frames]
+        return {number: str(frames[number].evaluate(HOST, {})) for number in order}
+
+    shop.goto(f"{site.url}/shop/frames")
+    opened = codes(0, 1, 2)
+    assert len(set(opened.values())) == 3
+    for number, code in opened.items():
+        assert ask(site, code, number)["result"] == {"echo": number}
+    shop.reload()
+    assert codes(2, 0, 1) == opened
+
+
+def test_frame_in_a_page_of_another_site(window: Window, shop: Page, site: Parley) -> None:
+    """The browser may refuse it storage."""
+    top = window.open(f"{site.url.replace('127.0.0.1', 'localhost')}/shop/frames")
+    codes = [
+        frame.evaluate(
+            """async () => {
+              const { host } = await import("/relay.js");
+              window.session = await host({ onRequest: ({ payload }) => payload });
+              return session.code;
+            }"""
+        )
+        for frame in top.main_frame.child_frames
+    ]
+    assert len(set(codes)) == 2
+    for number, code in enumerate(codes):
+        assert ask(site, code, number)["result"] == number
+
+
+def test_window_that_a_script_opens(window: Window, shop: Page, site: Parley) -> None:
+    """It gets a copy of sessionStorage, and leaves the session to its opener."""
+    code = start(shop)
+    with shop.expect_popup() as opened:
+        shop.evaluate("void window.open('/shop/cart')")
+    popup = opened.value
+    popup.wait_for_load_state()
+    assert popup.evaluate("sessionStorage.length") > 0
+    own = start(popup)
+    assert own != code
+    assert ask(site, code, 1)["result"] == {"echo": 1}
+    popup.reload()
+    assert start(popup) == own
+    popup.goto(f"{site.url}/shop/")
+    assert start(popup) == own
+    assert shop.evaluate("session.state") == "connected"
+    assert len(window.context.pages) == 2
+
+
+def test_tab_of_its_own(window: Window, shop: Page, site: Parley) -> None:
+    code = start(shop)
+    assert start(window.open(shop.url)) != code
+    wait_until(lambda: shop.evaluate("session.state") == "connected")
