@@ -1,4 +1,4 @@
-"""/api/sessions/{code}/requests: a guest posts a request, the host reads those that wait for an answer."""
+"""/api/sessions/{code}/requests: a guest posts, the host reads. …/requests/{id}: the guest withdraws."""
 
 import secrets
 from functools import partial
@@ -41,9 +41,15 @@ def read(call: Call) -> Reply:
     return Reply(200, compose(requests=JsonText(f"[{','.join(requests)}]"), cursor=last), wait.headers)
 
 
+def withdraw(call: Call) -> Reply:
+    """Withdraw a request that is not answered yet; a second time, too."""
+    messages.withdraw(call.access, call.target.id)
+    return Reply(204)
+
+
 class handler(Endpoint):
-    """The requests of a session."""
+    """The requests of a session, and each request."""
 
     def actions(self, call: Call) -> Actions:
-        """Return what they answer."""
-        return {"GET": read, "POST": post}
+        """Return what one request answers if the call names one, else what all of them answer."""
+        return {"DELETE": withdraw} if call.target.names_id else {"GET": read, "POST": post}

@@ -14,6 +14,7 @@ REQUEST = "request"  # cursor [cursor before it, when, id, length, payload]: to 
 RESPONSE = "response"  # id [when, kind, length, text]: to guests
 RENEWED = "renewed"  # expiry, milliseconds until then: to the host
 HOST = "host"  # NAME/ATTEMPT of the host that has taken over: to the hosts before it
+WITHDRAWN = "withdrawn"  # id: to all
 ENDED = "ended"  # to all
 # Sent by `check_waiting` to its own instance, with any word, to show that the instance hears.
 ECHO = "echo"
@@ -24,6 +25,7 @@ _WORDS = {
     REQUEST: (re.compile(f"{_CURSOR}(?: {_CURSOR} {_WHEN} {_ID} {_TEXT})?"), 6),
     RESPONSE: (re.compile(f"{_ID}(?: {_WHEN} (?:result|error) {_TEXT})?"), 5),
     RENEWED: (re.compile(f"{_WHEN} [0-9]{{1,15}}"), 2),
+    WITHDRAWN: (re.compile(_ID), 1),
     HOST: (re.compile(f"{_ID}/[0-9]{{1,15}}"), 1),
     ENDED: (re.compile(""), 1),
 }

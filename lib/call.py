@@ -34,7 +34,7 @@ class Call:
         self.caller = Caller(headers, peer)
         self.connection = connection
         self.store = Store()
-        self._headers = headers
+        self.headers = headers
         self._body = body
 
     @property
@@ -70,12 +70,12 @@ class Call:
     @property
     def request_id(self) -> str | None:
         """Return the platform's id of this request."""
-        return self._headers.get("x-vercel-id") if settings.on_platform() else None
+        return self.headers.get("x-vercel-id") if settings.on_platform() else None
 
     @property
     def cursor(self) -> str:
         """Return where to go on: what the client saw last, else `after`, else the beginning. Raises InvalidRequest."""
-        last_seen = self._headers.get("Last-Event-ID", "").strip()
+        last_seen = self.headers.get("Last-Event-ID", "").strip()
         cursor = last_seen or self.target.query.get("after", "") or messages.START
         if not _CURSOR.fullmatch(cursor):
             raise InvalidRequest("after, or Last-Event-ID, must be a cursor as it was given.")
@@ -84,11 +84,15 @@ class Call:
     @cached_property
     def wait(self) -> Wait:
         """Return how long the caller wants to wait. Raises InvalidRequest."""
-        return prefer.wait(self.target.query, self._headers.get_all("Prefer", []))
+        return prefer.wait(self.target.query, self.headers.get_all("Prefer", []))
 
     def fields(self, *known: str) -> dict[str, JsonText]:
         """Return the members of the body's JSON object as text; none if there is no body.
 
         Raises InvalidRequest, also for a field that is not known, InvalidJson, UnsupportedMediaType, PayloadTooLarge.
         """
-        return fields.parse(self._body, self._headers.get("Content-Type", "application/json"), known)
+        return fields.parse(self.content(), known)
+
+    def content(self) -> bytes:
+        """Return the body, which is declared as JSON or empty. Raises UnsupportedMediaType, PayloadTooLarge."""
+        return fields.content(self._body, self.headers.get("Content-Type", "application/json"))

@@ -9,19 +9,22 @@ from lib.jsontext import JsonText
 from lib.problems import InvalidRequest, PayloadTooLarge, Problem, UnsupportedMediaType
 
 
-def parse(body: bytes | Problem, content_type: str, known: Sequence[str]) -> dict[str, JsonText]:
-    """Return the fields; none if the body is empty. Raises the problem that there was in reading the body.
-
-    Raises InvalidRequest, also for a field that is not known, InvalidJson, UnsupportedMediaType.
-    """
+def content(body: bytes | Problem, content_type: str) -> bytes:
+    """Return a body that is declared as JSON, or empty. Raises UnsupportedMediaType, and the problem of reading it."""
     if isinstance(body, Problem):
         raise body
-    if not body:
-        return {}
     kind = content_type.partition(";")[0].strip().lower()
-    if kind != "application/json" and not re.fullmatch(r"application/[\w.-]+\+json", kind):
+    if body and kind != "application/json" and not re.fullmatch(r"application/[\w.-]+\+json", kind):
         raise UnsupportedMediaType
-    found = jsontext.members(body)
+    return body
+
+
+def parse(body: bytes, known: Sequence[str]) -> dict[str, JsonText]:
+    """Return the fields; none if the body is empty.
+
+    Raises InvalidRequest, also for an unknown field, and InvalidJson.
+    """
+    found = jsontext.members(body) if body else {}
     for name in found.keys() - set(known):
         raise InvalidRequest(f"{json.dumps(name[:64])} is not a field here. Known: {', '.join(known) or 'none'}.")
     return found

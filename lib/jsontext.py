@@ -30,6 +30,24 @@ def members(body: bytes) -> dict[str, JsonText]:
         raise InvalidJson("The body is nested too deeply.") from None
 
 
+def shape(text: JsonText) -> object:
+    """Return the value of a text that is known to be JSON, to check types with: its numbers are all zero."""
+    return _SHAPE_DECODER.decode(text)
+
+
+def elements(text: JsonText) -> list[JsonText]:
+    """Return the elements of the JSON array in a text that is known to be JSON. Raises InvalidRequest if it is none."""
+    if not text.startswith("["):
+        raise InvalidRequest("not an array")
+    found: list[JsonText] = []
+    at = _next(text, 1)
+    while text[at] != "]":
+        end = _DECODER.raw_decode(text, at)[1]
+        found.append(JsonText(text[at:end]))
+        at = _next(text, end)
+    return found
+
+
 def _members(text: str) -> dict[str, JsonText]:
     if not isinstance(_DECODER.decode(text), dict):
         raise InvalidRequest("The body must be a JSON object.")
@@ -59,6 +77,9 @@ def _not_json(constant: str) -> NoReturn:
 
 # Numbers are not converted: only their place matters, and some have thousands of digits.
 _DECODER = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=_not_json)
+
+# Long numbers would cost time, and very long ones are refused by int().
+_SHAPE_DECODER = json.JSONDecoder(parse_int=lambda _: 0, parse_float=lambda _: 0.0)
 
 
 def compose(**members_: object) -> JsonText:

@@ -18,9 +18,14 @@ def responses(code: str) -> str:
     return _named("res", code)
 
 
+def tools(code: str) -> str:
+    """Return the key of the tools that the host offers: a JSON array, a string."""
+    return _named("tools", code)
+
+
 def of_session(code: str) -> list[str]:
-    """Return all keys of a session: the record's, the requests', the responses'."""
-    return [session(code), requests(code), responses(code)]
+    """Return all keys of a session: the record's, the requests', the responses', the tools'."""
+    return [session(code), requests(code), responses(code), tools(code)]
 
 
 def bell(listener: str) -> str:

@@ -184,7 +184,7 @@ class Listener:
             self._echo = echo if self._subscription else ""
         reply = _CHECK.run(
             watched[0][0].store,
-            [key for waiter, _ in watched for key in keys.of_session(waiter.code)],
+            [key for waiter, _ in watched for key in keys.of_session(waiter.code)[:3]],
             [self.channel, echo, *(word for _, words in watched for word in words)],
         )
         for (waiter, _), missed in zip(watched, reply[1:], strict=False):

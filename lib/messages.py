@@ -18,6 +18,7 @@ _READ_RESPONSE = Script("read_response")
 _READ_REQUESTS = Script("read_requests")
 _TAKE_OVER = Script("take_over")
 _ANSWER = Script("answer_request")
+_WITHDRAW = Script("withdraw_request")
 
 
 class HostConflict(Exception):
@@ -42,13 +43,17 @@ class Request(NamedTuple):
 
 
 class Response(NamedTuple):
-    """What became of a request. `answer` is None until it is answered; `ttl_ms` is what its session has left then."""
+    """What became of a request. `answer` is None until it is answered.
+
+    Until then `ttl_ms` is what its session has left, and `listening` tells whether a host listens to it.
+    """
 
     id: str
     answer: JsonText | None = None
     kind: str = ""
     answered_at: str = ""
     ttl_ms: int = 0
+    listening: bool = False
 
     def public(self) -> JsonText:
         """Return what the API tells of it."""
@@ -125,6 +130,16 @@ def answer(access: Access, request_id: str, kind: str, text: JsonText) -> bool:
     return reply == ["answered"]
 
 
+def withdraw(access: Access, request_id: str) -> None:
+    """Withdraw a request that is not answered: its id is then as if it had never been. Nothing changes a second time.
+
+    Raises AlreadyAnswered, SessionNotFound, SessionEnded, HostTokenWrong, RateLimited.
+    """
+    reply = access.run(_WITHDRAW, request_id)
+    if reply != ["withdrawn"]:
+        raise unreadable(reply)
+
+
 def request_in(message: Message) -> Request | None:
     """Return the request that a message carries, None if it was too large for it."""
     if len(message.words) < 6:
@@ -143,8 +158,8 @@ def response_in(message: Message) -> Response | None:
 
 def _response(request_id: str, reply: list[Any]) -> Response:
     match reply:
-        case ["pending", int(milliseconds)]:
-            return Response(request_id, ttl_ms=milliseconds)
+        case ["pending", int(milliseconds), int(listening)]:
+            return Response(request_id, ttl_ms=milliseconds, listening=bool(listening))
         case ["answered", str(at), str(kind), str(text)]:
             return Response(request_id, JsonText(text), kind, at)
     raise unreadable(reply)

@@ -16,7 +16,8 @@ from lib.waiter import Waiter, Wakeup, Watched
 _KEEP_ALIVE_SECONDS = 15
 _AFTER_EXPIRY_SECONDS = 0.01
 # The events. `ended` says one of these reasons.
-_OPEN, _REQUEST, _RENEWED, _RECONNECT, _ENDED = EVENTS = ("open", "request", "renewed", "reconnect", "ended")
+EVENTS = ("open", "request", "withdrawn", "renewed", "reconnect", "ended")
+_OPEN, _REQUEST, _WITHDRAWN, _RENEWED, _RECONNECT, _ENDED = EVENTS
 REASONS: dict[type[Problem], str] = {SessionEnded: "ended", SessionNotFound: "expired", Replaced: "replaced"}
 
 
@@ -103,6 +104,9 @@ class _Stream:
             expires_at, milliseconds = message.words
             if expires_at > self._expires_at:
                 yield from self._renewed(expires_at, int(milliseconds))
+            return
+        if message.kind == bell.WITHDRAWN:
+            yield events.encode(_WITHDRAWN, compose(id=message.words[0]), self.cursor)
             return
         if message.kind == bell.REQUEST:
             if _place(message.words[0]) <= _place(self.cursor):

@@ -7,8 +7,10 @@ from urllib.parse import parse_qs, unquote
 from lib import codes
 from lib.problems import InvalidRequest
 
-_SESSION_PATH = re.compile(r"/api/sessions(?:\.py)?/(?P<code>[^/]+)(?P<rest>/[a-z]+)?(?:/(?P<id>[^/]+))?/?")
-_OWN_PATH = re.compile(r"/api/[a-z]+")
+_SESSION_PATH = re.compile(
+    r"(?P<root>/api/sessions|/mcp)(?:\.py)?/(?P<code>[^/]+)(?P<rest>/[a-z]+)?(?:/(?P<id>[^/]+))?/?"
+)
+_OWN_PATH = re.compile(r"/mcp|/api/[a-z]+")
 _ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 
 
@@ -53,7 +55,7 @@ class Target:
         """Return the path with its code and id left out, for the log."""
         if self._session_path:
             rest = self._session_path["rest"] or ""
-            return "/api/sessions/{code}" + rest + ("/{id}" if self._session_path["id"] else "")
+            return self._session_path["root"] + "/{code}" + rest + ("/{id}" if self._session_path["id"] else "")
         own = _OWN_PATH.match(self._path)
         return own[0] if own else "other"
 

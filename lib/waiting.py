@@ -63,7 +63,9 @@ class ResponseWait:
         return response
 
     def _wants(self, message: Message) -> bool:
-        return message.kind == bell.ENDED or (message.kind == bell.RESPONSE and message.words[0] == self._id)
+        return message.kind == bell.ENDED or (
+            message.kind in (bell.RESPONSE, bell.WITHDRAWN) and message.words[0] == self._id
+        )
 
     def _look(self) -> Response:
         return self._noted(messages.read(self._access, self._id, self._waiter.channel))

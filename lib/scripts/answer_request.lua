@@ -1,14 +1,14 @@
 -- Takes the host's answer to a request, the first one for each id, and tells the guests that wait.
 -- KEYS  1 the session  2 counter: unknown codes of this address  3 marker: this address knows the session
---       4 its requests  5 its responses
---       6 counter: bytes that this address sends
+--       4 its requests  5 its responses  6 its tools
+--       7 counter: bytes that this address sends
 -- ARGV  1 creation of the session that the host token is for  2 unknown codes a minute
 --       3 id  4 kind: result or error  5 text  6 bytes in the session, at most  7 bytes a minute
 -- reply {'answered'} | {'repeated'} | {'already_answered'} | {'request_not_found'} | {'session_full', limit}
 --       | {'session_not_found'} | {'session_ended'} | {'host_token_wrong'} | {'rate_limited', seconds} | {'unreadable'}
 -- Run again with the same arguments it replies 'repeated'.
 local session, misses, known, requests, responses = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local sent = KEYS[6]
+local sent = KEYS[7]
 local created, misses_limit, id, kind, text, bytes_limit = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[6])
 local sent_limit = ARGV[7]
 

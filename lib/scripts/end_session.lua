@@ -1,9 +1,9 @@
 -- Ends a session: its record stays for the rest of its time, its messages go, and all who listen are told.
 -- KEYS  1 the session  2 counter: unknown codes of this address  3 marker: this address knows the session
---       4 its requests  5 its responses
+--       4 its requests  5 its responses  6 its tools
 -- ARGV  1 creation of the session that the host token is for  2 unknown codes a minute
 -- reply {'ended'} | {'session_not_found'} | {'host_token_wrong'} | {'rate_limited', seconds} | {'unreadable'}
-local session, misses, known, requests, responses = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local session, misses, known, requests, responses, tools = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local created, misses_limit = ARGV[1], ARGV[2]
 
 local refusal, record = check_active(session, misses, known, created, misses_limit)
@@ -13,5 +13,5 @@ if record then
   redis.call('SET', session, set_field(record, 'active', 'false'), 'KEEPTTL')
   ring(responses, '', record, 'ended')
 end
-redis.call('DEL', requests, responses)
+redis.call('DEL', requests, responses, tools)
 return {'ended'}

@@ -1,6 +1,6 @@
 -- Reads the requests that are not answered yet.
 -- KEYS  1 the session  2 counter: unknown codes of this address  3 marker: this address knows the session
---       4 its requests  5 its responses
+--       4 its requests  5 its responses  6 its tools
 -- ARGV  1 creation of the session that the host token is for  2 unknown codes a minute
 --       3 the cursor to go on after  4 the host '<name>/<attempt>' that took the session over before, empty for none
 --       5 the channel if it waits for more, else empty

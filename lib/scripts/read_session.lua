@@ -1,6 +1,6 @@
 -- Reads a session, an ended one included, and whether a host listens.
 -- KEYS  1 the session  2 counter: unknown codes of this address  3 marker: this address knows the session
---       4 its requests  5 its responses
+--       4 its requests  5 its responses  6 its tools
 -- ARGV  1 creation of the session that the host token is for, empty for a guest  2 unknown codes a minute
 -- reply {'found', record, ms to live, 1 if a host listens} | {'session_not_found'} | {'host_token_wrong'}
 --       | {'rate_limited', seconds}

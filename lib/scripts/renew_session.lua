@@ -1,12 +1,12 @@
 -- Lets a session and its messages live on from now, and tells its host.
 -- KEYS  1 the session  2 counter: unknown codes of this address  3 marker: this address knows the session
---       4 its requests  5 its responses
+--       4 its requests  5 its responses  6 its tools
 -- ARGV  1 creation of the session that the host token is for  2 unknown codes a minute
 --       3 seconds to live from now  4 seconds to live from its creation, at most
 -- reply {'found', record, ms to live, 1 if a host listens} | {'session_not_found'} | {'session_ended'}
 --       | {'host_token_wrong'} | {'rate_limited', seconds} | {'unreadable'}
 -- A renewal never shortens a life.
-local session, misses, known, requests, responses = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local session, misses, known, requests, responses, tools = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local created, misses_limit, ttl_seconds, longest_seconds = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 
 local refusal, record = check_active(session, misses, known, created, misses_limit)
@@ -19,5 +19,6 @@ record = set_field(record, 'expiresAt', iso(at + ttl))
 redis.call('SET', session, record, 'PX', ttl)
 expire_with(session, requests)
 expire_with(session, responses)
+expire_with(session, tools)
 ring(responses, 'host', record, string.format('renewed %s %.0f', iso(at + ttl), ttl))
 return {'found', record, ttl, has_host(responses)}

@@ -1,6 +1,6 @@
 -- Makes a host the session's, in place of the one before, and reads the requests that are not answered yet.
 -- KEYS  1 the session  2 counter: unknown codes of this address  3 marker: this address knows the session
---       4 its requests  5 its responses
+--       4 its requests  5 its responses  6 its tools
 -- ARGV  1 creation of the session that the host token is for  2 unknown codes a minute
 --       3 the cursor to go on after  4 the host: '<name>/<attempt>'  5 the channel if it waits for more, else empty
 --       6 the host that it may replace, empty for none, * for any

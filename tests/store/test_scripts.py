@@ -57,7 +57,10 @@ def content(store: Store, key: str) -> str:
 
 
 CREATE = ["session:ABC12345", "rate:sessions:a", "rate:call:1"], [CODE, '"a"', 600, 2]
-KEYS = ["session:ABC12345", "rate:misses:a", "rate:known:ABC12345:a", "req:ABC12345", "res:ABC12345"]
+KEYS = [
+    *("session:ABC12345", "rate:misses:a", "rate:known:ABC12345:a"),
+    *("req:ABC12345", "res:ABC12345", "tools:ABC12345"),
+]
 POST_KEYS = [*KEYS, "rate:requests:a", "rate:bytes:a"]
 ANSWER_KEYS = [*KEYS, "rate:bytes:a"]
 CREATED = "2026-01-01T00:00:00.000Z"
@@ -184,6 +187,29 @@ REPLIES: list[tuple[str, list[str], list[Any], Held, str]] = [
     ("answer_request", ANSWER_KEYS, ANSWER, MANY, "rate_limited"),
     ("answer_request", ANSWER_KEYS, ANSWER, responses(q="foreign"), "unreadable"),
     ("answer_request", ANSWER_KEYS, [*STALE, *ANSWER[2:]], responses(q=PENDING), "host_token_wrong"),
+    ("withdraw_request", KEYS, [*GUEST, "q"], MISSING, "session_not_found"),
+    ("withdraw_request", KEYS, [*GUEST, "q"], OVER, "session_ended"),
+    ("withdraw_request", KEYS, [*GUEST, "q"], FOREIGN, "unreadable"),
+    ("withdraw_request", KEYS, [*GUEST, "q"], FOUND | MANY, "rate_limited"),
+    ("withdraw_request", KEYS, [*STALE, "q"], FOUND, "host_token_wrong"),
+    ("withdraw_request", KEYS, [*GUEST, "q"], FOUND, "withdrawn"),
+    ("withdraw_request", KEYS, [*GUEST, "q"], responses(q=PENDING), "withdrawn"),
+    ("withdraw_request", KEYS, [*GUEST, "q"], responses(q=ANSWERED), "already_answered"),
+    ("withdraw_request", KEYS, [*GUEST, "q"], responses(q="foreign"), "unreadable"),
+    ("write_tools", ANSWER_KEYS, [*HOST, "[]", 1000], MISSING, "session_not_found"),
+    ("write_tools", ANSWER_KEYS, [*HOST, "[]", 1000], OVER, "session_ended"),
+    ("write_tools", ANSWER_KEYS, [*HOST, "[]", 1000], FOREIGN, "unreadable"),
+    ("write_tools", ANSWER_KEYS, [*HOST, "[]", 1000], MANY, "rate_limited"),
+    ("write_tools", ANSWER_KEYS, [*HOST, "[]", 1], FOUND, "rate_limited"),
+    ("write_tools", ANSWER_KEYS, [*HOST, "[]", 2], FOUND, "written"),
+    ("write_tools", ANSWER_KEYS, [*STALE, "[]", 1000], FOUND, "host_token_wrong"),
+    ("read_tools", KEYS, GUEST, MISSING, "session_not_found"),
+    ("read_tools", KEYS, GUEST, OVER, "session_ended"),
+    ("read_tools", KEYS, GUEST, FOREIGN, "unreadable"),
+    ("read_tools", KEYS, GUEST, FOUND | MANY, "rate_limited"),
+    ("read_tools", KEYS, STALE, FOUND, "host_token_wrong"),
+    ("read_tools", KEYS, GUEST, FOUND, "found"),
+    ("read_tools", KEYS, GUEST, FOUND | {"tools:ABC12345": "[1]"}, "found"),
     ("check_waiting", CHECK_KEYS, CHECK, responses(q=PENDING), "checked"),
 ]
 
@@ -246,6 +272,10 @@ def test_rate_limited_says_how_long(store: Store) -> None:
         ("take_over", KEYS, TAKE_OVER, responses(**{"~hosts": "g/9"}), "host: ABC12345 host h/1"),
         ("renew_session", KEYS, RENEW, FOUND, "host: ABC12345 renewed WHEN 600000"),
         ("end_session", KEYS, HOST, FOUND, "host: ABC12345 ended; guest: ABC12345 ended"),
+        (
+            *("withdraw_request", KEYS, [*GUEST, "q"], responses(q=PENDING)),
+            "host: ABC12345 withdrawn q; guest: ABC12345 withdrawn q",
+        ),
     ],
 )
 def test_bell(store: Store, name: str, keys: list[str], args: list[Any], before: Held, expected: str) -> None:
@@ -325,8 +355,9 @@ def test_header(name: str) -> None:
         used = sorted({int(number) for number in re.findall(rf"{kind}\[(\d+)\]", code)})
         numbers = [int(number) for number in re.findall(r"(?:^|  )(\d+) ", listed, re.MULTILINE)]
         assert numbers == list(range(1, len(numbers) + 1))
-        # Scripts on a session get all its keys, whether they need its requests or not.
-        assert set(used) in ({*numbers}, {*numbers} - ({4} if kind == "KEYS" else set()))
+        # Scripts on a session get all its keys, whether they need its messages and tools or not.
+        assert set(numbers) - set(used) <= ({4, 5, 6} if kind == "KEYS" else set())
+        assert set(used) <= set(numbers)
         named = [line for line in code.splitlines() if f"{kind}[" in line]
         assert all(line.startswith("local ") for line in named)
     assert not re.search(r"redis\.call\([^)]*\.\.", code)
@@ -335,7 +366,7 @@ def test_header(name: str) -> None:
     assert replies == {outcome for script, *_, outcome in REPLIES if script == name}, "each is tested"
     assert replies <= REFUSALS.keys() | {
         *("created", "code_taken", "found", "ended", "pending", "answered", "repeated", "conflict"),
-        *("checked", "probed", "unreadable"),
+        *("checked", "probed", "withdrawn", "written", "unreadable"),
     }
 
 
@@ -438,6 +469,31 @@ def test_requests_that_nobody_can_answer_go(store: Store) -> None:
     assert store.db.xlen(f"{store.prefix}req:{CODE}") == 1
     assert post(store, "cut")[0] == "pending"
     assert backlog(store) == ["whole", "cut"]
+
+
+def test_withdrawn_is_as_if_it_had_never_been(store: Store) -> None:
+    put(store, FOUND)
+    post(store, "q")
+    for _ in range(2):
+        assert run(store, "withdraw_request", KEYS, [*GUEST, "q"]) == ["withdrawn"]
+    assert (backlog(store), size(store)) == ([], "0")
+    assert answer(store, "q") == ["request_not_found"]
+    assert post(store, "q", "[2]")[0] == "pending"
+    assert backlog(store) == ["q"]
+
+
+def test_tools_live_as_long_as_their_session(store: Store) -> None:
+    put(store, {})
+    store.db.set(f"{store.prefix}session:{CODE}", RECORD, px=54_321)
+    run(store, "write_tools", ANSWER_KEYS, [*HOST, "[1]", 1000])
+    run(store, "write_tools", ANSWER_KEYS, [*HOST, "[1]", 4])
+    assert run(store, "read_tools", KEYS, GUEST) == ["found", "[1]"]
+    assert store.db.get(f"{store.prefix}rate:bytes:a") == "3", "the same list again is free"
+    assert 0 < store.db.pttl(f"{store.prefix}tools:{CODE}") <= 54_321
+    run(store, "renew_session", KEYS, RENEW)
+    assert store.db.pttl(f"{store.prefix}tools:{CODE}") > 500_000
+    run(store, "end_session", KEYS, HOST)
+    assert store.names("tools:*") == []
 
 
 def test_bytes_are_counted(store: Store) -> None:

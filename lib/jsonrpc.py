@@ -1,0 +1,84 @@
+"""JSON-RPC 2.0: one message in, one message out. Ids, parameters and results are passed on as they are written.
+
+Source: https://www.jsonrpc.org/specification
+"""
+
+from typing import NamedTuple
+
+from lib import jsontext
+from lib.jsontext import JsonText, compose
+from lib.problems import InvalidJson, InvalidRequest
+
+PARSE_ERROR, INVALID_REQUEST, METHOD_NOT_FOUND, INVALID_PARAMS = -32700, -32600, -32601, -32602
+
+
+class Fault(Exception):
+    """An error to answer with: its code, message and data, the HTTP status, and the request's id if it is known."""
+
+    def __init__(
+        self, code: int, message: str, status: int = 200, data: object = None, request_id: JsonText | None = None
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.status = status
+        self.data = data
+        self.request_id = request_id
+
+
+class Message(NamedTuple):
+    """A request; or a notification, which has no `id` and gets no answer; a response has no `method` either."""
+
+    id: JsonText | None
+    method: str
+    params: dict[str, JsonText]
+
+
+def parse(body: bytes) -> Message:
+    """Return the message in a body. Raises Fault."""
+    try:
+        members = jsontext.members(body)
+    except InvalidJson as problem:
+        raise Fault(PARSE_ERROR, problem.detail, 400) from None
+    except InvalidRequest as problem:
+        raise Fault(INVALID_REQUEST, f"One JSON-RPC message is expected. {problem.detail}", 400) from None
+    if members.get("jsonrpc") != '"2.0"':
+        raise Fault(INVALID_REQUEST, 'jsonrpc must be "2.0".', 400)
+    if "method" not in members and members.keys() & {"result", "error"}:
+        return Message(None, "", {})
+    request_id = members.get("id")
+    if request_id is not None and request_id[0] not in '"-0123456789':
+        raise Fault(INVALID_REQUEST, "id must be a string or a number.", 400)
+    method = jsontext.shape(members.get("method", JsonText("null")))
+    if not isinstance(method, str):
+        raise Fault(INVALID_REQUEST, "method must be a string.", 400, request_id=request_id)
+    try:
+        return Message(request_id, method, members_of(members, "params"))
+    except InvalidRequest as problem:
+        raise Fault(INVALID_PARAMS, problem.detail, 400, request_id=request_id) from None
+
+
+def members_of(members: dict[str, JsonText], name: str) -> dict[str, JsonText]:
+    """Return the members of a member that is an object; none if it is left out. Raises InvalidRequest."""
+    text = members.get(name, JsonText("{}"))
+    if not text.startswith("{"):
+        raise InvalidRequest(f"{name} must be an object.")
+    return jsontext.members(text.encode())
+
+
+def result(request_id: JsonText, value: JsonText) -> JsonText:
+    """Return the answer to a request."""
+    return compose(jsonrpc="2.0", id=request_id, result=value)
+
+
+def error(request_id: JsonText | None, fault: Fault) -> JsonText:
+    """Return the answer to a request that failed, or to what was none."""
+    told: dict[str, object] = {"code": fault.code, "message": fault.message}
+    if fault.data is not None:
+        told["data"] = fault.data
+    return compose(jsonrpc="2.0", id=JsonText("null") if request_id is None else request_id, error=compose(**told))
+
+
+def notification(method: str, params: JsonText) -> JsonText:
+    """Return a message that asks for no answer."""
+    return compose(jsonrpc="2.0", method=method, params=params)

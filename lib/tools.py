@@ -1,0 +1,103 @@
+"""The tools that a host offers, in the words of the Model Context Protocol."""
+
+import json
+import re
+from typing import Any
+
+from lib import jsontext, keys, settings
+from lib.access import Access
+from lib.jsontext import JsonText, write
+from lib.problems import InvalidRequest, PayloadTooLarge
+from lib.script import Script, unreadable
+
+_WRITE = Script("write_tools")
+_READ = Script("read_tools")
+
+_MOST_TOOLS = 128
+_MOST_BYTES = 128 * 1024
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}")
+_TEXTS = ("title", "description")
+_OBJECTS = ("inputSchema", "outputSchema", "annotations")
+_ANY_ARGUMENTS = JsonText('{"type":"object"}')
+
+
+def register(access: Access, text: JsonText) -> None:
+    """Take the host's list of tools, a JSON array, in place of the one before. An `inputSchema` left out is filled in.
+
+    Raises InvalidRequest, which names the tool and the field, PayloadTooLarge, SessionNotFound, SessionEnded,
+    HostTokenWrong, RateLimited.
+    """
+    try:
+        given = jsontext.elements(text)
+    except InvalidRequest:
+        raise InvalidRequest("tools must be an array.") from None
+    if len(given) > _MOST_TOOLS:
+        raise InvalidRequest(f"tools: {len(given)} are too many, at most {_MOST_TOOLS}.")
+    names: set[str] = set()
+    checked = [_checked(place, tool, names) for place, tool in enumerate(given)]
+    written = f"[{','.join(checked)}]"
+    if len(written.encode()) > _MOST_BYTES:
+        raise PayloadTooLarge(_MOST_BYTES)
+    reply = access.run(_WRITE, written, settings.bytes_a_minute(), counters=[keys.rate("bytes", access.address)])
+    if reply != ["written"]:
+        raise unreadable(reply)
+
+
+def read(access: Access) -> JsonText:
+    """Return the list of tools as it was registered, `[]` if there is none.
+
+    Raises SessionNotFound, SessionEnded, HostTokenWrong, RateLimited.
+    """
+    match access.run(_READ):
+        case ["found", str(text)]:
+            return JsonText(text or "[]")
+        case reply:
+            raise unreadable(reply)
+
+
+def _checked(place: int, text: JsonText, names: set[str]) -> str:
+    """Return a tool as it is to be kept. Raises InvalidRequest."""
+    where = f"tools[{place}]"
+    if not text.startswith("{"):
+        raise InvalidRequest(f"{where} must be an object.")
+    try:
+        members = jsontext.members(text.encode())
+    except InvalidRequest as problem:
+        raise InvalidRequest(f"{where}: {problem.detail}") from None
+    tool: dict[str, Any] = {name: jsontext.shape(member) for name, member in members.items()}
+    name = tool.get("name")
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise InvalidRequest(f"{where}.name must be 1 to 128 letters, digits or _ . - as a string.")
+    where = f"{where} ({name})"
+    if name in names:
+        raise InvalidRequest(f"{where}: another tool has this name.")
+    names.add(name)
+    for field in tool.keys() - {"name", *_TEXTS, *_OBJECTS}:
+        raise InvalidRequest(f"{where}: {json.dumps(field[:64])} is not a field of a tool.")
+    for field in _TEXTS:
+        if not isinstance(tool.get(field, ""), str):
+            raise InvalidRequest(f"{where}.{field} must be a string.")
+    for field in _OBJECTS:
+        if not isinstance(tool.get(field, {}), dict):
+            raise InvalidRequest(f"{where}.{field} must be an object.")
+    schema = tool.get("inputSchema", {"type": "object"})
+    if schema.get("type") != "object":
+        raise InvalidRequest(f'{where}.inputSchema.type must be "object".')
+    if _has_name(schema, "x-mcp-header"):
+        raise InvalidRequest(f"{where}.inputSchema: x-mcp-header is not supported.")
+    filled = {"inputSchema": _ANY_ARGUMENTS, **members} if "inputSchema" not in members else members
+    return "{" + ",".join(f"{write(member)}:{value}" for member, value in filled.items()) + "}"
+
+
+def _has_name(value: object, name: str) -> bool:
+    """Tell whether an object in the value, however deep, has a member of this name."""
+    left = [value]
+    while left:
+        match left.pop():
+            case dict() as found:
+                if name in found:
+                    return True
+                left.extend(found.values())
+            case list() as found:
+                left.extend(found)
+    return False
