@@ -417,7 +417,7 @@ def test_trouble_at_the_start(window: Window, site: Parley) -> None:
 
 
 def test_security_headers(site: Parley) -> None:
-    for path in ("/", "/problems.html", "/relay.js"):
+    for path in ("/", "/demo.html", "/problems.html", "/relay.js"):
         headers = site.http.get(path).headers
         assert "default-src 'none'" in headers["content-security-policy"]
         assert "unsafe" not in headers["content-security-policy"]
