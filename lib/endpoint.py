@@ -24,8 +24,9 @@ _ENVELOPE_BYTES = 16 * 1024
 _WRITE_SECONDS = 8
 
 # The runtime makes its server after it has imported this, with the standard library's backlog of 5: of a burst of 20
-# calls some were then tried again by the caller's system after 1, 3 and 7 s, and of 200 some got no answer.
-TCPServer.request_queue_size = 1024
+# calls some were then tried again by the caller's system after 1, 3 and 7 s, and of 200 some got no answer. The number
+# is the one that the runtime gives to ASGI applications.
+TCPServer.request_queue_size = 2048
 
 
 class Reply(NamedTuple):
