@@ -63,6 +63,8 @@ class Platform:
                 raise FunctionBroken(f"/api/{name} is not started again, since the platform stops")
             function = self._functions.get(name)
             if function is None or not function.running:
+                if function:
+                    function.stop()
                 function = self._functions[name] = self._start(name)
             return function
 

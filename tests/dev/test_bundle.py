@@ -1,5 +1,6 @@
 """What is deployed: built by the real `vercel build`, started by Vercel's own runtime."""
 
+import fcntl
 import json
 import os
 import re
@@ -24,17 +25,24 @@ FUNCTIONS = sorted(path.stem for path in (PROJECT / "api").glob("*.py"))
 
 
 @pytest.fixture(scope="session")
-def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give the build's output."""
+def output(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """Give the output of the build, which the first worker makes for all."""
     vercel = need("vercel", "npm install --global --ignore-scripts vercel@60.1.3")
-    try:
-        return bundle.build(PROJECT, tmp_path_factory.mktemp("bundle"), vercel)
-    except subprocess.CalledProcessError as error:
-        pytest.fail(error.output)
+    own = tmp_path_factory.getbasetemp()
+    with ((own if worker_id == "master" else own.parent) / "built-at").open("a+") as built_at:
+        fcntl.flock(built_at, fcntl.LOCK_EX)
+        built_at.seek(0)
+        if not (path := built_at.read()):
+            try:
+                path = str(bundle.build(PROJECT, tmp_path_factory.mktemp("bundle"), vercel))
+            except subprocess.CalledProcessError as error:
+                pytest.fail(error.output)
+            built_at.write(path)
+    return Path(path)
 
 
-@pytest.fixture
-def built(output: Path, store: Store) -> Iterator[Parley]:
+@pytest.fixture(scope="session")
+def any_built(output: Path, any_store: Store) -> Iterator[Parley]:
     """Give a preview deployment of what was built, with nothing but what Vercel would set in its environment."""
     given = {
         "PATH": os.environ["PATH"],
@@ -42,10 +50,18 @@ def built(output: Path, store: Store) -> Iterator[Parley]:
         "VERCEL_ENV": "preview",
         "VERCEL_GIT_COMMIT_REF": "a/branch",
         "VERCEL_GIT_COMMIT_SHA": "0123abc",
-        **store.variables(),
+        **any_store.variables(),
     }
-    with deployed(store, given, output) as parley:
+    with deployed(any_store, given, output) as parley:
         yield parley
+
+
+@pytest.fixture
+def built(any_built: Parley, store: Store) -> Parley:
+    """Give this deployment with an empty store."""
+    assert any_built.store is store
+    any_built.lines.clear()
+    return any_built
 
 
 def test_one_function_a_file(output: Path) -> None:
