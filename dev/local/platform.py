@@ -68,6 +68,14 @@ class Platform:
                 function = self._functions[name] = self._start(name)
             return function
 
+    def detach(self, name: str) -> Function:
+        """Return the function with this name, and give its next call to a new one: the caller has to stop this one."""
+        function = self.function(name)
+        with self._lock:
+            if self._functions.get(name) is function:
+                del self._functions[name]
+        return function
+
     def reload(self) -> None:
         """Read `vercel.json` again, and start every function again. Raises ValueError as `Project` does."""
         self._project = Project(self._project.folder)
