@@ -99,8 +99,10 @@ class Benchmark:
     def measure_bursts(self, local: Isolated) -> None:
         """Measure calls that come at the same time, and plain calls beside more waits than there are places."""
         _progress(f"bursts, and 1,500 waits, on one instance with {bursts.DESCRIPTORS} descriptors")
-        with bursts.instances(local.store, "sessions", "requests", "responses") as functions:
-            asyncio.run(self._measure_bursts(functions))
+        with bursts.built() as output:
+            names = ("sessions", "requests", "responses")
+            with bursts.instances(local.store, output, *names) as functions:
+                asyncio.run(self._measure_bursts(functions))
 
     async def _measure_bursts(self, functions: dict[str, Function]) -> None:
         path = await bursts.pending_request(functions)

@@ -7,7 +7,7 @@ import statistics
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -24,6 +24,7 @@ DESCRIPTORS = 1024  # of an instance on Vercel
 _WAITS = 1500
 _WAIT_SECONDS = 15
 _PLAIN = 100
+_CALM_SECONDS = 60
 
 
 class Answer(NamedTuple):
@@ -74,29 +75,36 @@ async def call(
 
 
 @contextmanager
-def instances(store: LocalStore, *names: str) -> Iterator[dict[str, Function]]:
-    """Run functions with the descriptors of the cloud, as `vercel build` makes them if the Vercel CLI is installed."""
+def built() -> Iterator[Path | None]:
+    """Give the output of `vercel build`; None without the Vercel CLI."""
+    if not (vercel := shutil.which("vercel")):
+        yield None
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        yield bundle.build(PROJECT, Path(folder), vercel)
+
+
+@contextmanager
+def instances(store: LocalStore, output: Path | None, *names: str) -> Iterator[dict[str, Function]]:
+    """Run functions with the descriptors of the cloud, from a build's output, or from source if that is None."""
     variables = {
         **environment.of_functions(PROJECT, store.variables()),
         **environment.UNLIMITED,
         "VERCEL_ENV": "production",
     }
-    vercel = shutil.which("vercel")
     running: dict[str, Function] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        built = bundle.build(PROJECT, Path(folder), vercel) / "functions" / "api" if vercel else None
-        try:
-            for name in names:
-                running[name] = (
-                    from_bundle(name, built / f"{name}.func", variables, _ignore)
-                    if built
-                    else from_source(name, PROJECT, variables, _ignore)
-                )
-                psutil.Process(running[name].pid).rlimit(psutil.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))
-            yield running
-        finally:
-            for function in running.values():
-                function.stop()
+    try:
+        for name in names:
+            running[name] = (
+                from_bundle(name, output / "functions" / "api" / f"{name}.func", variables, _ignore)
+                if output
+                else from_source(name, PROJECT, variables, _ignore)
+            )
+            psutil.Process(running[name].pid).rlimit(psutil.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))
+        yield running
+    finally:
+        for function in running.values():
+            function.stop()
 
 
 async def pending_request(functions: dict[str, Function]) -> str:
@@ -135,9 +143,20 @@ async def waits(function: Function, path: str, addresses: int) -> Waits:
         f"{answer.status} {json.loads(answer.body or b'{}').get('code', '')}".strip()
         for answer in await asyncio.gather(*waiting)
     )
-    await asyncio.sleep(1)
-    left = (process.num_threads() - before[0], process.num_fds() - before[1])
-    return Waits(alone, beside, outcomes, left)
+    return Waits(alone, beside, outcomes, await _left(process, before, plain))
+
+
+async def _left(
+    process: psutil.Process, before: tuple[int, int], plain: Callable[[], Awaitable[object]]
+) -> tuple[int, int]:
+    """Return what is left when the listener has closed, and idle connections to the store have."""
+    until = time.monotonic() + _CALM_SECONDS
+    while True:
+        await plain()
+        left = (process.num_threads() - before[0], process.num_fds() - before[1])
+        if max(left) <= 0 or time.monotonic() > until:
+            return left
+        await asyncio.sleep(1)
 
 
 async def _refused(waiting: list["asyncio.Task[Answer]"]) -> None:

@@ -1,11 +1,9 @@
 """What is deployed: built by the real `vercel build`, started by Vercel's own runtime."""
 
-import fcntl
 import json
 import os
 import re
 import signal
-import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,26 +17,9 @@ from dev.local.project import Project
 from dev.soak.clients import Host, ask
 from tests.support.deployments import Parley, deployed, refusal
 from tests.support.stores import Store
-from tests.support.tools import PROJECT, need
+from tests.support.tools import PROJECT
 
 FUNCTIONS = sorted(path.stem for path in (PROJECT / "api").glob("*.py"))
-
-
-@pytest.fixture(scope="session")
-def output(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
-    """Give the output of the build, which the first worker makes for all."""
-    vercel = need("vercel", "npm install --global --ignore-scripts vercel@60.1.3")
-    own = tmp_path_factory.getbasetemp()
-    with ((own if worker_id == "master" else own.parent) / "built-at").open("a+") as built_at:
-        fcntl.flock(built_at, fcntl.LOCK_EX)
-        built_at.seek(0)
-        if not (path := built_at.read()):
-            try:
-                path = str(bundle.build(PROJECT, tmp_path_factory.mktemp("bundle"), vercel))
-            except subprocess.CalledProcessError as error:
-                pytest.fail(error.output)
-            built_at.write(path)
-    return Path(path)
 
 
 @pytest.fixture(scope="session")
@@ -83,7 +64,7 @@ def test_a_function_holds_what_it_needs(output: Path, name: str) -> None:
     assert any(file.endswith(".pyc") for file in said["filePathMap"])
     assert said["runtime"] == "python" + (PROJECT / ".python-version").read_text().strip()
     assert 0 < said["maxDuration"] <= 300
-    assert said.get("supportsCancellation", False) == (name in ("stream", "requests", "responses"))
+    assert said.get("supportsCancellation", False) == (name in ("mcp", "stream", "requests", "responses"))
 
 
 def test_local_routes_are_the_deployments(output: Path) -> None:
