@@ -264,6 +264,17 @@ def test_frozen_process(kv_store: Store, ear: Listener, client: Sockets, monkeyp
         wait_until(lambda: subscribers(kv_store, ear) == 1)
 
 
+def test_silent_end_is_noticed(kv_store: Store, ear: Listener, client: Sockets) -> None:
+    """The system asks after a while whether the other end of the subscription is still there."""
+    with wait_for(ear, client) as waiter:
+        waiter.subscribe()
+        assert ear._subscription
+        connection = ear._subscription._socket
+        assert connection.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT) == 3
+        assert connection.getblocking() is False, "the thread that reads it waits for nothing else"
+
+
 def test_address_of_nothing(kv_store: Store, client: Sockets, monkeypatch: pytest.MonkeyPatch) -> None:
     for url in ("http://127.0.0.1:1", "http://127.0.0.1:99999", "http://[", "https://host.invalid"):
         monkeypatch.setenv("KV_REST_API_URL", url)
