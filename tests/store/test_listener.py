@@ -8,13 +8,13 @@ from contextlib import ExitStack
 
 import pytest
 
-from lib import listener, messages, sessions, stream, waiting
+from lib import listener, messages, places, sessions, stream, waiting
 from lib.access import Access
 from lib.bell import Message
 from lib.jsontext import JsonText
 from lib.kv import Store as Way
 from lib.listener import Listener
-from lib.problems import StoreUnavailable
+from lib.problems import Busy, StoreUnavailable
 from lib.waiter import ClientGone, Waiter, Wakeup, Watched
 from tests.support.stores import Store
 from tests.support.tools import wait_until
@@ -370,6 +370,28 @@ def test_store_fails_under_a_wait(kv_store: Store, ear: Listener, client: Socket
     with pytest.raises(StoreUnavailable):
         waiting.for_response(access, "q", client[0], 1, post)
     kv_store.faults.heal()
+
+
+@pytest.mark.parametrize("lack", ["selectors.DefaultSelector", "threading.Thread.start"])
+def test_nothing_to_wait_with(
+    kv_store: Store, ear: Listener, client: Sockets, monkeypatch: pytest.MonkeyPatch, lack: str
+) -> None:
+    """A process without descriptors or threads is busy, and holds nothing afterwards."""
+    access = Access(Way(), CODE, ADDRESS)
+
+    def fail(*_: object) -> None:
+        raise RuntimeError if lack.startswith("threading") else OSError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(lack, fail)
+        with pytest.raises(Busy):
+            waiting.for_response(access, "q", client[0], 5, lambda channel: messages.read(access, "q", channel))
+        with pytest.raises(Busy):
+            next(stream.run(access, "a/1", "*", messages.START, client[0]))
+    assert (places._taken, ear._waiters) == (0, {})
+    with wait_for(ear, client) as waiter:
+        waiter.subscribe()
+        assert waiter.channel
 
 
 def test_unknown_code_subscribes_to_nothing(kv_store: Store, ear: Listener, client: Sockets) -> None:
