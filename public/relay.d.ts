@@ -15,33 +15,110 @@ export interface RelayOptions {
   parse?: (text: string) => any;
 }
 
+/** What guests and agents see of a tool, in the words of the Model Context Protocol (MCP). */
+export interface ToolDefinition {
+  /** 1 to 128 letters, digits or `_ . -`. No other tool of the session has it. */
+  name: string;
+  title?: string;
+  /** What the tool does, for the agent that chooses among tools. */
+  description?: string;
+  /** A JSON Schema of the arguments, which are an object. Nobody checks them against it but the tool itself. */
+  inputSchema?: object;
+  /** A JSON Schema of the result's `structuredContent`. */
+  outputSchema?: object;
+  /** Hints for the agent, such as `{ readOnlyHint: true }`. */
+  annotations?: object;
+}
+
+export interface ToolContext {
+  /** Aborted when the guest withdraws the request, an agent cancels the call for example, or when the session ends. */
+  readonly signal: AbortSignal;
+  /** The id of the request that the call is. */
+  readonly id: string;
+}
+
+/** A tool. It has the form that `document.modelContext.registerTool` takes, too. */
+export interface Tool<Arguments = any> extends ToolDefinition {
+  /**
+   * Called once for each call, without waiting for other calls. It returns, or resolves to, a text, any JSON value, a
+   * `CallToolResult`, or nothing. What it throws, and what is no JSON, becomes a result with `isError` and a text.
+   */
+  execute(args: Arguments, context: ToolContext): unknown;
+}
+
+/** A part of a tool's result, such as `{ type: "text", text }` or `{ type: "image", data, mimeType }` (in Base64). */
+export interface ContentBlock {
+  type: string;
+  [member: string]: any;
+}
+
+/** The result of a tool. */
+export interface CallToolResult {
+  content: ContentBlock[];
+  /** The result as JSON, of which `content` has a copy as text. */
+  structuredContent?: any;
+  /** True if the tool has failed; then `content` tells why. */
+  isError?: boolean;
+}
+
+/**
+ * `document.modelContext` of a browser that has WebMCP, https://webmachinelearning.github.io/webmcp/, as far as it is
+ * used here.
+ */
+export interface ModelContext extends EventTarget {
+  getTools(): Promise<readonly ToolDefinition[]>;
+  executeTool(tool: any, input: any, options?: { signal?: AbortSignal }): Promise<any>;
+}
+
+export interface ToolCall {
+  readonly name: string;
+  readonly arguments: any;
+}
+
 /** A request of a guest. */
 export interface HostRequest<Payload = any> {
   /** The id that the guest has chosen, or else the relay. */
   readonly id: string;
   readonly payload: Payload;
+  /** The tool call that the payload is: `{"method":"tools/call","params":{"name":…,"arguments":…}}`. Otherwise null. */
+  readonly call: ToolCall | null;
   /** When the relay accepted the request: ISO 8601, UTC. */
   readonly createdAt: string;
   /** True if the page was reloaded or left between the start of the request's handler and its answer. */
   readonly interrupted: boolean;
-  /** Aborted when the session ends. */
+  /** Aborted when the guest withdraws the request (its `reason` has the code `withdrawn`), or the session ends. */
   readonly signal: AbortSignal;
 }
 
 /** Handles a request. What it returns or resolves to is the result; what it throws or rejects with is the error. */
 export type Handler<Payload = any> = (request: HostRequest<Payload>) => unknown;
 
-export interface HostOptions<Payload = any> extends RelayOptions {
-  /** Called once for each request, in the order of their arrival, without waiting for the previous answer. */
-  onRequest: Handler<Payload>;
+interface AnyHostOptions<Payload> extends RelayOptions {
   /**
-   * Called in place of `onRequest` for a request whose handler was interrupted because the page was reloaded or left,
-   * and may have done a part of its work. By default the guest gets an error with the code `interrupted`.
+   * The tools that the host offers. More can be registered later.
+   *
+   * `document.modelContext` of a browser with WebMCP stands for all tools that the page registers there, now and later.
+   * The browser does not tell their `outputSchema`, nor why one has failed.
+   */
+  tools?: readonly Tool[] | ModelContext | null;
+  /**
+   * Called once for each request that is no tool call, in the order of their arrival, without waiting for the previous
+   * answer. Without it, the guest gets an error with the code `no_handler`.
+   */
+  onRequest?: Handler<Payload>;
+  /**
+   * Called in place of `onRequest`, or of a tool, for a request whose handler was interrupted because the page was
+   * reloaded or left, and may have done a part of its work. By default the guest gets an error with the code
+   * `interrupted`.
    */
   onInterrupted?: Handler<Payload>;
   /** Whether to renew the session as long as the page is open. By default true. */
   autoRenew?: boolean;
 }
+
+/** A host has tools, or answers requests, or both. */
+export type HostOptions<Payload = any> = AnyHostOptions<Payload> &
+  ({ tools: readonly Tool[] | ModelContext } | { onRequest: Handler<Payload> });
 
 /**
  * `connecting`, `connected` (the stream is open), `polling` (a proxy blocks the stream, or the relay is too busy for
@@ -60,6 +137,10 @@ export interface SessionEvents<Payload = any> {
   request: CustomEvent<HostRequest<Payload>>;
   /** The relay has accepted the answer, or refused it with this problem. */
   answered: CustomEvent<{ id: string; problem: RelayError | null }>;
+  /** The guest has withdrawn a request that is not answered. While the state is `polling`, hosts are not told. */
+  withdrawn: CustomEvent<{ id: string }>;
+  /** The relay has accepted the tools, or refused the latest change of them with this problem. */
+  tools: CustomEvent<{ tools: readonly ToolDefinition[]; problem: RelayError | null }>;
   renewed: CustomEvent<{ expiresAt: string }>;
   ended: CustomEvent<{ reason: EndReason }>;
 }
@@ -68,6 +149,10 @@ export interface SessionEvents<Payload = any> {
 export interface Session<Payload = any> extends EventTarget {
   /** The code that guests need: eight characters. */
   readonly code: string;
+  /** The URL of the session's MCP server, whose tools are those of the session. */
+  readonly mcpUrl: string;
+  /** The tools that guests see. */
+  readonly tools: readonly ToolDefinition[];
   /** ISO 8601, UTC. */
   readonly createdAt: string;
   /** ISO 8601, UTC. Later after each renewal. */
@@ -86,6 +171,13 @@ export interface Session<Payload = any> extends EventTarget {
   autoRenew: boolean;
   /** Renew the session for another ten minutes. Rejects with a RelayError. */
   renew(): Promise<void>;
+  /**
+   * Offer another tool, until `signal` is aborted. Resolves when guests see it.
+   *
+   * Rejects with a TypeError if it has no `execute`, or another tool has its name, and with a RelayError if the relay
+   * refuses it, or the session has ended. It is then not registered.
+   */
+  registerTool(tool: Tool, options?: { signal?: AbortSignal }): Promise<void>;
   /** End the session, for guests too. Rejects with a RelayError if the call fails. */
   end(): Promise<void>;
   addEventListener<Type extends keyof SessionEvents>(
@@ -102,7 +194,7 @@ export interface Session<Payload = any> extends EventTarget {
 
 /**
  * Create a session and answer its requests, or resume the session that this tab has with the relay, after a reload for
- * example. No request is handled twice.
+ * example. No request is handled twice. Guests see the tools as soon as it resolves.
  *
  * `sessionStorage` keeps the session, for the tab and the origin:
  * - All pages of the origin that the tab shows one after the other go on with the same session, whatever their paths.
@@ -113,15 +205,15 @@ export interface Session<Payload = any> extends EventTarget {
  * - A new tab has a new session, and so has a window that a script opens. A duplicate of the tab takes the session
  *   over; the original's ends as `replaced`.
  *
- * Rejects with a RelayError if the session can be neither resumed nor created, and with a TypeError if the options are
- * not valid.
+ * Rejects with a RelayError if the session can be neither resumed nor created, or the relay refuses the tools, and with
+ * a TypeError if the options are not valid.
  */
 export function host<Payload = any>(options: HostOptions<Payload>): Promise<Session<Payload>>;
 
 export interface RequestOptions {
-  /** How many milliseconds to wait for the answer. By default until the session ends. */
+  /** After how many milliseconds to withdraw the request. By default it is waited for until the session ends. */
   timeout?: number;
-  /** Stops waiting when aborted. The host keeps the request. */
+  /** Withdraws the request when aborted. */
   signal?: AbortSignal;
   /** The request's id: 1 to 64 letters, digits or `_ . : -`. The same id with the same payload is the same request. */
   id?: string;
@@ -130,7 +222,15 @@ export interface RequestOptions {
 export interface Guest {
   readonly code: string;
   /** Look the session up. Rejects with a RelayError. */
-  session(): Promise<{ code: string; createdAt: string; expiresAt: string; active: boolean; ttl: number }>;
+  session(): Promise<{
+    code: string;
+    createdAt: string;
+    expiresAt: string;
+    active: boolean;
+    /** Whether a host listens now. False at the latest a minute after the last one is gone. */
+    listening: boolean;
+    ttl: number;
+  }>;
   /**
    * Send a request, and resolve to the host's result.
    *
@@ -139,8 +239,19 @@ export interface Guest {
    * (`rate_limited`, `too_many_pending`) is such a problem only before the relay has accepted the request; later the
    * guest waits as the relay asks it to. Rejects with the reason of `signal` if that is aborted, and with a TypeError
    * if the call itself is not valid.
+   *
+   * A request that is not waited for any more, because of `timeout` or `signal`, is withdrawn: the host's handler is
+   * told, and its answer is dropped.
    */
   request<Result = any>(payload: Json, options?: RequestOptions): Promise<Result>;
+  /** The tools that the host offers, none before it has registered some. Rejects with a RelayError. */
+  tools(): Promise<ToolDefinition[]>;
+  /**
+   * Call a tool with these arguments, by default `{}`, and resolve to its result, also if that has `isError`.
+   *
+   * Rejects as `request` does. `error` is `{ code: "unknown_tool", message }` if the host has no such tool.
+   */
+  callTool(name: string, args?: { [name: string]: any }, options?: RequestOptions): Promise<CallToolResult>;
 }
 
 /**
@@ -150,7 +261,10 @@ export interface Guest {
 export function guest(code: string, options?: RelayOptions): Guest;
 
 export class RelayError extends Error {
-  /** The `code` of the relay's problem document, or `timeout`, `unreachable`, `unexpected_answer`, `client_error`. */
+  /**
+   * The `code` of the relay's problem document, or `timeout`, `unreachable`, `unexpected_answer`, `client_error`, or in
+   * a host's signal `withdrawn`.
+   */
   readonly code?: string;
   /** The HTTP status, if there was an answer. */
   readonly status?: number;

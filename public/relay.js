@@ -19,7 +19,8 @@ const MAX_BODY_BYTES = 4_000_000; // the platform refuses 4.5 MB without CORS he
 /** @import * as Declared from "./relay.d.ts" */
 /** @typedef {Required<Pick<Declared.HostOptions, "onRequest" | "onInterrupted" | "autoRenew">>} SessionOptions */
 /** @typedef {{ code: string, token: string, createdAt: string, expiresAt: string, ttl: number }} HostSession */
-/** @typedef {{ method?: string, token?: string, body?: string, signal?: AbortSignal }} CallOptions */
+/** @typedef {{ method?: string, token?: string, body?: string, signal?: AbortSignal, keepalive?: true }} CallOptions */
+/** @typedef {Declared.Tool & { definition: Declared.ToolDefinition }} OwnTool Its definition is a copy. */
 /** @typedef {Declared.RelayError & { refused?: boolean }} ErrorMembers It is `refused` if the relay sent a problem. */
 /** @typedef {Omit<ErrorMembers, keyof Error> & { cause?: unknown }} ErrorDetails */
 
@@ -41,7 +42,7 @@ const END_REASONS = new Map([
 ]);
 
 /** @type {unknown[]} The problem codes of a refused answer that mean that the request needs no other answer. */
-const REQUEST_CLOSED = ["already_answered", "request_not_found"];
+const REQUEST_CLOSED = ["already_answered", "request_not_found"]; // the latter: the guest has withdrawn it
 
 /** @type {new (message?: string, options?: ErrorOptions) => ErrorMembers} Error, with the members of RelayError. */
 const TypedError = Error;
@@ -57,12 +58,16 @@ export class RelayError extends TypedError {
 }
 
 /** @template [P=any] @param {Declared.HostOptions<P>} options @returns {Promise<Declared.Session<P>>} */
-export async function host({ onRequest, onInterrupted = rejectInterrupted, autoRenew = true, relay, parse }) {
-  if (typeof onRequest !== "function") throw new TypeError("host() needs onRequest, a function that answers a request");
+export async function host({ tools, onRequest, onInterrupted = rejectInterrupted, autoRenew = true, relay, parse }) {
+  if (onRequest ? typeof onRequest !== "function" : !tools) {
+    throw new TypeError("host() needs tools, or onRequest: a function that answers a request");
+  }
+  const toolbox = new Toolbox(tools ?? []);
   const api = new Api(relay, parse);
   const saved = new SavedSession(api.url);
   try {
-    return new Session(api, saved, await openSession(api, saved), { onRequest, onInterrupted, autoRenew });
+    const session = await openSession(api, saved, toolbox);
+    return new Session(api, saved, session, toolbox, { onRequest: onRequest ?? rejectOther, onInterrupted, autoRenew });
   } catch (error) {
     saved.release();
     throw error;
@@ -72,12 +77,17 @@ export async function host({ onRequest, onInterrupted = rejectInterrupted, autoR
 /** @param {string} code @param {Declared.RelayOptions} options @returns {Declared.Guest} */
 export function guest(code, { relay, parse } = {}) {
   const api = new Api(relay, parse);
-  const path = `/api/sessions/${encodeURIComponent(code)}`;
+  const path = sessionPath(code);
+  /** @type {Declared.Guest["request"]} */
+  const request = async (payload, { id = randomId(), timeout = Infinity, signal } = {}) =>
+    sendRequest(api, path, `{"id":${JSON.stringify(id)},"payload":${toJson(payload)}}`, { id, timeout, signal });
   return {
     code,
+    request,
     session: () => api.call(path),
-    request: async (payload, { id = randomId(), timeout = Infinity, signal } = {}) =>
-      sendRequest(api, path, `{"id":${JSON.stringify(id)},"payload":${toJson(payload)}}`, { id, timeout, signal }),
+    tools: async () => (await api.call(`${path}/tools`)).tools,
+    callTool: async (name, args = {}, options) =>
+      toToolResult(await request({ method: "tools/call", params: { name, arguments: args } }, options)),
   };
 }
 
@@ -90,8 +100,15 @@ class Session extends EventTarget {
   /** @type {RelayError | null} */
   problem = null;
 
+  /** @type {readonly Declared.ToolDefinition[]} */
+  tools;
+
   #api;
   #saved;
+  #toolbox;
+  #publication = /** @type {Promise<unknown>} */ (Promise.resolve()); // of the tools, by the last call
+  #nextPublication = /** @type {Promise<RelayError | null> | null} */ (null);
+  #published = true; // whether the relay has `tools`, as far as this host knows
   #name = randomId(); // of this host: the relay prefers the host that came last
   #attempt = 0; // the connection's number: of this host's connections, the relay prefers the latest
   #path;
@@ -104,6 +121,7 @@ class Session extends EventTarget {
   #lastDataAt = 0;
   #accepted = /** @type {Set<string>} */ (new Set()); // the ids of all requests: the relay may repeat them
   #interrupted = /** @type {Set<string>} */ (new Set()); // the ids of requests without an answer at a reload
+  #running = /** @type {Map<string, AbortController>} */ (new Map()); // by id, until the relay has the answer
   #sessionAbort = new AbortController();
   #connectionAbort = new AbortController();
   #pollUntil = 0;
@@ -115,16 +133,22 @@ class Session extends EventTarget {
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #renewalTimer;
 
-  /** @param {Api} api @param {SavedSession} saved @param {HostSession} session @param {SessionOptions} options */
-  constructor(api, saved, session, { onRequest, onInterrupted, autoRenew }) {
+  /**
+   * @param {Api} api @param {SavedSession} saved @param {HostSession & { tools: Declared.ToolDefinition[] }} session
+   * @param {Toolbox} toolbox @param {SessionOptions} options
+   */
+  constructor(api, saved, session, toolbox, { onRequest, onInterrupted, autoRenew }) {
     super();
     this.#api = api;
     this.#saved = saved;
+    this.#toolbox = toolbox;
     this.#token = session.token;
-    this.#path = `/api/sessions/${session.code}`;
+    this.#path = sessionPath(session.code);
     this.#handlers = { onRequest, onInterrupted };
     this.#autoRenew = autoRenew;
     this.code = session.code;
+    this.mcpUrl = `${api.url}/mcp/${session.code}`;
+    this.tools = session.tools;
     this.createdAt = session.createdAt;
     this.expiresAt = "";
     this.#updateExpiry(session);
@@ -134,6 +158,7 @@ class Session extends EventTarget {
     for (const type of ["online", "offline"]) window?.addEventListener(type, this.#onNetworkChange, untilEnd);
     window?.addEventListener("pagehide", this.#onPageHide, untilEnd);
     document?.addEventListener("visibilitychange", this.#onVisible, untilEnd);
+    toolbox.onChange(() => this.#publishTools(), untilEnd.signal);
     this.#run();
   }
 
@@ -157,6 +182,18 @@ class Session extends EventTarget {
 
   async renew() {
     this.#updateExpiry(await this.#call("", { method: "PATCH" }));
+  }
+
+  /** @param {Declared.Tool} tool @param {{ signal?: AbortSignal }} options */
+  async registerTool(tool, { signal } = {}) {
+    signal?.throwIfAborted();
+    const own = this.#toolbox.add(tool);
+    const remove = () => this.#toolbox.remove(own) && this.#publishTools();
+    signal?.addEventListener("abort", remove);
+    const problem = await this.#publishTools();
+    if (!problem) return;
+    remove();
+    throw problem;
   }
 
   async end() {
@@ -230,6 +267,7 @@ class Session extends EventTarget {
         }
         if (event === "open" || event === "renewed") this.#updateExpiry(content);
         if (event === "request") this.#accept(content);
+        if (event === "withdrawn") this.#withdraw(content.id);
         if (event === "reconnect") closedByRelay = true;
         if (event === "ended") this.#finish(content.reason);
       }
@@ -282,6 +320,8 @@ class Session extends EventTarget {
       this.#name = randomId(); // this host now comes last
       this.#attempt = 0;
       this.#restoreRequests();
+      this.#published = false;
+      this.#publishTools();
     });
     this.#reconnect();
   };
@@ -293,8 +333,15 @@ class Session extends EventTarget {
     for (const [id, answer] of this.#saved.requests()) {
       if (this.#accepted.has(id)) continue;
       (answer ? this.#accepted : this.#interrupted).add(id);
-      if (answer) this.#sendAnswer(id, answer);
+      if (answer) this.#sendAnswer(id, answer, this.#begin(id));
     }
+  }
+
+  /** The signal of a request that begins. It aborts when the guest withdraws the request, or the session ends. */
+  #begin(/** @type {string} */ id) {
+    const abort = new AbortController();
+    this.#running.set(id, abort);
+    return abort.signal;
   }
 
   /** @param {Pick<Declared.HostRequest, "id" | "payload" | "createdAt">} request */
@@ -303,38 +350,50 @@ class Session extends EventTarget {
     this.#accepted.add(id);
     const interrupted = this.#interrupted.delete(id);
     this.#saved.put(id);
-    const request = { id, payload, createdAt, interrupted, signal: this.#sessionAbort.signal };
+    const request = { id, payload, call: toToolCall(payload), createdAt, interrupted, signal: this.#begin(id) };
     this.#emit("request", request);
     this.#handle(request);
   }
 
+  /** Forget a request, whose id a guest may use again. @param {string} id */
+  #withdraw(id) {
+    const abort = this.#running.get(id);
+    for (const ids of [this.#running, this.#accepted, this.#interrupted]) ids.delete(id);
+    this.#saved.remove(id);
+    if (!abort) return;
+    abort.abort(new RelayError("The guest has withdrawn the request.", { code: "withdrawn" }));
+    this.#emit("withdrawn", { id });
+  }
+
   /** @param {Declared.HostRequest} request */
   async #handle(request) {
+    const { id, call, interrupted, signal } = request;
     const { onRequest, onInterrupted } = this.#handlers;
     let answer;
     try {
-      const result = await (request.interrupted ? onInterrupted : onRequest)(request);
-      answer = `"result":${toJson(result)}`;
+      const run = interrupted ? onInterrupted : call ? () => this.#toolbox.call(call, { signal, id }) : onRequest;
+      const result = await run(request);
+      answer = `"result":${toJson(call ? toToolResult(result) : result)}`;
     } catch (thrown) {
       answer = `"error":${errorToJson(thrown)}`;
     }
-    await this.#sendAnswer(request.id, answer);
+    await this.#sendAnswer(id, answer, signal);
   }
 
-  /** Send an answer until the relay has accepted or refused it. @param {string} id @param {string} answer */
-  async #sendAnswer(id, answer) {
-    if (this.#ended) return;
+  /** Send it until it is taken or refused. @param {string} id @param {string} answer @param {AbortSignal} signal */
+  async #sendAnswer(id, answer, signal) {
+    if (signal.aborted) return;
     this.#saved.put(id, answer);
     /** @type {RelayError | null} */
     let problem = null;
     let closed = true; // whether the request needs no other answer
-    for (let failures = 1; !this.#ended; failures++) {
+    for (let failures = 1; !signal.aborted; failures++) {
       try {
-        await this.#call("/responses", { method: "POST", body: `{"id":${JSON.stringify(id)},${answer}}` });
+        await this.#call("/responses", { method: "POST", body: `{"id":${JSON.stringify(id)},${answer}}`, signal });
         break;
       } catch (error) {
         if (!isPermanent(error)) {
-          await sleep(backoffMs(failures, error), this.#sessionAbort.signal);
+          await sleep(backoffMs(failures, error), signal);
           continue;
         }
         const isLast = problem !== null;
@@ -345,10 +404,43 @@ class Session extends EventTarget {
         closed = true;
       }
     }
-    if (this.#ended) return;
+    if (signal.aborted) return;
+    this.#running.delete(id);
+    if (problem?.code === "request_not_found") this.#accepted.delete(id);
     if (closed) this.#saved.remove(id);
     else this.#saved.put(id); // after a reload the relay delivers the request again, and it must not run twice
     this.#emit("answered", { id, problem });
+  }
+
+  // Tools
+
+  /** Let the relay have the tools. Changes that come while it is called share the next call. */
+  #publishTools() {
+    return (this.#nextPublication ??= this.#publication.then(() => {
+      this.#nextPublication = null;
+      return (this.#publication = this.#sendTools());
+    }));
+  }
+
+  /** Send the tools until the relay has accepted them. Resolves to why it refuses them, or null. */
+  async #sendTools() {
+    for (let failures = 1; !this.#ended; failures++) {
+      try {
+        const tools = await this.#toolbox.definitions();
+        if (this.#published && toJson(tools) === toJson(this.tools)) return null;
+        await this.#call("/tools", { method: "PUT", body: toJson({ tools }) });
+        this.tools = tools;
+        this.#published = true;
+        this.#emit("tools", { tools, problem: null });
+        return null;
+      } catch (error) {
+        const problem = toRelayError(error);
+        if (isPermanent(error) && !this.#ended) this.#emit("tools", { tools: this.tools, problem });
+        if (isPermanent(error)) return problem;
+        await sleep(backoffMs(failures, error), this.#sessionAbort.signal);
+      }
+    }
+    return sessionEnded();
   }
 
   // Expiry and state
@@ -392,8 +484,8 @@ class Session extends EventTarget {
     this.#saved.clear();
     this.#saved.release();
     this.#setState("ended");
-    const ended = new RelayError("The session has ended.", { code: "session_ended" });
-    for (const abort of [this.#sessionAbort, this.#connectionAbort, this.#backoff]) abort.abort(ended);
+    const aborts = [this.#sessionAbort, this.#connectionAbort, this.#backoff, ...this.#running.values()];
+    for (const abort of aborts) abort.abort(sessionEnded());
     this.#emit("ended", { reason });
   }
 
@@ -412,6 +504,76 @@ class Session extends EventTarget {
       if (reason) this.#finish(reason);
       throw error;
     }
+  }
+}
+
+/** The tools of a host: its own, and those that its page has registered with the browser. */
+class Toolbox {
+  #own = /** @type {Map<unknown, OwnTool>} */ (new Map());
+  /** @type {Declared.ModelContext | undefined} */
+  #context;
+
+  /** @param {readonly Declared.Tool[] | Declared.ModelContext} tools */
+  constructor(tools) {
+    if (Array.isArray(tools)) for (const tool of tools) this.add(tool);
+    else if ("getTools" in tools && "executeTool" in tools) this.#context = tools;
+    else throw new TypeError("tools has to be an array, or a document.modelContext that has getTools and executeTool");
+  }
+
+  /** @param {Declared.Tool} tool @returns {OwnTool} */
+  add(tool) {
+    const { name } = tool;
+    if (typeof tool.execute !== "function") throw new TypeError(`the tool ${name} needs execute, a function`);
+    if (this.#own.has(name)) throw new TypeError(`there is a tool ${name} already`);
+    const own = { name, definition: toDefinition(tool), execute: tool.execute.bind(tool) };
+    this.#own.set(name, own);
+    return own;
+  }
+
+  /** Whether it was there. @param {OwnTool} own */
+  remove(own) {
+    return this.#own.get(own.name) === own && this.#own.delete(own.name);
+  }
+
+  /** @param {() => void} listener @param {AbortSignal} signal */
+  onChange(listener, signal) {
+    this.#context?.addEventListener("toolchange", listener, { signal });
+    listener(); // they may have changed since they were read
+  }
+
+  /** All tools, with different names. */
+  async definitions() {
+    const definitions = new Map(Array.from(this.#own.values(), ({ name, definition }) => [name, definition]));
+    for (const tool of (await this.#context?.getTools()) ?? []) {
+      if (!definitions.has(tool.name)) definitions.set(tool.name, toDefinition(tool));
+    }
+    return [...definitions.values()];
+  }
+
+  /** The result of a call, which says in its text what has failed. Throws the error of an unknown tool. */
+  async call(/** @type {Declared.ToolCall} */ call, /** @type {Declared.ToolContext} */ context) {
+    const execute = this.#own.get(call.name)?.execute ?? (await this.#adopted(call.name));
+    if (!execute) throw { code: "unknown_tool", message: `There is no tool ${call.name}.` };
+    try {
+      if (!isObject(call.arguments)) throw new TypeError("The arguments have to be an object.");
+      const result = toToolResult(await execute(call.arguments, context));
+      toJson(result); // throws for what is no JSON
+      return result;
+    } catch (thrown) {
+      return { content: [{ type: "text", text: messageOf(thrown) }], isError: true };
+    }
+  }
+
+  /** What executes a tool that the page has registered with the browser. @param {string} name */
+  async #adopted(name) {
+    const context = this.#context;
+    const tool = (await context?.getTools())?.find((tool) => tool.name === name);
+    if (!context || !tool) return undefined;
+    return async (/** @type {any} */ args, /** @type {Declared.ToolContext} */ { signal }) => {
+      // Chrome takes an object since version 155, and took JSON before: to that this object converts.
+      const input = Object.defineProperty({ ...args }, Symbol.toPrimitive, { value: () => JSON.stringify(args) });
+      return fromModelContext(await context.executeTool(tool, input, { signal }));
+    };
   }
 }
 
@@ -548,28 +710,40 @@ class SavedSession {
   }
 }
 
-/** Resume the session, or create one. @param {Api} api @param {SavedSession} saved @returns {Promise<HostSession>} */
-async function openSession(api, saved) {
+/** Resume the session, or create one. @param {Api} api @param {SavedSession} saved @param {Toolbox} toolbox */
+async function openSession(api, saved, toolbox) {
+  const tools = await toolbox.definitions();
+  const resumed = await resumeSession(api, saved);
+  const session = resumed ?? /** @type {HostSession} */ (await api.call("/api/sessions", { method: "POST" }));
+  if (!resumed) saved.save(session);
+  if (resumed || tools.length) {
+    const call = { method: "PUT", token: session.token, body: toJson({ tools }) };
+    await api.call(`${sessionPath(session.code)}/tools`, call);
+  }
+  return { ...session, tools };
+}
+
+/** @param {Api} api @param {SavedSession} saved @returns {Promise<HostSession | undefined>} */
+async function resumeSession(api, saved) {
   const found = saved.load();
   try {
-    const session = found && (await api.call(`/api/sessions/${found.code}`, { token: found.token }));
+    const session = found && (await api.call(sessionPath(found.code), { token: found.token }));
     if (session?.active) return { ...session, token: found?.token };
   } catch (error) {
     if (!isPermanent(error)) throw error;
   }
-  const session = await api.call("/api/sessions", { method: "POST" });
-  saved.save(session);
-  return session;
 }
 
 /**
- * Send a request, wait for the host's answer, and return it. Sending it again is safe, since the id stays the same.
+ * Send a request, wait for the host's answer, and return it. Sending it again is safe, since the id stays the same. The
+ * request is withdrawn if the time is over or the signal aborts.
  * @param {Api} api @param {string} path @param {string} body
  * @param {Declared.RequestOptions & { id: string, timeout: number }} options
  */
 async function sendRequest(api, path, body, { id, timeout, signal }) {
   const deadline = Date.now() + timeout;
   const abort = abortAfter(timeout, new RelayError("The host did not answer in time.", { code: "timeout" }), signal);
+  let called = false;
   let accepted = false;
   let posted = false; // whether the relay has the request, or may have it
   let busy = false; // whether the relay had no place for the last call: it always has for one that does not wait
@@ -580,9 +754,10 @@ async function sendRequest(api, path, body, { id, timeout, signal }) {
       abort.signal.throwIfAborted();
       const wait = busy ? 0 : Math.max(0, Math.min(POLL_SECONDS, Math.ceil((deadline - Date.now()) / 1000)));
       let response;
+      called = true;
       try {
         response = accepted
-          ? await api.call(`${responsePath(path, id)}wait=${wait}`, { signal: abort.signal, wait })
+          ? await api.call(`${messagePath(path, "responses", id)}wait=${wait}`, { signal: abort.signal, wait })
           : await api.call(`${path}/requests?wait=${wait}`, { method: "POST", body, signal: abort.signal, wait });
         if (!["answered", "pending"].includes(response?.status)) throw unexpectedAnswer();
       } catch (error) {
@@ -602,15 +777,24 @@ async function sendRequest(api, path, body, { id, timeout, signal }) {
       busy = false;
       failingSince = 0;
     }
+  } catch (error) {
+    if (called && abort.signal.aborted) {
+      api.call(messagePath(path, "requests", id), { method: "DELETE", keepalive: true }).catch(() => undefined);
+    }
+    throw error;
   } finally {
     abort.release();
   }
 }
 
-/** Not with "." or ".." in the path, where they would name a folder. @param {string} path @param {string} id */
-function responsePath(path, id) {
-  if (![".", ".."].includes(id)) return `${path}/responses/${encodeURIComponent(id)}?`;
-  return `/api/responses?code=${path.split("/").at(-1)}&id=${id}&`;
+/** An id of "." or ".." would name a folder. @param {string} path @param {string} kind @param {string} id */
+function messagePath(path, kind, id) {
+  if (![".", ".."].includes(id)) return `${path}/${kind}/${encodeURIComponent(id)}?`;
+  return `/api/${kind}?code=${path.split("/").at(-1)}&id=${id}&`;
+}
+
+function sessionPath(/** @type {string} */ code) {
+  return `/api/sessions/${encodeURIComponent(code)}`;
 }
 
 /** @param {{ result?: any, error?: any }} response */
@@ -690,6 +874,53 @@ async function* parseEvents(body, onData) {
   }
 }
 
+/** The call of a tool that a request is, or null. @param {any} payload @returns {Declared.ToolCall | null} */
+function toToolCall(payload) {
+  const { name, arguments: args } = (payload?.method === "tools/call" && payload.params) || {};
+  return typeof name === "string" ? { name, arguments: args ?? {} } : null;
+}
+
+/** What guests see of a tool. @param {Declared.ToolDefinition} tool @returns {Declared.ToolDefinition} */
+function toDefinition({ name, title, description, inputSchema, outputSchema, annotations }) {
+  const schema = typeof inputSchema === "string" ? JSON.parse(inputSchema || "{}") : inputSchema; // Chrome before 155
+  const input = isObject(schema) ? { type: "object", ...schema } : schema;
+  const text = toJson({ name, title: title || undefined, description, inputSchema: input, outputSchema, annotations });
+  return JSON.parse(text);
+}
+
+/** The result of a tool in the words of MCP. @param {any} value @returns {Declared.CallToolResult} */
+function toToolResult(value = "") {
+  const { content } = Object(value);
+  if (Array.isArray(content) && content.every((block) => typeof block?.type === "string")) return value;
+  if (typeof value === "string") return { content: [{ type: "text", text: value }] };
+  const text = JSON.stringify(value);
+  if (text === undefined) throw new TypeError(`The tool returned a ${typeof value}, which is no JSON.`);
+  return { content: [{ type: "text", text }], structuredContent: value };
+}
+
+/** What a tool has returned, from the text or JSON that the browser makes of it. @param {any} result */
+function fromModelContext(result) {
+  if (result === null || result === "undefined") return undefined; // null if the tool has left the page
+  try {
+    const value = JSON.parse(result);
+    return Object(value) === value ? value : result;
+  } catch {
+    return result;
+  }
+}
+
+function isObject(/** @type {unknown} */ value) {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function sessionEnded() {
+  return new RelayError("The session has ended.", { code: "session_ended" });
+}
+
+function rejectOther() {
+  throw new RelayError("This host takes no other requests than the calls of its tools.", { code: "no_handler" });
+}
+
 function rejectInterrupted() {
   throw new RelayError("The host was reloaded while it worked on this request.", { code: "interrupted" });
 }
@@ -708,6 +939,12 @@ function errorToJson(/** @type {unknown} */ thrown) {
   } catch {
     return toJson({ message: "The host failed." });
   }
+}
+
+/** A text that tells what was thrown. */
+function messageOf(/** @type {unknown} */ thrown) {
+  if (thrown instanceof Error) return thrown.message || thrown.name;
+  return typeof thrown === "string" ? thrown : errorToJson(thrown);
 }
 
 /** Exponential, with jitter. @param {number} failures How many in a row. @param {unknown} error The last one. */

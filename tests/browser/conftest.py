@@ -2,14 +2,25 @@
 
 import json
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, Route, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    Playwright,
+    Request,
+    Route,
+    sync_playwright,
+)
 
 from tests.support.deployments import Parley, running_parley
 from tests.support.stores import running_store
@@ -37,7 +48,7 @@ HOST = """async (options = {}) => {
   };
   if (options.resumes) options.onInterrupted = ({ id }) => `resumed ${id}`;
   window.session = await host({ ...options, onRequest: work });
-  for (const type of ["state", "request", "answered", "renewed", "ended"])
+  for (const type of ["state", "request", "answered", "withdrawn", "renewed", "ended"])
     session.addEventListener(type, ({ detail }) => told.push([type, detail]));
   return session.code;
 }"""
@@ -46,17 +57,28 @@ type Beside = Callable[..., Future[Any]]
 
 
 @pytest.fixture(scope="package")
-def chromium() -> Iterator[Browser]:
-    program = next(filter(shutil.which, _CHROMIUM), _CHROMIUM[0])
-    path = need(program, "apt-get install chromium, or install Chrome")
+def any_playwright() -> Iterator[Playwright]:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=path,
-            args=["--disable-quic", "--disable-sync"],
-            ignore_default_args=["--disable-back-forward-cache"],
-        )
+        yield playwright
+
+
+@contextmanager
+def launched(playwright: Playwright, *arguments: str) -> Iterator[Browser]:
+    """Run a Chromium with these command-line arguments, too."""
+    program = next(filter(shutil.which, _CHROMIUM), _CHROMIUM[0])
+    browser = playwright.chromium.launch(
+        executable_path=need(program, "apt-get install chromium, or install Chrome"),
+        args=["--disable-quic", "--disable-sync", *arguments],
+        ignore_default_args=["--disable-back-forward-cache"],
+    )
+    yield browser
+    browser.close()
+
+
+@pytest.fixture(scope="package")
+def chromium(any_playwright: Playwright) -> Iterator[Browser]:
+    with launched(any_playwright) as browser:
         yield browser
-        browser.close()
 
 
 @contextmanager
@@ -132,6 +154,29 @@ def window(chromium: Browser) -> Iterator[Window]:
 def tab(window: Window, site: Parley) -> Page:
     """Give a page of the deployment on which nothing of ours runs yet."""
     return window.open(f"{site.url}/problems.html")
+
+
+class Elsewhere(SimpleHTTPRequestHandler):
+    """Another origin, which knows nothing of ours."""
+
+    page = b""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.end_headers()
+        self.wfile.write(self.page)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/"
+        server.shutdown()
 
 
 def ask(site: Parley, code: str, payload: Any, request_id: str = "q1") -> dict[str, Any]:

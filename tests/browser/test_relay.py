@@ -4,16 +4,13 @@ import json
 import os
 import re
 import signal
-import threading
-from collections.abc import Iterator
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 from playwright.sync_api import Page, Route, expect
 
 from dev.events import events_of
-from tests.browser.conftest import HOST, Beside, Window, ask, asking, running_site, start, states, until
+from tests.browser.conftest import HOST, Beside, Elsewhere, Window, ask, asking, running_site, start, states, until
 from tests.support.deployments import Parley
 from tests.support.tools import PROJECT, wait_until
 
@@ -53,7 +50,7 @@ def test_whatever_happens_is_an_answer(
 
 def test_needs_a_handler(tab: Page) -> None:
     told = tab.evaluate("import('/relay.js').then(({ host }) => host({})).catch(String)")
-    assert told == "TypeError: host() needs onRequest, a function that answers a request"
+    assert told == "TypeError: host() needs tools, or onRequest: a function that answers a request"
 
 
 def test_request_in_hand_is_not_run_again(tab: Page, site: Parley, beside: Beside) -> None:
@@ -399,29 +396,6 @@ def test_what_is_not_the_relay(window: Window, tab: Page) -> None:
     told = tab.evaluate("import('/relay.js').then(({ host }) => host({onRequest() {}})).catch(({ code }) => code)")
     assert told == "unexpected_answer"
     window.forgive_the_network()
-
-
-class Elsewhere(SimpleHTTPRequestHandler):
-    """Another origin, which knows nothing of ours."""
-
-    page = b""
-
-    def do_GET(self) -> None:
-        self.send_response(200)
-        self.send_header("Content-Type", "text/html; charset=utf-8")
-        self.end_headers()
-        self.wfile.write(self.page)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
-
-
-@pytest.fixture
-def elsewhere() -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}/"
-        server.shutdown()
 
 
 def test_five_lines_of_the_readme(window: Window, site: Parley, elsewhere: str) -> None:

@@ -4,6 +4,7 @@ import pytest
 from playwright.sync_api import Error, Page, Route
 
 from tests.browser.conftest import HOST, Beside, Window, ask, start, until
+from tests.browser.test_tools import names, offer
 from tests.support.deployments import Parley
 from tests.support.tools import wait_until
 
@@ -55,6 +56,17 @@ def test_back_to_a_page_that_the_browser_kept(shop: Page, site: Parley, beside: 
     assert ask(site, code, 3, "third")["result"] == {"echo": 3}
     assert shop.evaluate("ran") == ["first", "third"]
     assert shop.evaluate("session.state") == "connected"
+
+
+def test_back_to_a_page_with_tools(shop: Page, site: Parley) -> None:
+    """Each page of the tab offers its own tools."""
+    code = offer(shop, "first")
+    shop.evaluate("window.shown = 0; addEventListener('pageshow', ({ persisted }) => (shown += persisted))")
+    shop.goto(f"{site.url}/shop/cart")
+    assert offer(shop, "second") == code
+    assert names(site, code) == ["second"]
+    shop.evaluate("history.back()")
+    wait_until(lambda: is_shown(shop) and names(site, code) == ["first"])
 
 
 def is_shown(shop: Page) -> bool:

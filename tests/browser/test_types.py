@@ -10,7 +10,8 @@ from tests.support.tools import PROJECT, need
 
 # A script of a user. The compiler takes relay.d.ts for "./relay.js".
 USE = """
-import { guest, host, RelayError, type Session } from "./relay.js";
+import { guest, host, RelayError } from "./relay.js";
+import type { CallToolResult, ModelContext, Session, Tool } from "./relay.js";
 
 const session: Session<{ question: string }> = await host<{ question: string }>({
   onRequest: async ({ id, payload, signal }) => [id, payload.question.length, signal.aborted],
@@ -19,8 +20,29 @@ session.addEventListener("ended", ({ detail }) => console.log(detail.reason === 
 const answer = await guest(session.code, { relay: "https://example.com" }).request<number>({ a: [1] }, { timeout: 1 });
 answer.toFixed();
 new RelayError("", {}).code?.length;
+const add: Tool<{ a: number; b: number }> = {
+  name: "add",
+  inputSchema: { type: "object", properties: { a: { type: "number" }, b: { type: "number" } } },
+  execute: ({ a, b }, { signal, id }) => (signal.aborted ? id : a + b),
+};
+const offering = await host({ tools: [add], onInterrupted: ({ call }) => call?.arguments.a });
+await offering.registerTool({ name: "now", execute: () => Date.now() }, { signal: new AbortController().signal });
+offering.tools[0]?.inputSchema;
+offering.mcpUrl.length;
+offering.addEventListener("tools", ({ detail }) => detail.tools.length + (detail.problem?.status ?? 0));
+offering.addEventListener("withdrawn", ({ detail }) => detail.id.length);
+const result: CallToolResult = await guest("ABC1-2345").callTool("add", { a: 1, b: 2 }, { timeout: 1, id: "x" });
+result.content[0]?.type.length;
+(await guest("ABC1-2345").tools())[0]?.name.length;
+(await guest("ABC1-2345").session()).listening.valueOf();
+await host({ tools: (document as unknown as { modelContext: ModelContext }).modelContext });
+await host({ tools: undefined, onRequest: () => 1 });
 // @ts-expect-error a host has to answer
 await host({});
+// @ts-expect-error a host has to answer
+await host({ tools: undefined });
+// @ts-expect-error a tool does something
+await host({ tools: [{ name: "add" }] });
 // @ts-expect-error there is no such event
 session.addEventListener("nothing", ({ detail }) => detail);
 """
@@ -69,6 +91,11 @@ def test_client_conforms_to_its_declarations(folder: Path) -> None:
         ("relay.d.ts", "export function guest(", "export function visitor("),
         ("relay.d.ts", "renew(): Promise<void>", "renew(): Promise<string>"),
         ("relay.d.ts", "timeout?: number", "timeoutMs?: number"),
+        ("relay.d.ts", "registerTool(tool: Tool, ", "registerTool(tool: Tool, id: string, "),
+        ("relay.d.ts", "tools(): Promise<ToolDefinition[]>", "list(): Promise<ToolDefinition[]>"),
+        ("relay.d.ts", "withdrawn: CustomEvent", "revoked: CustomEvent"),
+        ("implementation.js", "this.mcpUrl = ", "this.url = "),
+        ("implementation.js", "    callTool: async (", "    call: async ("),
         ("implementation.js", "export async function host(", "export async function open("),
         ("implementation.js", "async renew()", "async extend()"),
         ("implementation.js", 'state = "connecting"', 'state = "starting"'),
