@@ -1,4 +1,7 @@
-"""The local platform in a process of its own, so that the client that measures does not share its interpreter."""
+"""The local platform and its store, each in a process of its own, so that none shares an interpreter with another.
+
+In the cloud they are different machines; and the client that measures has work of its own.
+"""
 
 import resource
 import subprocess
@@ -47,21 +50,34 @@ def platform(*, tls: bool = False) -> Iterator[Isolated]:
     # A thousand streams need some thousand open files in each of the local processes, which inherit the limit.
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(_OPEN_FILES, hard)), hard))
-    command = [sys.executable, "-m", __name__, *(["tls"] if tls else [])]
+    with (
+        _started("store", *(["tls"] if tls else [])) as (_, (store_url, token, *authority), _),
+        _started("platform", store_url, token, *authority) as (process, (url,), lines),
+    ):
+        yield Isolated(url, LocalStore(store_url, token), psutil.Process(process), lines, "".join(authority))
+
+
+@contextmanager
+def _started(*arguments: str) -> Iterator[tuple[int, list[str], list[str]]]:
+    """Run this module in another process. Gives its id, the words that it prints first, and the lines after those."""
     # In a process group of its own: Ctrl-C is for this process, which ends the other one itself.
     with subprocess.Popen(
-        command, cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, process_group=0
+        [sys.executable, "-m", __name__, *arguments],
+        cwd=PROJECT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        process_group=0,
     ) as process:
         stdin, stdout = cast(IO[str], process.stdin), cast(IO[str], process.stdout)
-        place = next((line for line in stdout if line.startswith("http")), "").split()
-        if not place:
+        words = next((line for line in stdout if line.startswith("http")), "").split()
+        if not words:
             raise ValueError("The local platform does not start: make dev says why.")
-        url, store_url, token, *authority = place
         lines: list[str] = []
         reading = threading.Thread(target=_collect, args=[stdout, lines])
         reading.start()
         try:
-            yield Isolated(url, LocalStore(store_url, token), psutil.Process(process.pid), lines, "".join(authority))
+            yield process.pid, words, lines
         finally:
             stdin.close()
             reading.join()
@@ -72,17 +88,25 @@ def _collect(stdout: IO[str], lines: list[str]) -> None:
         lines.append(line)  # noqa: PERF402 - each line has to be in the list as soon as it comes
 
 
-def _run(*, tls: bool) -> None:
-    """Run the platform in the other process: print where it is, then what its functions print, until stdin ends."""
+def _run_store(*, tls: bool) -> None:
+    """Run the store in the other process: print where it is and its token, until stdin ends."""
     with tempfile.TemporaryDirectory() as folder:
-        authority, certificate = _certificates(Path(folder)) if tls else (None, None)
+        authority, certificate = _certificates(Path(folder)) if tls else ("", None)
         with local_store(environment.store(PROJECT).redis, certificate=certificate) as store:
-            variables = {**environment.of_functions(PROJECT, store.variables()), **environment.UNLIMITED}
-            if authority:
-                variables["SSL_CERT_FILE"] = str(authority)
-            with deploy(PROJECT, lambda: variables) as deployment:
-                print(deployment.url, *store, authority or "", flush=True)
-                sys.stdin.read()
+            print(*store, authority, flush=True)
+            sys.stdin.read()
+
+
+def _run_platform(url: str, token: str, authority: str = "") -> None:
+    """Run the platform in the other process: print where it is, then what its functions print, until stdin ends."""
+    variables = {
+        **environment.of_functions(PROJECT, LocalStore(url, token).variables()),
+        **environment.UNLIMITED,
+        **({"SSL_CERT_FILE": authority} if authority else {}),
+    }
+    with deploy(PROJECT, lambda: variables) as deployment:
+        print(deployment.url, flush=True)
+        sys.stdin.read()
 
 
 def _certificates(folder: Path) -> tuple[Path, Path]:
@@ -97,4 +121,5 @@ def _certificates(folder: Path) -> tuple[Path, Path]:
 
 
 if __name__ == "__main__":
-    _run(tls="tls" in sys.argv)
+    what, *rest = sys.argv[1:]
+    _run_store(tls="tls" in rest) if what == "store" else _run_platform(*rest)

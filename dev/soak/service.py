@@ -223,6 +223,7 @@ def running(random: Random) -> Iterator[Service]:
             **environment.UNLIMITED,
             "KV_KEY_PREFIX": prefix,
             "STREAM_SECONDS": "20",
+            "SESSION_TTL_SECONDS": "14400",
             "MAX_WAITS": str(_PLACES),
             "PYTHONPATH": str(folder),
         }
