@@ -24,6 +24,8 @@ class Call:
 
     `body` is what came, or the problem in reading it: a resource refuses a bad body only if it reads bodies, and only
     after it has refused a method, a code or a token that is wrong.
+
+    `refused` is for the log: the problem that an answer in the words of another protocol tells of.
     """
 
     def __init__(
@@ -35,6 +37,7 @@ class Call:
         self.connection = connection
         self.store = Store()
         self.headers = headers
+        self.refused: Problem | None = None
         self._body = body
 
     @property
@@ -75,11 +78,10 @@ class Call:
     @property
     def cursor(self) -> str:
         """Return where to go on: what the client saw last, else `after`, else the beginning. Raises InvalidRequest."""
-        last_seen = self.headers.get("Last-Event-ID", "").strip()
-        cursor = last_seen or self.target.query.get("after", "") or messages.START
-        if not _CURSOR.fullmatch(cursor):
+        last_seen, after = self.headers.get("Last-Event-ID", "").strip(), self.target.query.get("after", "")
+        if not all(_CURSOR.fullmatch(cursor) for cursor in (last_seen, after) if cursor):
             raise InvalidRequest("after, or Last-Event-ID, must be a cursor as it was given.")
-        return cursor
+        return last_seen or after or messages.START
 
     @cached_property
     def wait(self) -> Wait:

@@ -24,8 +24,14 @@ _ENVELOPE_BYTES = 16 * 1024
 _WRITE_SECONDS = 8
 
 # The runtime makes its server after it has imported this, with the standard library's backlog of 5: of a burst of 20
-# calls some were then tried again by the caller's system after 1, 3 and 7 s, and of 200 some got no answer.
-TCPServer.request_queue_size = 1024
+# calls some were then tried again by the caller's system after 1, 3 and 7 s, and of 200 some got no answer. The number
+# is the one that the runtime gives to ASGI applications.
+TCPServer.request_queue_size = 2048
+
+# The last four are those of MCP clients.
+_ALLOWED_HEADERS = (
+    "Authorization, Content-Type, Last-Event-ID, Prefer, MCP-Protocol-Version, Mcp-Method, Mcp-Name, Mcp-Session-Id"
+)
 
 
 class Reply(NamedTuple):
@@ -77,8 +83,10 @@ class Endpoint(BaseHTTPRequestHandler):
             notes["clientGone"] = True
         except Exception as defect:  # noqa: BLE001 - in a stream that has begun, which ends here
             notes |= _defect(defect)
+        if call.refused:
+            notes |= _problem(call.refused)
         log.line(
-            level="error" if (status or 0) >= 500 or "defect" in notes else "info",
+            level="error" if (status or 0) >= 500 or "defect" in notes or "cause" in notes else "info",
             method=call.method[:16],
             route=call.target.route,
             status=status,
@@ -98,9 +106,7 @@ class Endpoint(BaseHTTPRequestHandler):
         except ClientGone:
             raise
         except Problem as problem:
-            notes["problem"] = problem.code
-            if isinstance(problem, StoreProblem):
-                notes["cause"] = problem.cause
+            notes |= _problem(problem)
             return _refusal(problem)
         except Exception as defect:  # noqa: BLE001 - a caller gets an answer, whatever it is
             notes |= _defect(defect)
@@ -187,9 +193,14 @@ def _preflight(allow: str) -> dict[str, str]:
     return {
         "Allow": allow,
         "Access-Control-Allow-Methods": allow,
-        "Access-Control-Allow-Headers": "Authorization, Content-Type, Last-Event-ID, Prefer",
+        "Access-Control-Allow-Headers": _ALLOWED_HEADERS,
         "Access-Control-Max-Age": "86400",
     }
+
+
+def _problem(problem: Problem) -> dict[str, object]:
+    """Return what the log tells of a problem."""
+    return {"problem": problem.code, **({"cause": problem.cause} if isinstance(problem, StoreProblem) else {})}
 
 
 def _defect(defect: Exception) -> dict[str, object]:

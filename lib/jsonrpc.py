@@ -3,11 +3,15 @@
 Source: https://www.jsonrpc.org/specification
 """
 
+import re
 from typing import NamedTuple
 
 from lib import jsontext
 from lib.jsontext import JsonText, compose
 from lib.problems import InvalidJson, InvalidRequest
+
+# The start of what an id, or MCP's token for progress, may be: a string, or a whole number.
+IDENTIFIER = re.compile(r'"|-?[0-9]+\Z')
 
 PARSE_ERROR, INVALID_REQUEST, METHOD_NOT_FOUND, INVALID_PARAMS = -32700, -32600, -32601, -32602
 
@@ -47,8 +51,8 @@ def parse(body: bytes) -> Message:
     if "method" not in members and members.keys() & {"result", "error"}:
         return Message(None, "", {})
     request_id = members.get("id")
-    if request_id is not None and request_id[0] not in '"-0123456789':
-        raise Fault(INVALID_REQUEST, "id must be a string or a number.", 400)
+    if request_id is not None and not IDENTIFIER.match(request_id):
+        raise Fault(INVALID_REQUEST, "id must be a string or a whole number.", 400)
     method = jsontext.shape(members.get("method", JsonText("null")))
     if not isinstance(method, str):
         raise Fault(INVALID_REQUEST, "method must be a string.", 400, request_id=request_id)
@@ -72,11 +76,12 @@ def result(request_id: JsonText, value: JsonText) -> JsonText:
 
 
 def error(request_id: JsonText | None, fault: Fault) -> JsonText:
-    """Return the answer to a request that failed, or to what was none."""
+    """Return the answer to a request that failed; to what was none, without an id, as MCP wants it."""
     told: dict[str, object] = {"code": fault.code, "message": fault.message}
     if fault.data is not None:
         told["data"] = fault.data
-    return compose(jsonrpc="2.0", id=JsonText("null") if request_id is None else request_id, error=compose(**told))
+    known = {} if request_id is None else {"id": request_id}
+    return compose(jsonrpc="2.0", **known, error=compose(**told))
 
 
 def notification(method: str, params: JsonText) -> JsonText:

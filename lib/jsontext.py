@@ -6,6 +6,8 @@ from typing import NoReturn
 
 from lib.problems import InvalidJson, InvalidRequest
 
+# Half of a character, as only an escape can say it: UTF-8 has no bytes for it.
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _BETWEEN = re.compile(r"[ \t\n\r,:]*")
 
 
@@ -91,4 +93,5 @@ def write(value: object) -> JsonText:
     """Return a value as text: compact, or as it is if it is a JsonText."""
     if isinstance(value, JsonText):
         return value
-    return JsonText(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return JsonText(_SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text))

@@ -60,8 +60,8 @@ class Listener:
         with self._lock:
             if self._selector is None:
                 self._open()
-            self._waiters.setdefault(waiter.code, []).append(waiter)
             self._register(waiter.client, waiter)
+            self._waiters.setdefault(waiter.code, []).append(waiter)
 
     def leave(self, waiter: Waiter) -> None:
         """Hand a call nothing more."""
@@ -103,12 +103,13 @@ class Listener:
 
     def _open(self) -> None:
         try:
-            self._selector = selectors.DefaultSelector()
-        except OSError:  # there is no descriptor left
+            selector = self._selector = selectors.DefaultSelector()
+            self._ran_at = _clocks()
+            self._check_at = time.monotonic() + _CHECK_SECONDS
+            threading.Thread(target=self._run, args=[selector], name="listener", daemon=True).start()
+        except (OSError, RuntimeError):  # there is no descriptor left, or no thread
+            self._close()
             raise Busy from None
-        self._ran_at = _clocks()
-        self._check_at = time.monotonic() + _CHECK_SECONDS
-        threading.Thread(target=self._run, args=[self._selector], name="listener", daemon=True).start()
 
     def _run(self, selector: selectors.BaseSelector) -> None:
         while self._selector is selector:
@@ -130,8 +131,9 @@ class Listener:
             if not self._waiters and now > self._left_at + _LINGER_SECONDS:
                 self._close()
             elif self._waiters and now > self._check_at and not self._checking:
-                self._checking = True
-                threading.Thread(target=self._check, name="listener check", daemon=True).start()
+                with suppress(RuntimeError):  # there is no thread left: the next turn tries again
+                    threading.Thread(target=self._check, name="listener check", daemon=True).start()
+                    self._checking = True
 
     def _hear(self) -> None:
         try:

@@ -12,7 +12,7 @@ from email.message import Message as Headers
 from lib import jsonrpc, jsontext
 from lib.jsonrpc import INVALID_PARAMS, METHOD_NOT_FOUND, Fault, Message
 from lib.jsontext import JsonText, compose
-from lib.problems import InvalidRequest, Problem
+from lib.problems import Busy, InvalidRequest, Problem
 
 MODERN = "2026-07-28"
 LEGACY = ("2025-11-25", "2025-06-18", "2025-03-26")
@@ -72,7 +72,7 @@ def _decoded(header: str | None) -> str | None:
 
 
 def _unsupported(wanted: str) -> Fault:
-    data = {"supported": [MODERN], "requested": wanted[:64]}
+    data = {"supported": [MODERN, *LEGACY], "requested": wanted[:64]}
     return Fault(_VERSION_UNSUPPORTED, "This protocol version is not supported.", 400, data)
 
 
@@ -86,6 +86,18 @@ def refusal(problem: Problem) -> Fault:
     return Fault(problem.status, f"{problem.title}. {problem.detail}", data=problem.body())
 
 
+def progress_token(message: Message) -> JsonText | None:
+    """Return what the client wants progress to be called by; None if it wants none. Raises InvalidRequest."""
+    token = jsonrpc.members_of(message.params, "_meta").get("progressToken")
+    return token if token and jsonrpc.IDENTIFIER.match(token) else None
+
+
+def progress(token: JsonText, seconds: int) -> JsonText:
+    """Return the notification that a call is still waited for."""
+    told = compose(progressToken=token, progress=seconds, message="Waiting for the host")
+    return jsonrpc.notification("notifications/progress", told)
+
+
 def initialized(speaks: str, instructions: str) -> JsonText:
     """Return the result of `initialize`."""
     return compose(protocolVersion=speaks, capabilities=_CAPABILITIES, serverInfo=_SERVER, instructions=instructions)
@@ -93,35 +105,63 @@ def initialized(speaks: str, instructions: str) -> JsonText:
 
 def discovered(instructions: str) -> JsonText:
     """Return the result of `server/discover`."""
-    return compose(
-        resultType="complete",
-        supportedVersions=[MODERN],
-        capabilities=_CAPABILITIES,
-        instructions=instructions,
-        **_CACHE,
-        _meta=compose(**{f"{_META}serverInfo": _SERVER}),
-    )
-
-
-def pong(speaks: str) -> JsonText:
-    """Return the result of `ping`."""
-    return compose(resultType="complete") if speaks == MODERN else compose()
+    return _result(MODERN, supportedVersions=[MODERN], capabilities=_CAPABILITIES, instructions=instructions, **_CACHE)
 
 
 def listed(speaks: str, tools: JsonText) -> JsonText:
-    """Return the result of `tools/list`."""
-    return compose(resultType="complete", tools=tools, **_CACHE) if speaks == MODERN else compose(tools=tools)
+    """Return the result of `tools/list`: in an old version without what its clients would not understand."""
+    if speaks == MODERN:
+        return _result(speaks, tools=tools, **_CACHE)
+    if '"outputSchema"' not in tools:
+        return _result(speaks, tools=tools)
+    old = ",".join(_old_tool(speaks, jsontext.members(tool.encode())) for tool in jsontext.elements(tools))
+    return _result(speaks, tools=JsonText(f"[{old}]"))
 
 
-def called(speaks: str, content: JsonText, structured: JsonText | None = None, *, is_error: bool = False) -> JsonText:
+def _old_tool(speaks: str, tool: dict[str, JsonText]) -> JsonText:
+    """Return a tool without an `outputSchema` that no `structuredContent` of this version can follow."""
+    schema = jsontext.shape(tool.get("outputSchema", JsonText("null")))
+    if speaks == LEGACY[-1] or not isinstance(schema, dict) or schema.get("type") != "object":
+        tool.pop("outputSchema", None)
+    return compose(**tool)
+
+
+def called(
+    speaks: str,
+    content: JsonText,
+    structured: JsonText | None = None,
+    *,
+    is_error: bool = False,
+    meta: JsonText | None = None,
+) -> JsonText:
     """Return the result of `tools/call`; `structured` is left out if the version does not allow it."""
-    told: dict[str, object] = {"resultType": "complete"} if speaks == MODERN else {}
-    told["content"] = content
+    told: dict[str, object] = {"content": content}
     if structured is not None and (speaks == MODERN or (structured.startswith("{") and speaks != LEGACY[-1])):
         told["structuredContent"] = structured
-    return compose(**told, isError=is_error)
+    own = jsontext.members(meta.encode()) if meta and meta.startswith("{") else {}
+    return _result(speaks, own, **told, isError=is_error)
+
+
+def failed(speaks: str, message: str) -> JsonText:
+    """Return a result of `tools/call` that tells a model what went wrong."""
+    return called(speaks, text(message), is_error=True)
+
+
+def refused(speaks: str, problem: Problem) -> JsonText:
+    """Return a result of `tools/call` that tells a model what the relay refuses."""
+    detail = "Try again in a moment." if isinstance(problem, Busy) else problem.detail
+    return failed(speaks, f"{problem.title}. {detail}")
 
 
 def text(value: str | JsonText) -> JsonText:
     """Return content that is one text; a JsonText is a JSON string already."""
     return JsonText(f"[{compose(type='text', text=value)}]")
+
+
+def _result(speaks: str, meta: dict[str, JsonText] | None = None, /, **members: object) -> JsonText:
+    """Return a result with these members; a modern one says what it is, and who says it."""
+    own: dict[str, object] = {**(meta or {})}
+    if speaks == MODERN:
+        own[f"{_META}serverInfo"] = _SERVER
+        members = {"resultType": "complete", **members}
+    return compose(**members, _meta=compose(**own)) if own else compose(**members)

@@ -99,10 +99,10 @@ class IdConflict(Problem):
 
 
 class AlreadyAnswered(Problem):
-    """The request has another answer, and the first one counts."""
+    """The request has an answer, and the first one counts: for another answer, or a withdrawal, it is too late."""
 
     status, code, title = 409, "already_answered", "The request has been answered"
-    detail = "The first answer stands; drop this one."
+    detail = "The first answer stands: as the host drop yours, as the guest read that one."
 
 
 class Replaced(Problem):

@@ -6,7 +6,7 @@ from typing import Any
 
 from lib import jsontext, keys, settings
 from lib.access import Access
-from lib.jsontext import JsonText, write
+from lib.jsontext import JsonText, compose
 from lib.problems import InvalidRequest, PayloadTooLarge
 from lib.script import Script, unreadable
 
@@ -18,6 +18,14 @@ _MOST_BYTES = 128 * 1024
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 _TEXTS = ("title", "description")
 _OBJECTS = ("inputSchema", "outputSchema", "annotations")
+_STRING, _OBJECT, _BOOLEAN = (str, "a string"), (dict, "an object"), (bool, "true or false")
+_ANNOTATIONS = {
+    "title": _STRING,
+    "readOnlyHint": _BOOLEAN,
+    "destructiveHint": _BOOLEAN,
+    "idempotentHint": _BOOLEAN,
+    "openWorldHint": _BOOLEAN,
+}
 _ANY_ARGUMENTS = JsonText('{"type":"object"}')
 
 
@@ -72,21 +80,34 @@ def _checked(place: int, text: JsonText, names: set[str]) -> str:
     if name in names:
         raise InvalidRequest(f"{where}: another tool has this name.")
     names.add(name)
-    for field in tool.keys() - {"name", *_TEXTS, *_OBJECTS}:
-        raise InvalidRequest(f"{where}: {json.dumps(field[:64])} is not a field of a tool.")
-    for field in _TEXTS:
-        if not isinstance(tool.get(field, ""), str):
-            raise InvalidRequest(f"{where}.{field} must be a string.")
-    for field in _OBJECTS:
-        if not isinstance(tool.get(field, {}), dict):
-            raise InvalidRequest(f"{where}.{field} must be an object.")
-    schema = tool.get("inputSchema", {"type": "object"})
+    for field in tool:
+        if field not in ("name", *_TEXTS, *_OBJECTS):
+            raise InvalidRequest(f"{where}: {json.dumps(field[:64])} is not a field of a tool.")
+    _check_types(where, tool, dict.fromkeys(_TEXTS, _STRING) | dict.fromkeys(_OBJECTS, _OBJECT))
+    _check_types(f"{where}.annotations", tool.get("annotations", {}), _ANNOTATIONS)
+    _check_schema(f"{where}.inputSchema", tool.get("inputSchema", {"type": "object"}))
+    filled = members if "inputSchema" in members else {"inputSchema": _ANY_ARGUMENTS, **members}
+    return compose(**filled)
+
+
+def _check_schema(where: str, schema: dict[str, Any]) -> None:
+    """Check an `inputSchema` as far as clients rely on it. Raises InvalidRequest."""
     if schema.get("type") != "object":
-        raise InvalidRequest(f'{where}.inputSchema.type must be "object".')
+        raise InvalidRequest(f'{where}.type must be "object".')
+    properties, required = schema.get("properties", {}), schema.get("required", [])
+    if not isinstance(properties, dict) or not all(isinstance(one, dict | bool) for one in properties.values()):
+        raise InvalidRequest(f"{where}.properties must be an object of schemas.")
+    if not isinstance(required, list) or not all(isinstance(one, str) for one in required):
+        raise InvalidRequest(f"{where}.required must be an array of names.")
     if _has_name(schema, "x-mcp-header"):
-        raise InvalidRequest(f"{where}.inputSchema: x-mcp-header is not supported.")
-    filled = {"inputSchema": _ANY_ARGUMENTS, **members} if "inputSchema" not in members else members
-    return "{" + ",".join(f"{write(member)}:{value}" for member, value in filled.items()) + "}"
+        raise InvalidRequest(f"{where}: x-mcp-header is not supported.")
+
+
+def _check_types(where: str, value: dict[str, Any], types: dict[str, tuple[type, str]]) -> None:
+    """Check the members that are there. Raises InvalidRequest."""
+    for field, (kind, told) in types.items():
+        if field in value and not isinstance(value[field], kind):
+            raise InvalidRequest(f"{where}.{field} must be {told}.")
 
 
 def _has_name(value: object, name: str) -> bool:

@@ -1,15 +1,17 @@
 """The two MCP servers: one has the tools of a session, the other a few fixed tools that take a session's code."""
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable
+from typing import NamedTuple
 
 from lib import codes, jsontext, mcp, toolcall, tools
 from lib.access import Access
 from lib.jsonrpc import INVALID_PARAMS, Fault
 from lib.jsontext import JsonText, compose
-from lib.problems import InvalidCode, InvalidRequest, Problem
+from lib.problems import InvalidCode, InvalidRequest
+from lib.toolcall import Results
 
-type Results = Iterator[JsonText | None]
-type Run = Callable[[Access, JsonText], Generator[JsonText | None]]
+type Run = Callable[[Access, JsonText], Results]
+type Server = SessionServer | FixedServer
 
 SESSION_INSTRUCTIONS = (
     "These are the tools of one page or program that somebody has paired with you by a code. They change with it: list "
@@ -20,45 +22,59 @@ FIXED_INSTRUCTIONS = (
     "its tools with list_tools, call one with call_tool, or ask it anything with send_request. A code lives for about "
     "ten minutes."
 )
-_CODE = {"type": "string", "description": "The code that the page or program shows, like ABC1-2345."}
-_PAYLOAD = {"description": "Any JSON value: what to ask the host."}
-_SEND_DESCRIPTION = "Send any JSON to the page or program with this code, and get what it answers."
+
+
+class _Tool(NamedTuple):
+    """A tool of ours: its description as `tools/list` has it, and its arguments, each with whether it is needed."""
+
+    listed: JsonText
+    arguments: dict[str, bool]
 
 
 def _tool(
-    name: str, title: str, description: str, properties: dict[str, object], optional: str = ""
-) -> dict[str, object]:
-    required = [field for field in properties if field != optional]
+    name: str, title: str, description: str, properties: dict[str, object], optional: str = "", **annotations: bool
+) -> _Tool:
+    arguments = {field: field != optional for field in properties}
+    required = [field for field, needed in arguments.items() if needed]
     schema = {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
-    return {"name": name, "title": title, "description": description, "inputSchema": schema}
+    told = {"name": name, "title": title, "description": description, "inputSchema": schema}
+    return _Tool(jsontext.write(told | ({"annotations": annotations} if annotations else {})), arguments)
 
 
-_SEND_REQUEST = jsontext.write(
-    [_tool("send_request", "Send a request", _SEND_DESCRIPTION.replace(" with this code", ""), {"payload": _PAYLOAD})]
+_CODE = {"type": "string", "description": "The code that the page or program shows, like ABC1-2345."}
+_NAME = {"type": "string", "description": "The tool's name, as list_tools has it."}
+_ARGUMENTS = {"type": "object", "description": "The tool's arguments, as its inputSchema has them."}
+_PAYLOAD = {"description": "Any JSON value: what to ask the host."}
+
+# What a session without tools has.
+_SEND_REQUEST = _tool(
+    "send_request",
+    "Send a request",
+    "Send any JSON to the page or program, and get what it answers.",
+    {"payload": _PAYLOAD},
 )
-_FIXED = jsontext.write(
-    [
-        _tool(
-            "list_tools",
-            "List a session's tools",
-            "List the tools of the page or program with this code.",
-            {"code": _CODE},
-        )
-        | {"annotations": {"readOnlyHint": True}},
-        _tool(
-            "call_tool",
-            "Call a session's tool",
-            "Call a tool of the page or program with this code, and get its result.",
-            {
-                "code": _CODE,
-                "name": {"type": "string", "description": "The tool's name, as list_tools has it."},
-                "arguments": {"type": "object", "description": "The tool's arguments, as its inputSchema has them."},
-            },
-            "arguments",
-        ),
-        _tool("send_request", "Send a request", _SEND_DESCRIPTION, {"code": _CODE, "payload": _PAYLOAD}),
-    ]
-)
+_FIXED = {
+    "list_tools": _tool(
+        "list_tools",
+        "List a session's tools",
+        "List the tools of the page or program with this code.",
+        {"code": _CODE},
+        readOnlyHint=True,
+    ),
+    "call_tool": _tool(
+        "call_tool",
+        "Call a session's tool",
+        "Call a tool of the page or program with this code, and get its result.",
+        {"code": _CODE, "name": _NAME, "arguments": _ARGUMENTS},
+        optional="arguments",
+    ),
+    "send_request": _tool(
+        "send_request",
+        "Send a request",
+        "Send any JSON to the page or program with this code, and get what it answers.",
+        {"code": _CODE, "payload": _PAYLOAD},
+    ),
+}
 
 
 class SessionServer:
@@ -74,15 +90,15 @@ class SessionServer:
     def list(self) -> JsonText:
         """Return the session's tools, or the one that any session has. Raises a Problem."""
         found = tools.read(self._access)
-        return _SEND_REQUEST if found == "[]" else found
+        return JsonText(f"[{_SEND_REQUEST.listed}]") if found == "[]" else found
 
     def call(self, name: str, arguments: dict[str, JsonText], text: JsonText) -> Results:
-        """Yield what `toolcall.run` does."""
-        if name == "send_request" and self.list() is _SEND_REQUEST:
-            if "payload" not in arguments:
-                return iter([toolcall.failed("payload is missing: any JSON value.", self._speaks)])
-            return self._run(self._access, arguments["payload"])
-        return self._run(self._access, toolcall.tool_payload(name, text))
+        """Yield what `toolcall.run` does, and raise what it does. `text` is the JSON of the arguments."""
+        payload = toolcall.tool_payload(name, text)
+        if name == "send_request" and tools.read(self._access) == "[]":
+            _check(arguments, _SEND_REQUEST)
+            payload = arguments["payload"]
+        yield from self._run(self._access, payload)
 
 
 class FixedServer:
@@ -97,40 +113,38 @@ class FixedServer:
 
     def list(self) -> JsonText:
         """Return the fixed tools."""
-        return _FIXED
+        return JsonText(f"[{','.join(tool.listed for tool in _FIXED.values())}]")
 
     def call(self, name: str, arguments: dict[str, JsonText], text: JsonText) -> Results:
-        """Yield what `toolcall.run` does. Raises Fault for an unknown tool."""
-        wanted = {"list_tools": ("code",), "call_tool": ("code", "name"), "send_request": ("code", "payload")}.get(name)
-        if wanted is None:
+        """Yield what `toolcall.run` does, and raise what it does; a Fault for an unknown tool."""
+        if name not in _FIXED:
             raise Fault(INVALID_PARAMS, f"Unknown tool: {name[:128]}")
-        try:
-            for field in wanted:
-                if field not in arguments:
-                    raise InvalidRequest(f"{field} is missing.")
-            access = self._access(codes.parse(_string(arguments, "code")))
-            if name == "list_tools":
-                return iter([self._listed(access)])
-            if name == "send_request":
-                return self._run(access, arguments["payload"])
+        _check(arguments, _FIXED[name])
+        access = self._access(codes.parse(_string(arguments, "code")))
+        if name == "list_tools":
+            found = compose(tools=tools.read(access))
+            yield mcp.called(self._speaks, mcp.text(str(found)), found)
+        elif name == "call_tool":
             given = arguments.get("arguments", JsonText("{}"))
             if not given.startswith("{"):
                 raise InvalidRequest("arguments must be an object.")
-            return self._run(access, toolcall.tool_payload(_string(arguments, "name"), given))
-        except Problem as problem:
-            return iter([toolcall.failed(f"{problem.title}. {problem.detail}", self._speaks)])
+            yield from self._run(access, toolcall.tool_payload(_string(arguments, "name"), given))
+        else:
+            yield from self._run(access, arguments["payload"])
 
-    def _listed(self, access: Access) -> JsonText:
-        found = compose(tools=tools.read(access))
-        return mcp.called(self._speaks, mcp.text(str(found)), found)
+
+def _check(arguments: dict[str, JsonText], tool: _Tool) -> None:
+    """Compare the names of arguments with those that a tool has. Raises InvalidRequest."""
+    for field in arguments.keys() - tool.arguments.keys():
+        known = ", ".join(tool.arguments)
+        raise InvalidRequest(f"{jsontext.write(field[:64])} is not an argument here. Known: {known}.")
+    for field, needed in tool.arguments.items():
+        if needed and field not in arguments:
+            raise InvalidRequest(f"{field} is missing.")
 
 
 def _string(arguments: dict[str, JsonText], field: str) -> str:
     value = jsontext.shape(arguments[field])
-    if not isinstance(value, str):
-        raise (
-            InvalidCode("The code must be a string.")
-            if field == "code"
-            else InvalidRequest(f"{field} must be a string.")
-        )
-    return value
+    if isinstance(value, str):
+        return value
+    raise InvalidCode("The code must be a string.") if field == "code" else InvalidRequest(f"{field} must be a string.")

@@ -24,12 +24,13 @@ class ResponseWait:
         self._access = access
         self._id = request_id
         self._waiter = Waiter(listener.current(), access.store, access.code, client, self._wants)
-        self._holds = ExitStack()
         self._expires = 0.0
 
     def __enter__(self) -> Self:
-        self._holds.enter_context(places.take("" if self._access.created else self._access.address))
-        self._holds.enter_context(self._waiter)
+        with ExitStack() as holds:
+            holds.enter_context(places.take("" if self._access.created else self._access.address))
+            holds.enter_context(self._waiter)
+            self._holds = holds.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -15,6 +15,11 @@ from tests.support.stores import Store, redis_server, running_store
 _PLATFORM = {"any_parley", "any_site", "deployment", "output"}
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Return two workers for each processor, since the tests wait half of the time."""
+    return 2 * (os.cpu_count() or 1)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests that `make quick` leaves out, and begin with the longest one, beside which the others can run."""
     for item in items:

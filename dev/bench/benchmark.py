@@ -6,6 +6,7 @@ Times depend on the machine, so compare them within one run: most are also given
 import argparse
 import asyncio
 import json
+import os
 import statistics
 import sys
 import time
@@ -17,9 +18,10 @@ from typing import Any
 import httpx
 
 from dev import PROJECT
-from dev.bench import coldstart, crowd, isolated, latency
+from dev.bench import bursts, coldstart, crowd, isolated, latency
 from dev.bench.isolated import Isolated
 from dev.local import environment
+from dev.local.function import Function
 from dev.local.project import Project
 
 
@@ -45,6 +47,11 @@ def run(options: argparse.Namespace) -> None:
                 benchmark.measure_idle(local, options.idle)
             if options.streams:
                 benchmark.measure_crowd(local, options.streams, 3 * times)
+            if options.bursts:
+                benchmark.measure_bursts(local)
+        if options.tls:
+            with isolated.platform(tls=True) as local:
+                benchmark.measure_tls(local, times)
     if options.json:
         figures = {**benchmark.found, "milliseconds": benchmark.series}
         options.json.write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
@@ -64,20 +71,60 @@ class Benchmark:
         _progress(f"calls, {times} of each")
         took, store_calls = latency.calls(url, times)
         self.series |= took
-        self.found["store calls"] = store_calls
         _progress(f"push and round trip, {times} of each, in turns")
         with ExitStack() as running:
-            kinds = {**kinds, **latency.pair(running, url)}
-            warm_up = times // 10
-            for turn in range(times + warm_up):
-                for name, measure in kinds.items():
-                    seconds = measure()
-                    if turn >= warm_up:
-                        self.series.setdefault(name, []).append(seconds * 1000)
+            pair = latency.Pair(running, url)
+            self.series |= _in_turns({**kinds, **pair.kinds()}, times)
+        store_calls |= pair.store_calls()
+        self.found["store calls"] = store_calls
         floor = statistics.median(self.series["floor"]) if "floor" in kinds else None
         quantiles = self.found["latency"] = {name: _quantiles(each, floor) for name, each in self.series.items()}
         rows = [[name, *_rounded(row), str(store_calls.get(name, ""))] for name, row in quantiles.items()]
         _table([["milliseconds", "p50", "p95", "p99", *(["x floor"] if floor else []), "store calls"], *rows])
+
+    def measure_tls(self, local: Isolated, times: int) -> None:
+        """Measure a push and a round trip with a store behind TLS, as it is in the cloud."""
+        _progress(f"push and round trip over TLS, {times} of each, in turns")
+        os.environ["SSL_CERT_FILE"] = local.authority
+        with ExitStack() as running:
+            kinds = {"floor": latency.floor(running, local.store), **latency.Pair(running, local.url).kinds()}
+            series = _in_turns(kinds, times)
+        del os.environ["SSL_CERT_FILE"]
+        quantiles = {name: _quantiles(each, statistics.median(series["floor"])) for name, each in series.items()}
+        self.series |= {f"{name}, TLS": each for name, each in series.items()}
+        self.found["tls"] = quantiles
+        rows = [[name, *_rounded(row)] for name, row in quantiles.items()]
+        _table([["milliseconds, over TLS", "p50", "p95", "p99", "x floor"], *rows])
+
+    def measure_bursts(self, local: Isolated) -> None:
+        """Measure calls that come at the same time, and plain calls beside more waits than there are places."""
+        _progress(f"bursts, and 1,500 waits, on one instance with {bursts.DESCRIPTORS} descriptors")
+        with bursts.built() as output:
+            names = ("sessions", "requests", "responses")
+            with bursts.instances(local.store, output, *names) as functions:
+                asyncio.run(self._measure_bursts(functions))
+
+    async def _measure_bursts(self, functions: dict[str, Function]) -> None:
+        path = await bursts.pending_request(functions)
+        port = functions["responses"].port
+        await bursts.burst(port, path, bursts.SIZES[0])
+        seen = {size: await bursts.burst(port, path, size) for size in bursts.SIZES}
+        rows = [
+            [str(size), f"{one.median:.0f}", f"{one.slowest:.0f}", f"{one.slowest / one.median:.2f}", str(one.failed)]
+            for size, one in seen.items()
+        ]
+        _table([["calls at once, ms", "median", "slowest", "slowest / median", "failed"], *rows])
+        self.found["bursts"] = {size: one._asdict() for size, one in seen.items()}
+        for addresses in (1, 200):
+            waits = await bursts.waits(functions["responses"], path, addresses)
+            alone, beside = statistics.median(waits.alone), statistics.median(waits.beside)
+            self.found[f"waits of {addresses}"] = {**waits._asdict(), "ratio": beside / alone}
+            outcomes = ", ".join(f"{count} x {outcome}" for outcome, count in sorted(waits.outcomes.items()))
+            print(
+                f"1,500 waits from {addresses} addresses: {outcomes}; a plain call beside takes {beside / alone:.2f} of"
+            )
+            print(f"its usual time ({alone:.1f} ms); left over: {waits.left[0]} threads, {waits.left[1]} descriptors.")
+        print()
 
     def measure_starts(self, times: int) -> None:
         """Measure the cold starts of each function."""
@@ -128,6 +175,18 @@ class Benchmark:
         self.found["crowd"] = {"pushes": pushes, "p95 ratio": ratio, **rest}
         print(f"p95 with all streams is {ratio:.2f} of that with one; lost {seen.lost}, ended {seen.ended}.")
         print(f"Each stream holds {each['kib']:.0f} KiB, {each['threads']:g} threads, {each['sockets']:g} sockets.\n")
+
+
+def _in_turns(kinds: dict[str, Callable[[], float]], times: int) -> latency.Milliseconds:
+    """Measure each kind `times` times, one after the other in turns, after a warm-up."""
+    series: latency.Milliseconds = {name: [] for name in kinds}
+    warm_up = times // 10
+    for turn in range(times + warm_up):
+        for name, measure in kinds.items():
+            seconds = measure()
+            if turn >= warm_up:
+                series[name].append(seconds * 1000)
+    return series
 
 
 def _quantiles(values: list[float], floor: float | None = None) -> dict[str, float]:

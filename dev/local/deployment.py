@@ -40,15 +40,19 @@ def print_line(text: str) -> None:
 
 @contextmanager
 def local_store(
-    redis_url: str | None, token: str | None = None, port: int = 0, wrap: Callable[[ASGIApp], ASGIApp] = lambda app: app
+    redis_url: str | None,
+    token: str | None = None,
+    port: int = 0,
+    wrap: Callable[[ASGIApp], ASGIApp] = lambda app: app,
+    certificate: Path | None = None,
 ) -> Iterator[LocalStore]:
     """Run a local Upstash, in front of the Redis at `redis_url` or of an embedded one.
 
     Without a token it gets a random one; port 0 is any free port. `wrap` may put a layer in front of its application.
-    Raises OSError if the port is in use.
+    With a certificate it speaks TLS, as in production. Raises OSError if the port is in use.
     """
     token = token or secrets.token_hex(16)
-    with Server(wrap(upstash.local(token, redis_url)), port) as server:
+    with Server(wrap(upstash.local(token, redis_url)), port, certificate=certificate) as server:
         yield LocalStore(server.url, token)
 
 

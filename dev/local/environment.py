@@ -11,7 +11,7 @@ from dotenv import dotenv_values
 from lib.settings import STORE_VARIABLES
 
 # No limit on how often a caller may call, for tools that are many callers with one address.
-UNLIMITED = {f"RATE_LIMIT_{what}": "1000000" for what in ("SESSIONS", "REQUESTS", "MISSES")}
+UNLIMITED = {f"RATE_LIMIT_{what}": "999999999" for what in ("SESSIONS", "REQUESTS", "MISSES", "BYTES")}
 _NOT_FOR_FUNCTIONS = {"VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", "REDIS_URL"}
 
 

@@ -63,8 +63,18 @@ class Platform:
                 raise FunctionBroken(f"/api/{name} is not started again, since the platform stops")
             function = self._functions.get(name)
             if function is None or not function.running:
+                if function:
+                    function.stop()
                 function = self._functions[name] = self._start(name)
             return function
+
+    def detach(self, name: str) -> Function:
+        """Return the function with this name, and give its next call to a new one: the caller has to stop this one."""
+        function = self.function(name)
+        with self._lock:
+            if self._functions.get(name) is function:
+                del self._functions[name]
+        return function
 
     def reload(self) -> None:
         """Read `vercel.json` again, and start every function again. Raises ValueError as `Project` does."""

@@ -4,6 +4,7 @@ import socket
 import threading
 import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Self
 
 import uvicorn
@@ -13,12 +14,15 @@ HOST = "127.0.0.1"
 
 
 class Server:
-    """Serves while the `with` block runs. Port 0 is any free port. Raises OSError if the port is in use."""
+    """Serves while the `with` block runs. Port 0 is any free port. Raises OSError if the port is in use.
 
-    def __init__(self, app: ASGIApp, port: int = 0, parser: str = "httptools") -> None:
+    `certificate` is a file with a private key and the certificates for it: the server then speaks TLS.
+    """
+
+    def __init__(self, app: ASGIApp, port: int = 0, parser: str = "httptools", certificate: Path | None = None) -> None:
         self._socket = socket.create_server((HOST, port))
         self.port: int = self._socket.getsockname()[1]
-        self.url = f"http://{HOST}:{self.port}"
+        self.url = f"{'https' if certificate else 'http'}://{HOST}:{self.port}"
         self._server = uvicorn.Server(
             uvicorn.Config(
                 app,
@@ -29,6 +33,7 @@ class Server:
                 server_header=False,
                 proxy_headers=False,
                 backlog=2048,
+                ssl_certfile=certificate,
                 timeout_graceful_shutdown=1,
             )
         )

@@ -11,7 +11,10 @@ import httpx
 from dev.events import Event, events_of
 
 _PAUSE_SECONDS = 0.05
-_PATIENCE_SECONDS = 90
+_PATIENCE_SECONDS = 120
+
+# Answers of 500 and above that are no problem documents, and when they came, as `time.monotonic` tells it.
+type Bare = list[tuple[float, str]]
 
 
 class Unexpected(Exception):
@@ -23,10 +26,11 @@ class Host:
 
     `seen` counts deliveries by request id, `order` has the ids in the order of their first delivery, and `late` those
     that were delivered again after their answer was taken. `answers` counts the answers that were taken, and `reason`
-    is why the session has ended.
+    is why the session has ended. With a `name` it names itself and numbers its attempts, as relay.js does. `bare` gets
+    the answers that the service should not give.
     """
 
-    def __init__(self, url: str, session: dict[str, Any]) -> None:
+    def __init__(self, url: str, session: dict[str, Any], name: str = "", bare: Bare | None = None) -> None:
         self.url = f"{url}/api/sessions/{session['code']}"
         self.headers = {"Authorization": f"Bearer {session['token']}"}
         self.seen: Counter[str] = Counter()
@@ -35,6 +39,9 @@ class Host:
         self.answers = 0
         self.reason = ""
         self.connected = threading.Event()
+        self._name = name
+        self._attempt = 0
+        self._bare = bare
         self._answered: set[str] = set()
         self._cursor = ""
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -50,13 +57,16 @@ class Host:
         while not self.reason:
             with suppress(httpx.HTTPError), httpx.Client(timeout=30) as http:
                 headers = self.headers | ({"Last-Event-ID": self._cursor} if self._cursor else {})
-                with http.stream("GET", f"{self.url}/stream", headers=headers) as answer:
+                self._attempt += 1
+                named = {"host": self._name, "attempt": str(self._attempt)} if self._name else {}
+                with http.stream("GET", f"{self.url}/stream", headers=headers, params=named) as answer:
                     if answer.status_code in (404, 410):
                         self.reason = "gone"
                     elif answer.status_code == 200:
                         for event in events_of(answer.iter_bytes()):
                             self._take(event, http)
                     else:
+                        note(answer, self._bare)
                         time.sleep(_PAUSE_SECONDS)
 
     def _take(self, event: Event, http: httpx.Client) -> None:
@@ -86,11 +96,12 @@ class Host:
                     self._answered.add(request_id)
                     self.answers += answer.status_code == 201
                     return
+                note(answer, self._bare)
             time.sleep(_PAUSE_SECONDS)
 
 
-def ask(http: httpx.Client, code: str, request_id: str, payload: Any) -> Any:
-    """Send a request again and again until it has a result, and return that. Raises Unexpected after 90 seconds."""
+def ask(http: httpx.Client, code: str, request_id: str, payload: Any, bare: Bare | None = None) -> Any:
+    """Send a request again and again until it has a result, and return that. Raises Unexpected after two minutes."""
     url = f"/api/sessions/{code}/requests?wait=20"
     until = time.monotonic() + _PATIENCE_SECONDS
     while time.monotonic() < until:
@@ -98,9 +109,17 @@ def ask(http: httpx.Client, code: str, request_id: str, payload: Any) -> Any:
             answer = http.post(url, json={"id": request_id, "payload": payload})
             if answer.status_code == 200:
                 return answer.json()["result"]
-            if answer.status_code not in (202, 500, 503):
+            if answer.status_code != 202 and answer.status_code < 500:
                 raise Unexpected(answer.text)
+            note(answer, bare)
             if answer.status_code == 202:
                 continue
         time.sleep(_PAUSE_SECONDS)
     raise Unexpected(f"{request_id} is not answered")
+
+
+def note(answer: httpx.Response, bare: Bare | None) -> None:
+    """Take note of an answer of 500 and above that is not a refusal of the service's own."""
+    problem = answer.headers.get("Content-Type", "") == "application/problem+json"
+    if answer.status_code >= 500 and bare is not None and not problem:
+        bare.append((time.monotonic(), f"{answer.request.method} {answer.url.path}: {answer.status_code}"))

@@ -5,6 +5,7 @@ import socket
 import struct
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from itertools import repeat
 from typing import Self
 from urllib.parse import urlsplit
@@ -29,8 +30,11 @@ class Faults:
     answers: Mapping[str, tuple[int, bytes]] = {"html": (502, HTML)}
     _app: ASGIApp
     _plan: Iterator[str]
+    _arrive: Callable[[], list[float]]
 
     def __init__(self) -> None:
+        self._silenced_at = 0
+        self._subscriptions = 0
         self.heal()
 
     def wrap(self, app: ASGIApp) -> Self:
@@ -42,9 +46,18 @@ class Faults:
         """Give the next calls these faults, one each."""
         self._plan = faults
 
+    def deliver(self, arrive: Callable[[], list[float]]) -> None:
+        """Let each message over a subscription arrive after these seconds, once for each of them."""
+        self._arrive = arrive
+
+    def silence(self) -> None:
+        """Let the subscriptions that stand bring nothing more, without an end."""
+        self._silenced_at = self._subscriptions
+
     def heal(self) -> None:
-        """Stop every fault, and count from zero."""
+        """Stop every fault except silence, which ends with its subscriptions, and count from zero."""
         self._plan = repeat("")
+        self._arrive = lambda: [0.0]
         self.calls = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -57,7 +70,8 @@ class Faults:
         if fault == "slow":
             await asyncio.sleep(_SLOW_SECONDS)
         if fault in ("", "slow"):
-            await self._app(scope, receive, send)
+            subscribes = scope["path"].startswith("/subscribe")
+            await self._app(scope, receive, self._messages(send) if subscribes else send)
         elif fault == "hang":
             while (await receive())["type"] != "http.disconnect":
                 pass
@@ -67,6 +81,29 @@ class Faults:
             await _answer(send, 502, HTML)
         else:
             await _answer(send, *self.answers[fault])
+
+    def _messages(self, send: Send) -> Send:
+        """Return what sends a subscription's messages on as they are to arrive."""
+        self._subscriptions += 1
+        number, late = self._subscriptions, set[asyncio.Task[None]]()
+
+        async def send_after(seconds: float, message: Message) -> None:
+            await asyncio.sleep(seconds)
+            with suppress(RuntimeError, OSError):  # the subscription has ended in the meantime
+                await send(message)
+
+        async def pass_on(message: Message) -> None:
+            if not message.get("body", b"").startswith(b"data: message"):
+                await send(message)
+            elif number > self._silenced_at:
+                for seconds in self._arrive():
+                    if not seconds:
+                        await send(message)
+                        continue
+                    late.add(task := asyncio.create_task(send_after(seconds, message)))
+                    task.add_done_callback(late.discard)
+
+        return pass_on
 
 
 class Cutter:

@@ -46,6 +46,15 @@ def map_query(_: schemathesis.HookContext, query: dict[str, Any] | None) -> dict
     return query
 
 
+@schemathesis.hook
+def map_body(_: schemathesis.HookContext, body: Any) -> Any:
+    """Give each tool a name of its own, which a schema cannot ask for."""
+    if isinstance(body, dict) and isinstance(tools := body.get("tools"), list):
+        named = {str(tool.get("name")) if isinstance(tool, dict) else place: tool for place, tool in enumerate(tools)}
+        body["tools"] = list(named.values())
+    return body
+
+
 @schemathesis.auth(refresh_interval=None)  # a token is that of one session, so none is kept
 class Host:
     """Has the token of whatever session is called."""

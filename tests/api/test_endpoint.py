@@ -318,7 +318,7 @@ BROKEN = """
 from lib.endpoint import Endpoint
 
 def fail(call):
-    raise KeyError("a secret")
+    raise ERROR("a secret")
 
 class handler(Endpoint):
     def actions(self, call):
@@ -326,10 +326,11 @@ class handler(Endpoint):
 """
 
 
-def test_defect_is_answered(tmp_path: Path) -> None:
-    """A defect of ours is a problem document and a log line, without a stack trace in either."""
+@pytest.mark.parametrize("error", ["KeyError", "OSError", "ConnectionError", "TimeoutError"])
+def test_defect_is_answered(tmp_path: Path, error: str) -> None:
+    """A defect of ours is a problem document and a log line, without a stack trace in either, whatever its kind."""
     (tmp_path / "api").mkdir()
-    (tmp_path / "api" / "broken.py").write_text(BROKEN)
+    (tmp_path / "api" / "broken.py").write_text(BROKEN.replace("ERROR", error))
     (tmp_path / "lib").symlink_to(PROJECT / "lib")
     lines: list[str] = []
     function = from_source("broken", tmp_path, clean_environment(), lines.append)
@@ -337,7 +338,7 @@ def test_defect_is_answered(tmp_path: Path) -> None:
         answer = httpx.get(f"http://127.0.0.1:{function.port}/api/broken")
         assert refusal(answer) == (500, "internal_error")
         wait_until(lambda: bool(lines))
-        assert json.loads(lines[0])["defect"].startswith("KeyError in fail:")
+        assert json.loads(lines[0])["defect"].startswith(f"{error} in fail:")
         assert "secret" not in answer.text + "".join(lines)
     finally:
         function.stop()

@@ -12,7 +12,7 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
-from lib import stream
+from lib import mcp, stream
 from lib.problems import Problem
 from tests.support.deployments import Parley, clean_environment, running_parley
 from tests.support.stores import running_store
@@ -21,7 +21,7 @@ from tests.support.values import leaves
 
 OPENAPI: dict[str, Any] = json.loads((PROJECT / "public" / "openapi.json").read_text("utf-8"))
 README = (PROJECT / "README.md").read_text("utf-8")
-METHODS = ("get", "post", "patch", "delete")
+METHODS = ("get", "post", "put", "patch", "delete")
 
 
 def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -45,13 +45,14 @@ def media_types(part: Any) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield every media type object in a part of the document."""
     if isinstance(part, dict):
         yield from part.get("content", {}).items()
-        for value in part.values():
-            yield from media_types(value)
+        for name, value in part.items():
+            if name != "examples":  # which may have a content of their own
+                yield from media_types(value)
 
 
 def test_readme_lists_the_same_calls() -> None:
     table = README.partition("## The API\n")[2].partition("\n## ")[0]
-    rows = re.findall(r"^\| `([A-Z]+) (/api/[^`? ]+)[^|]*\|[^|]*\| (\d+)(.*)\|$", table, re.MULTILINE)
+    rows = re.findall(r"^\| `([A-Z]+) (/[^`? ]+)[^|]*\|[^|]*\| (\d+)(.*)\|$", table, re.MULTILINE)
     listed = {(method, path): {status, *re.findall(r"\b20\d\b", rest)} for method, path, status, rest in rows}
     described = {
         (method, path): {status for status in operation["responses"] if status < "300"}
@@ -111,6 +112,13 @@ def test_every_header_is_described(parley: Parley) -> None:
     assert set(answer.headers["access-control-allow-headers"].split(", ")) == sent | {"Authorization", "Content-Type"}
 
 
+def test_one_version() -> None:
+    """Parley is of the same version in every protocol."""
+    assert json.loads(mcp.initialized(mcp.LEGACY[0], ""))["serverInfo"]["version"] == OPENAPI["info"]["version"]
+    told = OPENAPI["components"]["parameters"]["MCP-Protocol-Version"]["description"]
+    assert re.findall(r"[\d-]{10}", told) == [mcp.MODERN, *mcp.LEGACY]
+
+
 def test_it_is_linked() -> None:
     assert "(public/openapi.json)" in README
     assert 'href="/openapi.json"' in (PROJECT / "public" / "index.html").read_text("utf-8")
@@ -150,8 +158,8 @@ def test_service_does_what_it_says(tmp_path: Path) -> None:
         )
     report = done.stdout + done.stderr
     assert done.returncode == 0, report
-    assert "Tested: 10" in report
-    assert len(list(operations())) == 10
+    assert "Tested: 15" in report
+    assert len(list(operations())) == 15
     seen = {(line["method"], line["route"], line["status"]) for line in map(json.loads, parley.lines)}
     assert not {status for _, _, status in seen if status >= 500}
     succeeded = {(method, route) for method, route, status in seen if status < 300}

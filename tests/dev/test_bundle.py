@@ -4,7 +4,6 @@ import json
 import os
 import re
 import signal
-import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,23 +17,13 @@ from dev.local.project import Project
 from dev.soak.clients import Host, ask
 from tests.support.deployments import Parley, deployed, refusal
 from tests.support.stores import Store
-from tests.support.tools import PROJECT, need
+from tests.support.tools import PROJECT
 
 FUNCTIONS = sorted(path.stem for path in (PROJECT / "api").glob("*.py"))
 
 
 @pytest.fixture(scope="session")
-def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give the build's output."""
-    vercel = need("vercel", "npm install --global --ignore-scripts vercel@60.1.3")
-    try:
-        return bundle.build(PROJECT, tmp_path_factory.mktemp("bundle"), vercel)
-    except subprocess.CalledProcessError as error:
-        pytest.fail(error.output)
-
-
-@pytest.fixture
-def built(output: Path, store: Store) -> Iterator[Parley]:
+def any_built(output: Path, any_store: Store) -> Iterator[Parley]:
     """Give a preview deployment of what was built, with nothing but what Vercel would set in its environment."""
     given = {
         "PATH": os.environ["PATH"],
@@ -42,10 +31,18 @@ def built(output: Path, store: Store) -> Iterator[Parley]:
         "VERCEL_ENV": "preview",
         "VERCEL_GIT_COMMIT_REF": "a/branch",
         "VERCEL_GIT_COMMIT_SHA": "0123abc",
-        **store.variables(),
+        **any_store.variables(),
     }
-    with deployed(store, given, output) as parley:
+    with deployed(any_store, given, output) as parley:
         yield parley
+
+
+@pytest.fixture
+def built(any_built: Parley, store: Store) -> Parley:
+    """Give this deployment with an empty store."""
+    assert any_built.store is store
+    any_built.lines.clear()
+    return any_built
 
 
 def test_one_function_a_file(output: Path) -> None:
@@ -67,7 +64,7 @@ def test_a_function_holds_what_it_needs(output: Path, name: str) -> None:
     assert any(file.endswith(".pyc") for file in said["filePathMap"])
     assert said["runtime"] == "python" + (PROJECT / ".python-version").read_text().strip()
     assert 0 < said["maxDuration"] <= 300
-    assert said.get("supportsCancellation", False) == (name in ("stream", "requests", "responses"))
+    assert said.get("supportsCancellation", False) == (name in ("mcp", "stream", "requests", "responses"))
 
 
 def test_local_routes_are_the_deployments(output: Path) -> None:

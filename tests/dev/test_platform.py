@@ -171,6 +171,7 @@ def test_process_that_dies_is_started_again(http: httpx.Client, site: Site) -> N
     wait_until(lambda: not function.running)
     assert http.get("/api/echo").status_code == 200
     assert site.platform.function("echo").pid != function.pid
+    assert not Path(function._folder).exists()
 
 
 @pytest.mark.parametrize(

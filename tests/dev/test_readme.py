@@ -74,6 +74,7 @@ def test_every_variable_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
         "STREAM_SECONDS": settings.stream_seconds(),
         "RATE_LIMIT_SESSIONS": settings.sessions_a_minute(),
         "RATE_LIMIT_MISSES": settings.misses_a_minute(),
+        "RATE_LIMIT_BYTES": settings.bytes_a_minute(),
     }
 
 

@@ -8,13 +8,13 @@ from contextlib import ExitStack
 
 import pytest
 
-from lib import listener, messages, sessions, stream, waiting
+from lib import listener, messages, places, sessions, stream, waiting
 from lib.access import Access
 from lib.bell import Message
 from lib.jsontext import JsonText
 from lib.kv import Store as Way
 from lib.listener import Listener
-from lib.problems import StoreUnavailable
+from lib.problems import Busy, StoreUnavailable
 from lib.waiter import ClientGone, Waiter, Wakeup, Watched
 from tests.support.stores import Store
 from tests.support.tools import wait_until
@@ -264,6 +264,17 @@ def test_frozen_process(kv_store: Store, ear: Listener, client: Sockets, monkeyp
         wait_until(lambda: subscribers(kv_store, ear) == 1)
 
 
+def test_silent_end_is_noticed(kv_store: Store, ear: Listener, client: Sockets) -> None:
+    """The system asks after a while whether the other end of the subscription is still there."""
+    with wait_for(ear, client) as waiter:
+        waiter.subscribe()
+        assert ear._subscription
+        connection = ear._subscription._socket
+        assert connection.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT) == 3
+        assert connection.getblocking() is False, "the thread that reads it waits for nothing else"
+
+
 def test_address_of_nothing(kv_store: Store, client: Sockets, monkeypatch: pytest.MonkeyPatch) -> None:
     for url in ("http://127.0.0.1:1", "http://127.0.0.1:99999", "http://[", "https://host.invalid"):
         monkeypatch.setenv("KV_REST_API_URL", url)
@@ -359,6 +370,28 @@ def test_store_fails_under_a_wait(kv_store: Store, ear: Listener, client: Socket
     with pytest.raises(StoreUnavailable):
         waiting.for_response(access, "q", client[0], 1, post)
     kv_store.faults.heal()
+
+
+@pytest.mark.parametrize("lack", ["selectors.DefaultSelector", "threading.Thread.start"])
+def test_nothing_to_wait_with(
+    kv_store: Store, ear: Listener, client: Sockets, monkeypatch: pytest.MonkeyPatch, lack: str
+) -> None:
+    """A process without descriptors or threads is busy, and holds nothing afterwards."""
+    access = Access(Way(), CODE, ADDRESS)
+
+    def fail(*_: object) -> None:
+        raise RuntimeError if lack.startswith("threading") else OSError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(lack, fail)
+        with pytest.raises(Busy):
+            waiting.for_response(access, "q", client[0], 5, lambda channel: messages.read(access, "q", channel))
+        with pytest.raises(Busy):
+            next(stream.run(access, "a/1", "*", messages.START, client[0]))
+    assert (places._taken, ear._waiters) == (0, {})
+    with wait_for(ear, client) as waiter:
+        waiter.subscribe()
+        assert waiter.channel
 
 
 def test_unknown_code_subscribes_to_nothing(kv_store: Store, ear: Listener, client: Sockets) -> None:

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from lib import keys, settings
+from lib.problems import StoreNotConfigured
 
 CREDENTIALS = ("KV_REST_API_URL", "KV_REST_API_TOKEN", "UPSTASH_REDIS_REST_URL", "UPSTASH_REDIS_REST_TOKEN")
 
@@ -63,6 +64,35 @@ def test_setting_that_is_none(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
         "variable": "SESSION_TTL_SECONDS",
         "used": 600,
     }
+
+
+@pytest.mark.parametrize(("value", "seconds"), [("1", 1), ("280", 280), ("281", 280), ("999999999", 280), ("x", 280)])
+def test_stream_ends_before_its_function(monkeypatch: pytest.MonkeyPatch, value: str, seconds: int) -> None:
+    monkeypatch.setenv("STREAM_SECONDS", value)
+    assert settings.stream_seconds() == seconds
+
+
+@pytest.mark.parametrize(
+    ("variables", "refused"),
+    [
+        ({"VERCEL_IPC_PATH": "/ipc"}, True),
+        ({"VERCEL_IPC_PATH": "/ipc", "VERCEL_ENV": "preview"}, False),
+        ({"VERCEL_IPC_PATH": "/ipc", "KV_KEY_PREFIX": "mine:"}, False),
+        ({}, False),
+    ],
+)
+def test_hidden_system_variables(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], refused: bool) -> None:
+    """A deployment that cannot tell whether it is a preview refuses to write production's keys."""
+    monkeypatch.setenv("KV_REST_API_URL", "https://store.test")
+    monkeypatch.setenv("KV_REST_API_TOKEN", "token")
+    monkeypatch.delenv("VERCEL_IPC_PATH", raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    if refused:
+        with pytest.raises(StoreNotConfigured, match="Automatically expose System Environment Variables"):
+            settings.store()
+    else:
+        assert settings.store().token == "token"
 
 
 def test_ttl_is_within_the_longest_life(monkeypatch: pytest.MonkeyPatch) -> None:
