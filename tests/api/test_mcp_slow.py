@@ -12,13 +12,12 @@ from typing import Any
 import httpx
 import pytest
 
-from api import mcp as function
-from lib import kv, listener, toolcall
+from lib import toolcall
 from tests.support.agents import VERSIONS, Agent, result_of, text_of
 from tests.support.deployments import Pair, Parley, running_parley
-from tests.support.functions import serving
+from tests.support.functions import quick_mcp
 from tests.support.stores import running_store
-from tests.support.toolhosts import Refused, Tool, ToolHost
+from tests.support.toolhosts import Held, Refused, ToolHost
 from tests.support.tools import wait_until
 
 TICK = 0.2
@@ -41,38 +40,8 @@ def parley(any_parley: Parley) -> Parley:
 @pytest.fixture
 def quick(parley: Parley, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Give the function on the same store."""
-    for name, value in parley.store.variables().items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr(toolcall, "TICK_SECONDS", TICK)
-    monkeypatch.setattr(listener, "_TICK_SECONDS", 0.05)
-    monkeypatch.setattr(listener, "_LINGER_SECONDS", 0.2)
-    listener._listeners.clear()
-    with serving(function.handler) as url:
+    with quick_mcp(parley.store, monkeypatch, TICK) as url:
         yield url
-        parley.store.faults.heal()
-        ear = listener.current()
-        wait_until(lambda: ear._selector is None)
-    while kv._connections:
-        kv._connections.popitem()[1].client.close()  # type: ignore[no-untyped-call]
-
-
-class Held:
-    """A tool that does not answer before it is let."""
-
-    def __init__(self, then: Any = 1) -> None:
-        self.then = then
-        self.go = threading.Event()
-
-    @property
-    def tool(self) -> Tool:
-        return Tool(self.execute)
-
-    def execute(self, _: Any) -> Any:
-        self.go.wait(20)
-        self.go.clear()
-        if isinstance(self.then, Refused):
-            raise self.then
-        return self.then
 
 
 def streamed(agent: Agent, held: Held, parts_before: int, meta: dict[str, Any] | None = None) -> list[Any]:

@@ -40,6 +40,27 @@ class Tool(NamedTuple):
     fields: Mapping[str, Any] = {}
 
 
+class Held:
+    """A tool that answers when it is let; the next call waits again."""
+
+    def __init__(self, then: Any = 1) -> None:
+        self.then = then
+        self.go = threading.Event()
+
+    @property
+    def tool(self) -> Tool:
+        """Return what a host registers."""
+        return Tool(self.execute)
+
+    def execute(self, _: Any) -> Any:
+        """Wait, and answer."""
+        self.go.wait(20)
+        self.go.clear()
+        if isinstance(self.then, Refused):
+            raise self.then
+        return self.then
+
+
 class ToolHost:
     """A host of a session of its own, in the `with` block. Its stream is open when the block begins.
 
