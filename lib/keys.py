@@ -34,7 +34,7 @@ def bell(listener: str) -> str:
 
 
 def rate(what: str, who: str) -> str:
-    """Return the key of a counter over one minute."""
+    """Return the key of a counter over one minute, or of a marker; `who` is an address, or a code and an address."""
     return _named("rate", f"{what}:{who}")
 
 

@@ -86,7 +86,7 @@ def post(access: Access, request_id: str, payload: JsonText, channel: str = "") 
         PENDING,
         SESSION_BYTES,
         settings.bytes_a_minute(),
-        counters=[keys.rate("requests", f"{access.code}:{access.address}"), keys.rate("bytes", access.address)],
+        counters=[keys.rate("requests", f"{access.code}:{access.network}"), keys.rate("bytes", access.network)],
     )
     return _response(request_id, reply)
 
@@ -124,7 +124,7 @@ def answer(access: Access, request_id: str, kind: str, text: JsonText) -> bool:
     Raises AlreadyAnswered, RequestNotFound, SessionFull, SessionNotFound, SessionEnded, HostTokenWrong, RateLimited.
     """
     limits = (SESSION_BYTES, settings.bytes_a_minute())
-    reply = access.run(_ANSWER, request_id, kind, text, *limits, counters=[keys.rate("bytes", access.address)])
+    reply = access.run(_ANSWER, request_id, kind, text, *limits, counters=[keys.rate("bytes", access.network)])
     if reply not in (["answered"], ["repeated"]):
         raise unreadable(reply)
     return reply == ["answered"]

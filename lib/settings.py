@@ -98,11 +98,13 @@ class Number(NamedTuple):
         return _parsed(text(self.variable), self)
 
 
+# How many seconds a session lives from its creation or its last renewal; session_ttl() keeps it within `session_max`.
+session_life = Number("SESSION_TTL_SECONDS", 600)
 # How many seconds after its creation a session ends, however often it is renewed.
 session_max = Number("SESSION_MAX_SECONDS", 4 * 60 * 60)
 # How many bytes a message may have.
 max_payload = Number("MAX_PAYLOAD_BYTES", 128 * 1024)
-# How many sessions, and how many unknown codes, one address may send in a minute.
+# How many sessions one address may create, and how many unknown codes it may try, in a minute.
 sessions_a_minute = Number("RATE_LIMIT_SESSIONS", 30)
 misses_a_minute = Number("RATE_LIMIT_MISSES", 30)
 # How many requests one address may send to one session in a minute.
@@ -118,7 +120,7 @@ max_waits = Number("MAX_WAITS", 0)
 
 def session_ttl() -> int:
     """Return how many seconds a session lives from its creation or its last renewal."""
-    return min(Number("SESSION_TTL_SECONDS", 600)(), session_max())
+    return min(session_life(), session_max())
 
 
 def allowed_origin() -> str:

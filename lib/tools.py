@@ -46,7 +46,7 @@ def register(access: Access, text: JsonText) -> None:
     written = f"[{','.join(checked)}]"
     if len(written.encode()) > _MOST_BYTES:
         raise PayloadTooLarge(_MOST_BYTES)
-    reply = access.run(_WRITE, written, settings.bytes_a_minute(), counters=[keys.rate("bytes", access.address)])
+    reply = access.run(_WRITE, written, settings.bytes_a_minute(), counters=[keys.rate("bytes", access.network)])
     if reply != ["written"]:
         raise unreadable(reply)
 

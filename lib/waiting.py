@@ -28,7 +28,7 @@ class ResponseWait:
 
     def __enter__(self) -> Self:
         with ExitStack() as holds:
-            holds.enter_context(places.take("" if self._access.created else self._access.address))
+            holds.enter_context(places.take("" if self._access.created else self._access.network))
             holds.enter_context(self._waiter)
             self._holds = holds.pop_all()
         return self

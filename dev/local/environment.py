@@ -8,10 +8,14 @@ from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 
-from lib.settings import STORE_VARIABLES
+from lib import settings
 
 # No limit on how often a caller may call, for tools that are many callers with one address.
-UNLIMITED = {f"RATE_LIMIT_{what}": "999999999" for what in ("SESSIONS", "REQUESTS", "MISSES", "BYTES")}
+UNLIMITED = {
+    number.variable: str(number.most)
+    for number in vars(settings).values()
+    if isinstance(number, settings.Number) and number.variable.startswith("RATE_LIMIT_")
+}
 _NOT_FOR_FUNCTIONS = {"VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", "REDIS_URL"}
 
 
@@ -30,7 +34,7 @@ class Store(NamedTuple):
 def store(folder: Path) -> Store:
     """Return the store that this process's environment names, or else `.env.local` in the folder."""
     for variables in (os.environ, _file(folder)):
-        for url, token in STORE_VARIABLES:
+        for url, token in settings.STORE_VARIABLES:
             if variables.get(url) and variables.get(token):
                 return Store(upstash=variables[url])
         if redis_url := variables.get("REDIS_URL"):

@@ -17,13 +17,7 @@ from tests.support.tools import PROJECT
 
 ROUNDS = 500
 PATHS = [
-    "/api/health",
-    "/api/sessions",
-    "/api/sessions/{code}",
-    "/api/sessions/{code}/requests",
-    "/api/sessions/{code}/responses",
-    "/api/sessions/{code}/responses/{id}",
-    "/api/sessions/{code}/stream",
+    *json.loads((PROJECT / "public" / "openapi.json").read_text("utf-8"))["paths"],
     "/api/requests?code={code}",
     "/api/responses?code={code}&id={id}",
     "/api/stream?code={code}&token={token}",

@@ -22,6 +22,7 @@ from playwright.sync_api import (
     sync_playwright,
 )
 
+from dev.local import environment
 from tests.support.deployments import Parley, running_parley
 from tests.support.stores import running_store
 from tests.support.tools import need, wait_until
@@ -86,7 +87,7 @@ def running_site(**variables: str) -> Iterator[Parley]:
     """Run a deployment with a store of its own, and with room for every test's sessions."""
     with (
         running_store(None) as store,
-        running_parley(store, RATE_LIMIT_SESSIONS="10000", RATE_LIMIT_REQUESTS="10000", **variables) as parley,
+        running_parley(store, **environment.UNLIMITED, **variables) as parley,
     ):
         yield parley
 

@@ -130,7 +130,8 @@ REPLIES: list[tuple[str, list[str], list[Any], Held, str]] = [
     ("post_request", POST_KEYS, POST, FOUND, "pending"),
     ("post_request", POST_KEYS, [*HOST, *POST[2:]], FOUND, "pending"),
     ("post_request", POST_KEYS, [*STALE, *POST[2:]], FOUND, "host_token_wrong"),
-    ("post_request", POST_KEYS, POST, FOUND | {"rate:requests:a": "9"}, "rate_limited"),
+    ("post_request", POST_KEYS, POST, FOUND | {"rate:requests:a": "2"}, "pending"),
+    ("post_request", POST_KEYS, POST, FOUND | {"rate:requests:a": "3"}, "rate_limited"),
     ("post_request", POST_KEYS, POST, FOUND | {"rate:bytes:a": "998"}, "rate_limited"),
     ("post_request", POST_KEYS, POST, FOUND | {"rate:bytes:a": "997"}, "pending"),
     ("post_request", POST_KEYS, POST, FOUND | MANY, "rate_limited"),
@@ -183,7 +184,8 @@ REPLIES: list[tuple[str, list[str], list[Any], Held, str]] = [
     ("answer_request", ANSWER_KEYS, ANSWER, responses(q=ANSWERED.replace("result", "error")), "already_answered"),
     ("answer_request", ANSWER_KEYS, [*ANSWER[:5], 3, 1000], responses(q="pending 1-1 1 digest"), "answered"),
     ("answer_request", ANSWER_KEYS, [*ANSWER[:5], 3, 1000], responses(q="pending 1-1 0 digest"), "session_full"),
-    ("answer_request", ANSWER_KEYS, [*ANSWER[:6], 0], responses(q=PENDING), "rate_limited"),
+    ("answer_request", ANSWER_KEYS, ANSWER, responses(q=PENDING) | {"rate:bytes:a": "999"}, "answered"),
+    ("answer_request", ANSWER_KEYS, ANSWER, responses(q=PENDING) | {"rate:bytes:a": "1000"}, "rate_limited"),
     ("answer_request", ANSWER_KEYS, ANSWER, MANY, "rate_limited"),
     ("answer_request", ANSWER_KEYS, ANSWER, responses(q="foreign"), "unreadable"),
     ("answer_request", ANSWER_KEYS, [*STALE, *ANSWER[2:]], responses(q=PENDING), "host_token_wrong"),
@@ -200,8 +202,8 @@ REPLIES: list[tuple[str, list[str], list[Any], Held, str]] = [
     ("write_tools", ANSWER_KEYS, [*HOST, "[]", 1000], OVER, "session_ended"),
     ("write_tools", ANSWER_KEYS, [*HOST, "[]", 1000], FOREIGN, "unreadable"),
     ("write_tools", ANSWER_KEYS, [*HOST, "[]", 1000], MANY, "rate_limited"),
-    ("write_tools", ANSWER_KEYS, [*HOST, "[]", 1], FOUND, "rate_limited"),
-    ("write_tools", ANSWER_KEYS, [*HOST, "[]", 2], FOUND, "written"),
+    ("write_tools", ANSWER_KEYS, [*HOST, "[]", 1000], FOUND | {"rate:bytes:a": "998"}, "written"),
+    ("write_tools", ANSWER_KEYS, [*HOST, "[]", 1000], FOUND | {"rate:bytes:a": "999"}, "rate_limited"),
     ("write_tools", ANSWER_KEYS, [*STALE, "[]", 1000], FOUND, "host_token_wrong"),
     ("read_tools", KEYS, GUEST, MISSING, "session_not_found"),
     ("read_tools", KEYS, GUEST, OVER, "session_ended"),
@@ -235,6 +237,27 @@ def test_reply(store: Store, name: str, keys: list[str], args: list[Any], before
 def listeners_aside(found: dict[str, tuple[str, int]]) -> dict[str, tuple[str, int]]:
     """Leave out the times at which listeners were renewed."""
     return {name: (re.sub(r"\d{13} (?=host|guest)", "", text), expires) for name, (text, expires) in found.items()}
+
+
+COUNTERS = sorted({
+    (name, key)
+    for name, keys, *_ in REPLIES
+    for key in keys
+    if key.startswith("rate:") and key not in KEYS and key.split(":")[1] not in ("call", "probe")
+})  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "counter"), COUNTERS)
+def test_a_counter_counts_to_its_limit(store: Store, name: str, counter: str) -> None:
+    """Each has a row at its limit, and one below it, in which it counts."""
+    rows = {row[-1]: row for row in REPLIES if row[0] == name and counter in row[3]}
+    assert "rate_limited" in rows, f"{name}: no row of REPLIES has {counter} at its limit"
+    del rows["rate_limited"]
+    assert rows, f"{name}: no row of REPLIES has {counter} below its limit"
+    for _, keys, args, before, _ in rows.values():
+        put(store, before)
+        run(store, name, keys, args)
+        assert int(store.db.get(store.prefix + counter) or 0) > int(str(before[counter]))
 
 
 def test_a_miss_counts(store: Store) -> None:
