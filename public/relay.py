@@ -38,6 +38,7 @@ import threading
 import time
 import typing
 import urllib.request
+import weakref
 from collections import abc
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -86,10 +87,11 @@ class RelayError(Exception):
     whether the same call would fail again. A host may raise one with an `error`, which its guest gets as it is.
     """
 
-    def __init__(self, message: str = "", code: str | None = None, status: int = 0, **more: Any) -> None:
+    def __init__(
+        self, message: str = "", code: str | None = None, status: int = 0, retry_after: int = 0, error: Any = None
+    ) -> None:
         super().__init__(message)
-        self.code, self.status, self.error = code, status or None, more.get("error")
-        self.retry_after: int | None = more.get("retry_after")
+        self.code, self.status, self.retry_after, self.error = code, status or None, retry_after or None, error
         self.final = code not in _NETWORK and status < 500 and status != 429
 
 
@@ -117,18 +119,23 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} is no JSON")
 
 
-def _parsed(text: str) -> Any:
-    """Parse what the relay has sent. Raises RelayError."""
+def _parsed(text: str, *names: str) -> dict[str, Any]:
+    """Parse what the relay has sent: an object that has members of these names. Raises RelayError."""
     try:
-        return json.loads(text)
+        found = json.loads(text)
     except json.JSONDecodeError:
-        raise RelayError("What answered is not the relay.", "unexpected_answer") from None
+        found = None
     except (RecursionError, ValueError) as error:
-        raise RelayError(f"The message cannot be read: {error}.", "client_error") from error
+        raise RelayError(f"The message cannot be read: {error}", "client_error") from error
+    if isinstance(found, dict) and found.keys() >= set(names):
+        return found
+    raise RelayError("What answered is not the relay.", "unexpected_answer")
 
 
 def _excerpt(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False, default=repr)
+    text = "…"
+    with suppress(RecursionError):
+        text = json.dumps(value, ensure_ascii=False, default=repr)
     return text if len(text) <= 100 else f"{text[:100]}…"
 
 
@@ -312,11 +319,13 @@ class Tool:
             schema = _object(self._members, inner.__doc__, _schema(self._others) if rest else False)
         except (TypeError, ValueError, NameError, AttributeError, RecursionError) as error:
             raise TypeError(f"{self.name} cannot be a tool: {_told(error)}") from error
-        told = {"description": schema.pop("description", ""), "annotations": annotations}
-        told = {
-            key: text for key, text in (told | ({"description": description} if description else {})).items() if text
+        own = schema.pop("description", "")
+        told = {"description": description or own, "annotations": annotations}
+        self.definition = {
+            "name": self.name,
+            **{key: text for key, text in told.items() if text},
+            "inputSchema": schema,
         }
-        self.definition = {"name": self.name, **told, "inputSchema": schema}
 
     def bind(self, arguments: Any) -> Callable[[], Any]:
         """Return the function with its arguments. Raises _Misfit, which says which do not fit, and why."""
@@ -345,13 +354,12 @@ class _Api:
         self._path = self.url if request.has_proxy() else parts.path  # a proxy without a tunnel gets the whole URL
         self._tunnel = "" if request.has_proxy() or request.host == parts.netloc else parts.netloc
         self._login = dict(request.header_items())
-        https = partial(http.client.HTTPSConnection, context=ssl.create_default_context())
-        self._new = partial(https if parts.scheme == "https" else http.client.HTTPConnection, request.host)
+        self._new: Callable[[], http.client.HTTPConnection] = partial(http.client.HTTPConnection, request.host)
+        if parts.scheme == "https":
+            context = ssl.create_default_context()
+            self._new = partial(http.client.HTTPSConnection, request.host, context=context)
         self._idle: list[tuple[float, http.client.HTTPConnection]] = []
-
-    def __del__(self) -> None:
-        for _, connection in getattr(self, "_idle", ()):
-            connection.close()
+        weakref.finalize(self, _close, self._idle)
 
     async def call(
         self, method: str, path: str, body: str = "", token: str = "", seconds: float = _CALL_SECONDS, **more: Any
@@ -404,6 +412,11 @@ class _Api:
                 connection.close()
 
 
+def _close(idle: list[tuple[float, http.client.HTTPConnection]]) -> None:
+    for _, connection in idle:
+        connection.close()
+
+
 def _shut(connection: http.client.HTTPConnection) -> None:
     """End what another thread does with a connection."""
     connection.timeout = 0  # one that is not open yet fails when it is
@@ -434,8 +447,7 @@ def _refusal(response: http.client.HTTPResponse) -> RelayError:
         problem = json.loads(response.read())
     if isinstance(problem, dict) and isinstance(problem.get("code"), str):
         after = re.match(r"\d+", response.headers.get("Retry-After", ""))
-        seconds = int(after[0]) if after else None
-        return RelayError(str(problem.get("detail", "")), problem["code"], status, retry_after=seconds)
+        return RelayError(str(problem.get("detail", "")), problem["code"], status, int(after[0]) if after else 0)
     if status == 413:
         return RelayError("The message is too large.", "payload_too_large", status)
     place = response.headers.get("Location", "")
@@ -585,7 +597,7 @@ class Session:
         """Create the session, and be its host until it ends."""
         self._loop, tasks = asyncio.get_running_loop(), list[asyncio.Future[Any]]()
         try:
-            session = _parsed(await self._api.call("POST", "/api/sessions"))
+            session = _parsed(await self._api.call("POST", "/api/sessions"), "code", "token", "expiresAt")
             self.code, self._token = session["code"], session["token"]
             self.mcp_url = f"{self._api.url}/mcp/{self.code}"
             self._update_expiry(session)
@@ -678,21 +690,20 @@ class Session:
         seconds = _POLL_SECONDS if self.state == "polling" and not self._busy else 0
         after = f"&after={self._cursor}" if self._cursor else ""
         path = f"/requests?wait={seconds}{after}&host={self._name}&attempt={self._attempt}"
-        found = self._read(await self._call("GET", path, seconds=seconds + _CALL_SECONDS))
+        found = self._read(await self._call("GET", path, seconds=seconds + _CALL_SECONDS), "requests", "cursor")
         self._busy, self._cursor = False, found["cursor"]
         self._set_state("polling")
         self._accept(found["requests"])
 
-    def _read(self, text: str) -> dict[str, Any]:
+    def _read(self, text: str, *names: str) -> dict[str, Any]:
         """Parse what the relay sends. Requests that cannot be read are refused, so that they do not hold up others."""
         try:
-            return dict(_parsed(text))
+            return _parsed(text, *names)
         except RelayError as error:
             if error.code != "client_error":
                 raise
-            ids = re.findall(r'\{"id":"([\w.:-]{1,64})","payload":', text)
             cursors = [self._cursor, *re.findall(r'"cursor":"([\d-]+)"', text)]
-            return {"requests": [{"id": one, "payload": error} for one in ids], "cursor": cursors[-1]}
+            return {"requests": list(_requests(text, error)), "cursor": cursors[-1]}
 
     async def _renew(self) -> None:
         """Renew the session when a third of its time is left, until that has no effect, at its greatest age."""
@@ -704,7 +715,7 @@ class Session:
                     await asyncio.sleep(min(left, _RENEWAL_CHECK_SECONDS))
                 else:
                     before = self.expires_at
-                    self._update_expiry(_parsed(await self._call("PATCH")))
+                    self._update_expiry(_parsed(await self._call("PATCH"), "expiresAt"))
             except RelayError:
                 before = ""
                 await asyncio.sleep(_MAX_BACKOFF_SECONDS)
@@ -803,7 +814,7 @@ class Session:
         while not self.reason:
             _log.info("answer %s: %.100s", request_id, answer)
             try:
-                _parsed(await self._call("POST", "/responses", f'{{"id":"{request_id}",{answer}}}'))
+                _parsed(await self._call("POST", "/responses", f'{{"id":"{request_id}",{answer}}}'), "status")
                 return
             except RelayError as error:
                 _log.info("answer %s failed: %s", request_id, error)
@@ -816,6 +827,20 @@ class Session:
                     return
                 else:
                     refused, answer = True, f'"error":{_error(error)}'
+
+
+def _requests(text: str, error: RelayError) -> Iterator[dict[str, Any]]:
+    """Yield the requests in a text, of one or of several; the payload of one that cannot be read is the error."""
+    depth, begun, outermost = 0, 0, 3 if text.startswith('{"requests":') else 1
+    for token in re.finditer(r'"(?:[^"\\]|\\.)*"|[][{}]', text):
+        depth += (token[0] in "[{") - (token[0] in "]}")
+        if token[0] == "{" and depth == outermost:
+            begun = token.start()
+        elif token[0] == "}" and depth == outermost - 1:
+            try:
+                yield json.loads(text[begun : token.end()])
+            except (RecursionError, ValueError):
+                yield {"id": json.loads(text[begun + len('{"id":') :].partition(",")[0]), "payload": error}
 
 
 def _moment(text: str) -> float:
@@ -855,25 +880,39 @@ class Guest:
         """
         return _waited(self.arequest(payload, timeout=timeout, id=id))
 
-    def call_tool(self, name: str, arguments: Mapping[str, Any] | None = None, **options: Any) -> dict[str, Any]:
-        """Call a tool, and return its result in the words of MCP, also one with `isError`. Options as in `request`."""
-        return dict(_waited(self.acall_tool(name, arguments, **options)))
+    def call_tool(
+        self,
+        name: str,
+        arguments: Mapping[str, Any] | None = None,
+        *,
+        timeout: float | None = None,
+        id: str | None = None,
+    ) -> dict[str, Any]:
+        """Call a tool, and return its result in the words of MCP, also one with `isError`. As in `request`."""
+        return dict(_waited(self.acall_tool(name, arguments, timeout=timeout, id=id)))
 
     def tools(self) -> list[dict[str, Any]]:
         """Return the tools that the host offers, in the words of MCP."""
         return list(_waited(self.atools()))
 
-    async def acall_tool(self, name: str, arguments: Mapping[str, Any] | None = None, **options: Any) -> dict[str, Any]:
+    async def acall_tool(
+        self,
+        name: str,
+        arguments: Mapping[str, Any] | None = None,
+        *,
+        timeout: float | None = None,
+        id: str | None = None,
+    ) -> dict[str, Any]:
         """Call a tool as `call_tool` does."""
         payload = {"method": "tools/call", "params": {"name": name, "arguments": arguments or {}}}
-        return _tool_result(await self.arequest(payload, **options))
+        return _tool_result(await self.arequest(payload, timeout=timeout, id=id))
 
     async def atools(self) -> list[dict[str, Any]]:
         """Return the tools as `tools` does."""
         failures = 0
         while True:
             try:
-                return list(_parsed(await self._api.call("GET", f"{self._path}/tools"))["tools"])
+                return list(_parsed(await self._api.call("GET", f"{self._path}/tools"), "tools")["tools"])
             except RelayError as error:  # noqa: PERF203
                 failures += 1
                 if error.final or error.status == 429 or failures > _RETRIES:
@@ -903,9 +942,7 @@ class Guest:
             method, content = ("GET", "") if accepted else ("POST", body)
             try:
                 answer = await self._api.call(method, f"{path}wait={seconds}", content, seconds=seconds + _CALL_SECONDS)
-                response = _parsed(answer)
-                if not isinstance(response, dict) or response.get("status") not in ("answered", "pending"):
-                    raise RelayError("What answered is not the relay.", "unexpected_answer")
+                response = _parsed(answer, "id", "status")
             except RelayError as error:
                 if error.final or (error.status == 429 and not posted):
                     raise
