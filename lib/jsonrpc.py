@@ -58,12 +58,12 @@ def parse(body: bytes) -> Message:
         raise Fault(INVALID_REQUEST, "method must be a string.", 400, request_id=request_id)
     try:
         return Message(request_id, method, members_of(members, "params"))
-    except InvalidRequest as problem:
+    except (InvalidJson, InvalidRequest) as problem:
         raise Fault(INVALID_PARAMS, problem.detail, 400, request_id=request_id) from None
 
 
 def members_of(members: dict[str, JsonText], name: str) -> dict[str, JsonText]:
-    """Return the members of a member that is an object; none if it is left out. Raises InvalidRequest."""
+    """Return the members of a member that is an object; none if it is left out. Raises InvalidRequest, InvalidJson."""
     text = members.get(name, JsonText("{}"))
     if not text.startswith("{"):
         raise InvalidRequest(f"{name} must be an object.")

@@ -33,8 +33,14 @@ def members(body: bytes) -> dict[str, JsonText]:
 
 
 def shape(text: JsonText) -> object:
-    """Return the value of a text that is known to be JSON, to check types with: its numbers are all zero."""
-    return _SHAPE_DECODER.decode(text)
+    """Return the value of a text that is known to be JSON, to check types with: its numbers are all zero.
+
+    None stands for one that is nested too deeply: how deep a value may be also depends on who reads it.
+    """
+    try:
+        return _SHAPE_DECODER.decode(text)
+    except RecursionError:
+        return None
 
 
 def elements(text: JsonText) -> list[JsonText]:

@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -44,15 +44,21 @@ REFUSALS: dict[str, type[Problem]] = {
 
 
 class Script:
-    """A script of `lib/scripts`; its header lists keys, arguments and replies.
-
-    `digest` is what the store knows it by.
-    """
+    """A script of `lib/scripts`; its header lists keys, arguments and replies. Its file is read when it first runs."""
 
     def __init__(self, name: str) -> None:
-        code = _code(name)
-        self.text = "\n".join([*_needed(code), code])
-        self.digest = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
+        self._name = name
+
+    @cached_property
+    def text(self) -> str:
+        """Return what the store runs."""
+        code = _code(self._name)
+        return "\n".join([*_needed(code), code])
+
+    @cached_property
+    def digest(self) -> str:
+        """Return what the store knows it by."""
+        return hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
     def run(self, store: Store, keys: Sequence[str], arguments: Sequence[str | int]) -> list[Any]:
         """Return the reply, whose first element is the outcome. Raises the refusal that it names, or a StoreProblem.

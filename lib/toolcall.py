@@ -14,7 +14,7 @@ from lib.access import Access
 from lib.jsonrpc import INVALID_PARAMS, Fault
 from lib.jsontext import JsonText, compose, write
 from lib.messages import Response
-from lib.problems import InvalidRequest, PayloadTooLarge, Problem, StoreProblem
+from lib.problems import InvalidJson, InvalidRequest, PayloadTooLarge, Problem, StoreProblem
 from lib.waiting import ResponseWait
 
 # A result, and before it None at each tick.
@@ -94,7 +94,7 @@ def result_of(response: Response, speaks: str) -> JsonText:
     if response.kind == "error":
         return _error_result(answer, speaks)
     if answer.startswith("{"):
-        with suppress(InvalidRequest):
+        with suppress(InvalidRequest, InvalidJson):
             members = jsontext.members(answer.encode())
             if _is_content(members.get("content")):
                 return mcp.called(

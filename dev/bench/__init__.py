@@ -12,7 +12,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--times", type=int, help="how often (default: 200; 20 on a deployment, which has limits)")
     parser.add_argument("--starts", type=int, default=7, help="cold starts of each function (default: 7; 0: none)")
     parser.add_argument("--streams", type=int, default=1000, help="how many at once (default: 1000; 0: none)")
-    parser.add_argument("--idle", type=float, default=60, help="seconds of an idle stream (default: 60; 0: none)")
+    parser.add_argument("--idle", type=float, default=60, help="seconds of idle streams (default: 60; 0: none)")
     parser.add_argument("--no-bursts", dest="bursts", action="store_false", help="leave out calls at the same time")
     parser.add_argument("--no-tls", dest="tls", action="store_false", help="leave out the store behind TLS")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where to write all figures")

@@ -15,8 +15,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import httpx
-
 from dev import PROJECT
 from dev.bench import bursts, coldstart, crowd, isolated, latency
 from dev.bench.isolated import Isolated
@@ -43,8 +41,8 @@ def run(options: argparse.Namespace) -> None:
         with isolated.platform() as local:
             with ExitStack() as running:
                 benchmark.measure_calls(local.url, times, {"floor": latency.floor(running, local.store)})
-            if options.idle:
-                benchmark.measure_idle(local, options.idle)
+            for streams in sorted({1, options.streams} - {0}) if options.idle else ():
+                benchmark.measure_idle(local, streams, options.idle)
             if options.streams:
                 benchmark.measure_crowd(local, options.streams, 3 * times)
             if options.bursts:
@@ -146,20 +144,19 @@ class Benchmark:
             print(f"With bytecode, {phase} takes {ratio:.2f} of the time.")
         print()
 
-    def measure_idle(self, local: Isolated, seconds: float) -> None:
-        """Count the calls to the store of a stream on which nothing happens."""
-        _progress(f"an idle stream, for {seconds:g} s")
-        session = httpx.post(f"{local.url}/api/sessions").raise_for_status().json()
-        path = f"/api/sessions/{session['code']}/stream"
-        headers = {"Authorization": f"Bearer {session['token']}"}
-        with httpx.stream("GET", f"{local.url}{path}", headers=headers, timeout=30) as answer:
-            request_id = answer.headers["x-vercel-id"]
-            time.sleep(seconds)
-        while not (lines := [line for line in local.lines if request_id in line]):
+    def measure_idle(self, local: Isolated, streams: int, seconds: float) -> None:
+        """Count the calls to the store of streams on which nothing happens."""
+        _progress(f"{streams} idle streams, for {seconds:g} s")
+        before = len(local.lines)
+        asyncio.run(crowd.stay_idle(local.url, streams, seconds))
+        deadline = time.monotonic() + 30
+        while len(ended := [line for line in local.lines[before:] if '/stream", "status": 200' in line]) < streams:
+            if time.monotonic() > deadline:
+                raise ValueError(f"{streams - len(ended)} idle streams did not end with their clients.")
             time.sleep(0.05)
-        calls = json.loads(lines[0])["storeCalls"]
-        self.found["idle"] = {"seconds": seconds, "store calls": calls}
-        print(f"An idle stream of {seconds:g} s took {calls} calls to the store.\n")
+        calls = sum(json.loads(line)["storeCalls"] for line in ended)
+        self.found[f"idle, {streams}"] = {"seconds": seconds, "store calls": calls}
+        print(f"Idle streams: {streams} opened, and stayed for {seconds:g} s; store calls: {calls}.\n")
 
     def measure_crowd(self, local: Isolated, streams: int, count: int) -> None:
         """Measure `count` pushes with one stream, and with many in one process."""

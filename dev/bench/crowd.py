@@ -1,4 +1,4 @@
-"""A thousand hosts that listen at once to one process of the function, and get requests meanwhile."""
+"""A thousand hosts that listen at once to one process of the function, and get requests meanwhile, or nothing."""
 
 import asyncio
 import time
@@ -74,27 +74,39 @@ class _Host:
 
 async def measure(url: str, process: psutil.Process, streams: int, pushes: int) -> Crowd:
     """Push to one stream, then open the others and push to all of them. `process` is the function that serves them."""
-    gate = asyncio.Semaphore(_OPENING_AT_ONCE)
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=50)
-    async with httpx.AsyncClient(base_url=url, limits=limits, timeout=30) as http:
-
-        async def connected() -> _Host:
-            async with gate:
-                host = _Host(http, (await http.post("/api/sessions")).raise_for_status().json())
-                await asyncio.wait_for(host.opened, 30)
-                return host
-
-        first = await connected()
+    async with _client(url) as http:
+        gate = asyncio.Semaphore(_OPENING_AT_ONCE)
+        first = await _connected(http, gate)
         await _pushed([first], pushes // 10)
         alone = await _pushed([first], pushes)
         before = _held(process)
-        others = await asyncio.gather(*(connected() for _ in range(streams - 1)))
+        others = await asyncio.gather(*(_connected(http, gate) for _ in range(streams - 1)))
         after = _held(process)
         crowded = await _pushed([first, *others], pushes)
     each = {name: round((after[name] - before[name]) / (streams - 1), 2) for name in before}
     lost = sum(one is None for one in (*alone, *crowded))
     ended = sum(host.ended for host in (first, *others))
     return Crowd([one for one in alone if one], [one for one in crowded if one], each, lost, ended)
+
+
+async def stay_idle(url: str, streams: int, seconds: float) -> None:
+    """Open streams, and leave them alone for a while."""
+    async with _client(url) as http:
+        gate = asyncio.Semaphore(_OPENING_AT_ONCE)
+        await asyncio.gather(*(_connected(http, gate) for _ in range(streams)))
+        await asyncio.sleep(seconds)
+
+
+def _client(url: str) -> httpx.AsyncClient:
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=50)
+    return httpx.AsyncClient(base_url=url, limits=limits, timeout=30)
+
+
+async def _connected(http: httpx.AsyncClient, gate: asyncio.Semaphore) -> _Host:
+    async with gate:
+        host = _Host(http, (await http.post("/api/sessions")).raise_for_status().json())
+        await asyncio.wait_for(host.opened, 30)
+        return host
 
 
 async def _pushed(hosts: list[_Host], count: int) -> list[float | None]:

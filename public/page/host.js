@@ -1,10 +1,12 @@
 // The host's view: the code, its time, and the requests with a form for each answer.
 
 import { host } from "../relay.js";
-import { announce, copyOnClick, createEntry, find, formatCode, formatTime } from "./view.js";
-import { parse, parseInput, submitByKey } from "./view.js";
+import { showConnect } from "./connect.js";
+import { encode } from "./qr.js";
+import { announce, copyOnClick, createEntry, drawModules, find, formatArguments, formatCode } from "./view.js";
+import { formatTime, parse, parseInput, submitByKey } from "./view.js";
 
-/** @import { EndReason, HostRequest, RelayError, Session, SessionState } from "../relay.js" */
+/** @import { EndReason, HostRequest, RelayError, Session, SessionState, Tool } from "../relay.js" */
 /** @import { Entry } from "./view.js" */
 
 /** @type {Record<Exclude<SessionState, "ended">, string>} */
@@ -27,13 +29,12 @@ const autoRenew = find("#auto-renew", HTMLInputElement);
 const echo = find("#echo", HTMLInputElement);
 const copyCode = find("#copy-code", HTMLButtonElement);
 const copyLink = find("#copy-link", HTMLButtonElement);
-const copyInstructions = find("#copy-instructions", HTMLButtonElement);
 const renew = find("#renew", HTMLButtonElement);
 const end = find("#end", HTMLButtonElement);
 const newSession = find("#new-session", HTMLButtonElement);
 const errorBox = find("#error", HTMLElement);
 const tryAgain = find("button", HTMLButtonElement, errorBox);
-const instructions = find("#instructions", HTMLElement);
+const qr = find("#qr", HTMLElement);
 const requests = find("#requests", HTMLElement);
 const answered = find("#answered", HTMLElement);
 
@@ -44,16 +45,33 @@ let warned = false; // whether the last minute has been announced
 
 /**
  * A request that has no answer yet, or one (with its outcome) that the relay has not accepted yet.
- * @typedef {{ entry: Entry, outcome: string, echo: () => void, cancel: () => void }} Pending
+ * @typedef {{ entry: Entry, outcome: string, echo: () => void, cancel: (outcome: string) => void }} Pending
  */
 /** @type {Map<string, Pending>} By the request's id. */
 const pending = new Map();
+/** @type {Map<string, Promise<unknown>>} What the person answers, by the request's id. */
+const answers = new Map();
+let callCount = 0;
+
+/** @type {Tool} */
+const askPerson = {
+  name: "ask_person",
+  title: "Ask the person",
+  description: "Asks the person at this page a question, and returns the answer. It may take them a few minutes.",
+  inputSchema: {
+    properties: { question: { type: "string", description: "What to ask." } },
+    required: ["question"],
+  },
+  execute(args, { id }) {
+    if (!isQuestion(args)) throw new TypeError("question is missing: the text to ask the person.");
+    return answers.get(id);
+  },
+};
 
 export function showHost() {
   view.hidden = false;
   copyOnClick(copyCode, () => formatCode(session?.code ?? ""));
-  copyOnClick(copyLink, () => `${location.origin}/#${formatCode(session?.code ?? "")}`);
-  copyOnClick(copyInstructions, () => instructions.textContent);
+  copyOnClick(copyLink, guestLink);
   renew.addEventListener("click", () => attempt(() => session?.renew()));
   end.addEventListener("click", () => attempt(() => session?.end()));
   autoRenew.addEventListener("change", () => session && (session.autoRenew = autoRenew.checked));
@@ -73,7 +91,7 @@ async function openSession() {
   opening = true;
   showError(null);
   try {
-    session = await host({ onRequest: showRequest, onInterrupted: showRequest, parse });
+    session = await host({ tools: [askPerson], onRequest: answerOf, onInterrupted: answerOf, parse });
   } catch (error) {
     showState("disconnected", "No session");
     return showError(error);
@@ -89,16 +107,18 @@ function showSession(session) {
   const spelled = [...session.code].join(" ");
   find("#code", HTMLElement).textContent = formatCode(session.code);
   find("#code-spelled", HTMLElement).textContent = spelled;
-  instructions.textContent = instructionsFor(session.code);
   timeLeft.max = session.ttl;
   setEnded(false);
+  showConnect(session);
   session.addEventListener("state", () => onState(session));
   session.addEventListener("renewed", () => {
     timeLeft.max = session.ttl;
     announce(`Renewed, ${formatTime(session.ttl)} left`);
     tick();
   });
+  session.addEventListener("request", ({ detail }) => onRequest(detail));
   session.addEventListener("answered", ({ detail }) => onAnswered(detail));
+  session.addEventListener("withdrawn", ({ detail }) => onWithdrawn(detail.id));
   session.addEventListener("ended", ({ detail }) => onEnded(detail.reason));
   announce(`Your code is ${spelled}`);
   onState(session);
@@ -140,7 +160,13 @@ function setEnded(ended) {
   view.classList.toggle("over", ended);
   find("#session-actions", HTMLElement).hidden = ended;
   find("#ended-actions", HTMLElement).hidden = !ended;
-  for (const button of [copyCode, copyLink, renew, end, copyInstructions]) button.disabled = ended;
+  for (const button of [copyCode, copyLink, renew, end]) button.disabled = ended;
+  const modules = ended ? null : encode(guestLink());
+  qr.replaceChildren(...(modules ? [drawModules(modules, "QR code of the link for a guest")] : []));
+}
+
+function guestLink() {
+  return `${location.origin}/#${formatCode(session?.code ?? "")}`;
 }
 
 /** @param {EndReason} reason */
@@ -148,8 +174,9 @@ function onEnded(reason) {
   showState("ended", END_LABELS[reason] ?? "Refused by the relay");
   const focused = document.activeElement;
   setEnded(true);
-  pending.forEach((request) => request.cancel());
+  pending.forEach((request) => request.cancel("Not answered"));
   pending.clear();
+  answers.clear();
   if (!focused?.isConnected || focused.matches(":disabled") || focused.closest("[hidden]")) newSession.focus();
   updateCount();
   tick();
@@ -172,21 +199,48 @@ function updateCount() {
   document.title = session && session.state !== "ended" ? `${count}${formatCode(session.code)} · Parley` : "Parley";
 }
 
+/** @param {HostRequest} request */
+function answerOf({ id }) {
+  return answers.get(id);
+}
+
+/** A request without an answer at a reload comes again, and is shown again. @param {HostRequest} request */
+function onRequest(request) {
+  const { id, payload, call } = request;
+  if (!call) return answers.set(id, showRequest(request, id, payload));
+  const title = `Call ${++callCount}: ${call.name}`;
+  const isKnown = call.name === askPerson.name;
+  if (isKnown && isQuestion(call.arguments)) {
+    return answers.set(id, showRequest(request, title, call.arguments.question));
+  }
+  const entry = createEntry(title, formatArguments(call.arguments));
+  entry.close(isKnown ? "Refused: it asks nothing" : "Refused: there is no such tool", true);
+  answered.prepend(entry.item);
+  announce(`${title}: ${entry.outcome.textContent}`);
+  updateCount();
+}
+
+/** @param {any} args */
+function isQuestion(args) {
+  return typeof args?.question === "string";
+}
+
 /**
- * Show a request, and resolve to its answer. A request without an answer at a reload comes again, and is shown again.
- * @param {HostRequest} request
+ * Show a request, and resolve to its answer.
+ * @param {HostRequest} request @param {string} title @param {unknown} content
  */
-function showRequest({ id, payload, createdAt }) {
+function showRequest({ id, call, createdAt }, title, content) {
   return new Promise((resolve, reject) => {
-    const entry = createEntry(id, payload);
+    const entry = createEntry(title, content);
     const time = new Date(createdAt).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" });
-    /** @param {(value: unknown) => void} settle @param {unknown} answer @param {string} outcome */
+    const read = () => (call ? entry.input.value : parseInput(entry.input.value));
+    const refuse = call ? (/** @type {string} */ text) => reject(new Error(text || "The person does not answer.")) : reject;
+    /** @param {(value: any) => void} settle @param {unknown} answer @param {string} outcome */
     const send = (settle, answer, outcome) => {
       if (request.outcome) return; // it has its answer already
       const hadFocus = entry.form.contains(document.activeElement);
-      entry.form.remove();
       entry.showAnswer(answer);
-      entry.setOutcome("Sending");
+      entry.close("Sending");
       answered.prepend(entry.item);
       request.outcome = outcome;
       settle(answer);
@@ -195,24 +249,25 @@ function showRequest({ id, payload, createdAt }) {
     const request = {
       entry,
       outcome: "",
-      echo: () => send(resolve, payload, "Echoed"),
-      cancel: () => {
+      echo: () => send(resolve, content, "Echoed"),
+      /** @param {string} outcome */
+      cancel: (outcome) => {
         if (entry.input.value) entry.showAnswer(`Not sent: ${entry.input.value}`);
-        entry.form.remove();
-        entry.setOutcome("Not answered", true);
+        entry.close(outcome, true);
         answered.prepend(entry.item);
       },
     };
     entry.setOutcome(`Came at ${time}`);
+    find(".as-json", HTMLElement, entry.form).hidden = Boolean(call);
     entry.form.addEventListener("submit", (event) => {
       event.preventDefault();
-      send(resolve, parseInput(entry.input.value), "Answered");
+      send(resolve, read(), "Answered");
     });
-    entry.refuse.addEventListener("click", () => send(reject, parseInput(entry.input.value), "Answered with an error"));
+    entry.refuse.addEventListener("click", () => send(refuse, read(), "Answered with an error"));
     submitByKey(entry.form);
     requests.append(entry.item);
     pending.set(id, request);
-    announce(`Request ${id} has come`);
+    announce(call ? `${title}: ${content}` : `Request ${id} has come`);
     if (echo.checked) request.echo();
     updateCount();
   });
@@ -220,36 +275,30 @@ function showRequest({ id, payload, createdAt }) {
 
 /** @param {{ id: string, problem: RelayError | null }} detail */
 function onAnswered({ id, problem }) {
-  const request = pending.get(id);
+  const request = forget(id);
   if (!request) return;
-  pending.delete(id);
   const outcome = problem ? problem.message : request.outcome;
   request.entry.setOutcome(outcome, Boolean(problem));
-  announce(`Request ${id}: ${outcome}`);
+  announce(`${request.entry.title}: ${outcome}`);
   for (const item of [...answered.children].slice(MAX_ANSWERED)) item.remove();
   updateCount();
 }
 
-/** @param {string} code */
-function instructionsFor(code) {
-  const session = `${location.origin}/api/sessions/${code}`;
-  return `You can ask the host of Parley session ${formatCode(code)}, a person or a program, and get its answers.
-The session lives for about ten minutes.
+/** @param {string} id */
+function onWithdrawn(id) {
+  const request = forget(id);
+  if (!request) return;
+  const hadFocus = request.entry.form.contains(document.activeElement);
+  request.cancel("Withdrawn by the guest");
+  if (hadFocus) request.entry.item.focus();
+  announce(`${request.entry.title}: withdrawn`);
+  updateCount();
+}
 
-Send a request (the payload is any JSON) and wait up to 50 seconds for the answer:
-
-curl -s '${session}/requests' \\
-  -H 'Content-Type: application/json' -H 'Prefer: wait=50' \\
-  -d '{"payload": "your question"}'
-
-It returns one of these:
-- {"id": …, "status": "answered", "result": …}: the answer. With "error" in place of "result", the host could not do it.
-- {"id": …, "status": "pending"}: not answered yet. Go on waiting, as often as it takes, with that id:
-
-curl -s '${session}/responses/ID?wait=50'
-
-- {"code": …, "detail": …}: the request was refused, and the detail says what to do.
-
-The whole API: ${location.origin}/openapi.json
-`;
+/** @param {string} id */
+function forget(id) {
+  const request = pending.get(id);
+  pending.delete(id);
+  answers.delete(id);
+  return request;
 }

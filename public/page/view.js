@@ -69,6 +69,12 @@ function formatValue(value) {
   return text.length * maxDepth > MAX_INDENT_CHARACTERS ? text : JSON.stringify(value, null, 2);
 }
 
+/** The arguments of a call, a line each. @param {any} args */
+export function formatArguments(args) {
+  const entries = Object.entries(args ?? {});
+  return entries.map(([name, value]) => `${name}: ${formatValue(value)}`).join("\n") || "No arguments";
+}
+
 /** @typedef {ReturnType<typeof createEntry>} Entry */
 
 /**
@@ -86,6 +92,7 @@ export function createEntry(title, payload) {
   question.ariaLabel = `${title}: what was asked`;
   answer.ariaLabel = `${title}: the answer`;
   return {
+    title,
     item,
     outcome,
     form: find("form", HTMLFormElement, item),
@@ -96,12 +103,31 @@ export function createEntry(title, payload) {
       outcome.textContent = text;
       item.classList.toggle("failed", failed);
     },
+    /** Take no answer any more. @param {string} text @param {boolean} failed */
+    close(text, failed = false) {
+      this.form.remove();
+      this.setOutcome(text, failed);
+    },
     /** @param {unknown} value */
     showAnswer(value) {
       answer.textContent = formatValue(value);
       answer.hidden = false;
     },
   };
+}
+
+/** A picture of the modules of a QR code. @param {(0 | 1)[][]} modules @param {string} label */
+export function drawModules(modules, label) {
+  const [picture, path] = ["svg", "path"].map((name) => document.createElementNS("http://www.w3.org/2000/svg", name));
+  const edge = 4; // light modules around the code, without which readers do not find it
+  const size = modules.length + 2 * edge;
+  picture.setAttribute("viewBox", `${-edge} ${-edge} ${size} ${size}`);
+  picture.setAttribute("role", "img");
+  picture.setAttribute("aria-label", label);
+  const squares = modules.flatMap((row, y) => row.map((isDark, x) => (isDark ? `M${x} ${y}h1v1h-1z` : "")));
+  path.setAttribute("d", squares.join(""));
+  picture.append(path);
+  return picture;
 }
 
 /** Submit a form with Ctrl+Enter, also from a textarea. @param {HTMLFormElement} form */

@@ -55,8 +55,10 @@ def test_instructions_work_as_pasted(window: Window, site: Parley) -> None:
     window.context.grant_permissions(["clipboard-read", "clipboard-write"])
     host, _ = open_host(window, site)
     host.get_by_label("Echo").check()
-    host.get_by_role("button", name="Copy instructions").click()
-    expect(host.locator("#copy-instructions")).to_have_text("Copied")
+    curl = host.locator("details").filter(has_text="Without MCP: curl")
+    curl.locator("summary").click()
+    curl.get_by_role("button").click()
+    expect(curl.get_by_role("button")).to_have_text("Copied")
     send, wait = re.findall(r"^curl .*?(?<!\\)$", clipboard(host), re.MULTILINE | re.DOTALL)
     sent = subprocess.run(["sh", "-c", send], capture_output=True, text=True, check=True)
     assert '"status":"answered","result":"your question"' in sent.stdout
@@ -365,27 +367,29 @@ def test_hostile_text(window: Window, site: Parley, beside: Beside) -> None:
         assert tab.evaluate("window.hacked") is None
 
 
+def tab_to(page: Page, name: str) -> None:
+    """Press Tab until what has this name has the focus."""
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        focused = page.evaluate("document.activeElement.labels?.[0]?.innerText ?? document.activeElement.innerText")
+        if focused.strip().startswith(name):
+            return
+    pytest.fail(f"{name} cannot be reached by keyboard")
+
+
 def test_keyboard_only(window: Window, site: Parley, beside: Beside) -> None:
     host, code = open_host(window, site)
 
-    def tab_to(name: str) -> None:
-        for _ in range(40):
-            host.keyboard.press("Tab")
-            focused = host.evaluate("document.activeElement.labels?.[0]?.innerText ?? document.activeElement.innerText")
-            if focused.strip().startswith(name):
-                return
-        pytest.fail(f"{name} cannot be reached by keyboard")
-
     asking = [beside(ask, site, code, number, f"q{number}") for number in range(2)]
     expect(host.locator("#requests li")).to_have_count(2)
-    tab_to("Answer")
+    tab_to(host, "Answer")
     host.keyboard.type('"first"')
     host.keyboard.press("Control+Enter")
     host.keyboard.type('"second"')  # the focus is in the next box already
     host.keyboard.press("Tab")
     host.keyboard.press("Enter")
     assert {one.result()["result"] for one in asking} == {"first", "second"}
-    tab_to("End session")
+    tab_to(host, "End session")
     host.keyboard.press("Space")
     expect(host.get_by_role("button", name="New session")).to_be_focused()
     host.keyboard.press("Enter")
@@ -413,7 +417,7 @@ def test_trouble_at_the_start(window: Window, site: Parley) -> None:
 
 
 def test_security_headers(site: Parley) -> None:
-    for path in ("/", "/problems.html", "/relay.js"):
+    for path in ("/", "/demo.html", "/problems.html", "/relay.js"):
         headers = site.http.get(path).headers
         assert "default-src 'none'" in headers["content-security-policy"]
         assert "unsafe" not in headers["content-security-policy"]
@@ -421,18 +425,18 @@ def test_security_headers(site: Parley) -> None:
         assert headers["x-frame-options"] == "DENY"
 
 
-@pytest.mark.parametrize(
-    ("look", "options"),
-    [
-        ("light", {"viewport": {"width": 1280, "height": 900}}),
-        ("dark", {"viewport": {"width": 1280, "height": 900}, "color_scheme": "dark"}),
-        ("phone", {"viewport": {"width": 360, "height": 740}, "device_scale_factor": 2, "has_touch": True}),
-    ],
-)
-def test_looks(chromium: Browser, site: Parley, look: str, options: dict[str, Any]) -> None:
+LOOKS: dict[str, dict[str, Any]] = {
+    "light": {"viewport": {"width": 1280, "height": 900}},
+    "dark": {"viewport": {"width": 1280, "height": 900}, "color_scheme": "dark"},
+    "phone": {"viewport": {"width": 360, "height": 740}, "device_scale_factor": 2, "has_touch": True},
+}
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_looks(chromium: Browser, site: Parley, look: str) -> None:
     """Take pictures of both views, in which axe finds nothing serious and nothing runs out of the window."""
     SCREENSHOTS.mkdir(exist_ok=True)
-    with chromium.new_context(**options) as context:
+    with chromium.new_context(**LOOKS[look]) as context:
         window = Window(context)
         host, code = open_host(window, site)
         guest = window.open(f"{site.url}/?code={code}")
@@ -445,17 +449,29 @@ def test_looks(chromium: Browser, site: Parley, look: str, options: dict[str, An
             host.get_by_role("button", name=button).first.click()
         expect(guest.locator(".answer:not([hidden])")).to_have_count(2)
         expect(host.locator("#answered li")).to_have_count(2)
-        _check(host, SCREENSHOTS / f"host-{look}.png")
-        _check(guest, SCREENSHOTS / f"guest-{look}.png")
+        for request_id, name, arguments in [
+            ("c1", "ask_person", {"question": "Which colour?"}),
+            ("c2", "ask_person", {"question": "And which size, if you had to choose among small, large and huge?"}),
+            ("c3", "paint", {"colour": "red", "sizes": [1, 2]}),
+        ]:
+            payload = {"method": "tools/call", "params": {"name": name, "arguments": arguments}}
+            site.http.post(f"/api/sessions/{code}/requests", json={"id": request_id, "payload": payload})
+        expect(host.locator("h3").filter(has_text="paint")).to_be_visible()
+        site.http.delete(f"/api/sessions/{code}/requests/c1").raise_for_status()
+        expect(host.locator(".outcome").filter(has_text="Withdrawn")).to_be_visible()
+        host.locator("summary").filter(has_text="VS Code").click()
+        check_look(host, SCREENSHOTS / f"host-{look}.png")
+        check_look(guest, SCREENSHOTS / f"guest-{look}.png")
         host.get_by_role("button", name="End session").click()
         expect(host.locator("#state")).to_have_text("Ended")
-        _check(host, SCREENSHOTS / f"ended-{look}.png")
-        _check(window.open(f"{site.url}/problems.html"), SCREENSHOTS / f"problems-{look}.png")
+        check_look(host, SCREENSHOTS / f"ended-{look}.png")
+        check_look(window.open(f"{site.url}/problems.html"), SCREENSHOTS / f"problems-{look}.png")
         window.forgive_the_network()
         assert window.complaints == []
 
 
-def _check(tab: Page, picture: Path) -> None:
+def check_look(tab: Page, picture: Path) -> None:
+    """Take a picture of the whole page, in which axe finds nothing, and which is no wider than its window."""
     found = Axe().run(tab).response["violations"]
     assert [(one["id"], one["impact"], one["nodes"][0]["html"]) for one in found] == []
     assert tab.evaluate("document.documentElement.scrollWidth <= window.innerWidth")

@@ -108,5 +108,5 @@ def test_change_on_one_side_is_found(folder: Path, file: str, old: str, new: str
     assert complaints(folder, "implementation.js", "conforms.ts") != []
 
 
-def test_page(folder: Path) -> None:
-    assert complaints(folder, "page/page.js") == []
+def test_pages(folder: Path) -> None:
+    assert complaints(folder, "page/page.js", "demo.js") == []

@@ -122,7 +122,7 @@ def test_bench(tmp_path: Path) -> None:
     for calls in (r" +\d", ""):  # and once more over TLS
         push, back = (rf"{name}{number * 4}{calls} *\n" for name in ("push", "round trip"))
         assert re.search(rf"^floor{number * 3} +1.00 *\n{push}{back}", done.stdout, re.MULTILINE)
-    assert re.search(r"An idle stream of 1 s took [12] calls to the store\.", done.stdout)
+    assert re.search(r"Idle streams: 1 opened, and stayed for 1 s; store calls: [12]\.", done.stdout)
     assert "lost 0, ended 0." in done.stdout
     found = json.loads((tmp_path / "bench.json").read_text())
     assert found["store calls"] == {**dict.fromkeys(found["store calls"], 1), "round trip": 2}

@@ -95,6 +95,16 @@ class Pair:
         body = f'{{"id":{json.dumps(request_id)},"{kind}":{text}}}'.encode()
         return self.parley.http.post(f"{self.url}/responses", content=body, headers=self.host | SENT_AS_JSON)
 
+    def withdraw(self, request_id: str) -> httpx.Response:
+        return self.parley.http.delete(f"{self.url}/requests/{request_id}")
+
+    def offer(self, tools: str) -> httpx.Response:
+        body = f'{{"tools":{tools}}}'.encode()
+        return self.parley.http.put(f"{self.url}/tools", content=body, headers=self.host | SENT_AS_JSON)
+
+    def tools(self) -> httpx.Response:
+        return self.parley.http.get(f"{self.url}/tools")
+
 
 def refusal(answer: httpx.Response) -> tuple[int, str]:
     """Return status and code of a problem document, and check its shape."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from api import requests, responses, sessions, stream
+from api import mcp, requests, responses, sessions, stream, tools
 from lib import kv, tokens
 from lib.endpoint import Endpoint
 
@@ -44,6 +44,28 @@ def body(start: str, part: str, end: str) -> Shape:
     return requests.handler, make
 
 
+def message(start: str, part: str, end: str, *headers: str) -> Shape:
+    """A message of MCP, for no session."""
+
+    def make(size: int) -> bytes:
+        text = f'{{"jsonrpc":"2.0","id":1,{start}{part * (size // len(part))}{end}}}'
+        lines = ["POST /mcp HTTP/1.1", *headers, f"Content-Length: {len(text)}", "", text]
+        return "\r\n".join(lines).encode("latin-1")
+
+    return mcp.handler, make
+
+
+def listed(start: str, part: str, end: str) -> Shape:
+    """A list of tools of the host's."""
+
+    def make(size: int) -> bytes:
+        text = f'{{"tools":[{start}{part * (size // len(part))}{end}]}}'
+        lines = [f"PUT {CODE}/tools HTTP/1.1", "Authorization: Bearer TOKEN", f"Content-Length: {len(text)}", "", text]
+        return "\r\n".join(lines).encode("latin-1")
+
+    return tools.handler, make
+
+
 def chunked(start: str, part: str, end: str) -> Shape:
     return requests.handler, lambda size: post(start + part * (size // len(part)) + end, "Transfer-Encoding: chunked")
 
@@ -77,6 +99,33 @@ CHUNKS = {
     "spaces": ("1", " ", "\r\n1\r\n0\r\n\r\n"),
     "trailers": ("0\r\n", "a: b\r\n", "\r\n"),
 }
+MODERN = (
+    '"method":"tools/call","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28",'
+    '"io.modelcontextprotocol/clientCapabilities":{}},"name":'
+)
+CALL = '"method":"tools/call","params":{"name":"list_tools","arguments":{'
+MESSAGES: dict[str, tuple[str, ...]] = {
+    "method": ('"method":"', "m", '"'),
+    "params": ('"method":"ping","params":{', '"a":1,', '"b":1}'),
+    "params, nested": ('"method":"ping","params":', '{"a":', ""),
+    "meta": ('"method":"ping","params":{"_meta":{', '"a":1,', '"b":1}}'),
+    "members": ("", '"a":1,', '"method":"ping"'),
+    "result": ('"result":', "1", ""),
+    "name": ('"method":"tools/call","params":{"name":"', "n", '"}'),
+    "arguments": (CALL, '"a":1,', '"code":""}}'),
+    "code": (CALL + '"code":"', "-", '"}}'),
+    "token": ('"method":"tools/call","params":{"name":"x","_meta":{"progressToken":"', "t", '"}}'),
+    "modern": (f'{MODERN}"', "n", '"}', "MCP-Protocol-Version: 2026-07-28", "Mcp-Method: tools/call", "Mcp-Name: n"),
+}
+TOOLS = {
+    "tools": ("", '{"name":"a"},', '{"name":"b"}'),
+    "fields": ('{"name":"a",', '"x":1,', '"y":1}'),
+    "name": ('{"name":"', "n", '"}'),
+    "schema": ('{"name":"a","inputSchema":{"type":"object","properties":{', '"p":{"type":"string"},', '"q":{}}}}'),
+    "required": ('{"name":"a","inputSchema":{"type":"object","required":[', '"p",', '"q"]}}'),
+    "nested": ('{"name":"a","inputSchema":', '{"type":"object","a":', ""),
+    "not an array": ("", "1,", "2"),
+}
 # Each makes a request that is about so many characters long.
 SHAPES: dict[str, Shape] = {
     **{f"Prefer: {part}": header(responses.handler, "/responses/q", "Prefer", part) for part in PREFERENCES},
@@ -107,6 +156,8 @@ SHAPES: dict[str, Shape] = {
     ),
     "body: content type": header(requests.handler, "/requests", "Content-Type", "a+", "application/"),
     **{f"chunks: {name}": chunked(*parts) for name, parts in CHUNKS.items()},
+    **{f"message: {name}": message(*parts) for name, parts in MESSAGES.items()},
+    **{f"tools: {name}": listed(*parts) for name, parts in TOOLS.items()},
 }
 
 

@@ -1,0 +1,299 @@
+// A data desk, as an example of a page whose tools an agent uses. All that it needs of Parley is host({ tools }).
+
+import { host } from "./relay.js";
+
+/** @import { Tool } from "./relay.js" */
+/** @typedef {Record<string, any>} Row A value for each column. */
+/** @typedef {{ type: string, x: string, y: string, title: string }} Plot */
+/** @typedef {{ columns: string[], rows: Row[], selected: number[], plot: Plot | null }} Desk Rows count from 1. */
+
+// The desk. It is replaced and never changed, so that Undo can go back to what it was before.
+
+/** @type {Desk} */
+const BEGINNING = {
+  columns: ["planet", "radius", "moons"],
+  rows: [
+    { planet: "Mercury", radius: 2440, moons: 0 },
+    { planet: "Earth", radius: 6371, moons: 1 },
+    { planet: "Mars", radius: 3390, moons: 2 },
+  ],
+  selected: [],
+  plot: { type: "bar", x: "planet", y: "moons", title: "Moons" },
+};
+const MAX_ROWS = 500;
+
+/** @type {Desk} */
+let desk = JSON.parse(sessionStorage.getItem("desk") ?? "null") ?? BEGINNING; // as it was before a reload
+/** @type {{ before: Desk, line: HTMLElement }[]} What the agent has changed, and where the page tells of it. */
+const changes = [];
+
+/** @param {Partial<Desk>} changed */
+function update(changed) {
+  desk = { ...desk, ...changed };
+  sessionStorage.setItem("desk", JSON.stringify(desk));
+  showTable();
+  showPlot();
+}
+
+// The tools. An agent chooses among them by their descriptions, and learns from the schemas which arguments there are.
+// Nobody but the tool checks these. What a tool returns goes to the agent, and so does the message of what it throws.
+
+/** @type {Tool[]} */
+const tools = [
+  {
+    name: "get_data",
+    description: "Returns the table (columns and rows), which rows are selected (they count from 1), and the plot.",
+    annotations: { readOnlyHint: true },
+    execute: () => desk,
+  },
+  {
+    name: "set_columns",
+    description: "Sets the columns of the table. The rows keep their values of the columns that stay.",
+    inputSchema: { properties: { columns: { type: "array", items: { type: "string" } } }, required: ["columns"] },
+    execute(/** @type {{ columns: string[] }} */ { columns }) {
+      const isList = Array.isArray(columns) && columns.every((name) => name && typeof name === "string");
+      check(isList && new Set(columns).size === columns.length, "columns has to be a list of different names.");
+      const rows = desk.rows.map((row) => Object.fromEntries(columns.map((name) => [name, row[name]])));
+      const isShown = desk.plot && columns.includes(desk.plot.x) && columns.includes(desk.plot.y);
+      update({ columns, rows, plot: isShown ? desk.plot : null });
+      return `The columns are: ${columns.join(", ")}.`;
+    },
+  },
+  {
+    name: "add_rows",
+    description: "Adds rows at the end of the table. Each row is an object with a value for each column.",
+    inputSchema: { properties: { rows: { type: "array", items: { type: "object" } } }, required: ["rows"] },
+    execute(/** @type {{ rows: Row[] }} */ { rows }) {
+      check(Array.isArray(rows) && rows.every((row) => row instanceof Object), "rows has to be a list of objects.");
+      const unknown = rows.flatMap(Object.keys).find((name) => !desk.columns.includes(name));
+      check(unknown === undefined, `There is no column ${unknown}, only: ${desk.columns.join(", ")}.`);
+      check(desk.rows.length + rows.length <= MAX_ROWS, `The table takes no more than ${MAX_ROWS} rows.`);
+      update({ rows: [...desk.rows, ...rows] });
+      return `The table has ${desk.rows.length} rows now.`;
+    },
+  },
+  {
+    name: "plot",
+    description: "Plots two columns in place of the plot before: as bars (x is a label), or as points (x is a number).",
+    inputSchema: {
+      properties: {
+        type: { enum: ["bar", "scatter"] },
+        x: { type: "string", description: "A column." },
+        y: { type: "string", description: "A column of numbers." },
+        title: { type: "string", description: "By default: y by x." },
+      },
+      required: ["type", "x", "y"],
+    },
+    execute({ type, x, y, title }) {
+      check(["bar", "scatter"].includes(type), "type has to be bar or scatter.");
+      check([x, y].every((name) => desk.columns.includes(name)), `x and y have to be of: ${desk.columns.join(", ")}.`);
+      const plot = { type, x, y, title: `${title ?? `${y} by ${x}`}` };
+      const count = pointsOf(plot).length;
+      check(count, "No row has numbers there.");
+      update({ plot });
+      return `The plot shows ${count} of ${desk.rows.length} rows.`;
+    },
+  },
+  {
+    name: "select",
+    description: "Selects rows by their numbers, and no others: they are highlighted in the table and in the plot.",
+    inputSchema: { properties: { rows: { type: "array", items: { type: "integer" } } }, required: ["rows"] },
+    execute(/** @type {{ rows: number[] }} */ { rows }) {
+      const areRows = Array.isArray(rows) && rows.every((row) => Number.isInteger(row) && desk.rows[row - 1]);
+      check(areRows, `rows has to be a list of numbers from 1 to ${desk.rows.length}.`);
+      update({ selected: rows });
+      return `Selected: ${rows.join(", ") || "no row"}.`;
+    },
+  },
+  {
+    name: "ask_person",
+    description: "Asks the person at this page a question, and returns the answer. It may take a few minutes.",
+    inputSchema: { properties: { question: { type: "string" } }, required: ["question"] },
+    execute({ question }, { signal }) {
+      check(typeof question === "string", "question has to be a text.");
+      return new Promise((resolve, reject) => {
+        const answer = element("input", { required: true, autocomplete: "off" });
+        const form = element("form", {}, element("label", {}, question, answer), element("button", {}, "Answer"));
+        form.addEventListener("submit", (/** @type {Event} */ event) => {
+          event.preventDefault();
+          resolve(answer.value);
+          form.remove();
+        });
+        // The agent may give up, or the session end. Then nobody waits for the answer any more.
+        signal.addEventListener("abort", () => {
+          reject(signal.reason);
+          form.remove();
+        });
+        find("#questions").append(form);
+      });
+    },
+  },
+];
+
+/** @param {unknown} condition @param {string} message For the agent, which may then do better. */
+function check(condition, message) {
+  if (!condition) throw new Error(message);
+}
+
+/** The same tool, whose calls are shown, and can be undone. @param {Tool} tool @returns {Tool} */
+function shown(tool) {
+  return {
+    ...tool,
+    async execute(args, context) {
+      const before = desk;
+      const outcome = element("span", {}, "…");
+      const line = element("li", {}, element("b", {}, tool.name), ": ", outcome);
+      find("#calls").prepend(line);
+      find("#no-calls").hidden = true;
+      try {
+        const result = tool.execute(args, context);
+        if (desk !== before) changes.push({ before, line });
+        showUndo();
+        const value = await result;
+        outcome.textContent = typeof value === "string" ? value : "Done.";
+        return value;
+      } catch (error) {
+        outcome.textContent = error instanceof Error ? error.message : "Failed.";
+        throw error;
+      }
+    },
+  };
+}
+
+// The page.
+
+function showTable() {
+  const { columns, rows, selected } = desk;
+  const head = ["#", ...columns].map((name) => element("th", { scope: "col" }, name));
+  const body = rows.map((row, index) => {
+    const isSelected = selected.includes(index + 1);
+    const box = element("input", { type: "checkbox", checked: isSelected });
+    box.addEventListener("change", () => {
+      const others = desk.selected.filter((number) => number !== index + 1);
+      update({ selected: box.checked ? [...others, index + 1] : others });
+      find(`tr:nth-child(${index + 1}) input`).focus();
+    });
+    const number = element("td", {}, element("label", {}, box, `${index + 1}`));
+    const cells = columns.map((name) => element("td", {}, toText(row[name])));
+    return element("tr", { className: isSelected ? "selected" : "" }, number, ...cells);
+  });
+  find("thead").replaceChildren(element("tr", {}, ...head));
+  find("tbody").replaceChildren(...body);
+}
+
+function showPlot() {
+  const { plot, selected } = desk;
+  const points = plot ? pointsOf(plot) : [];
+  if (!plot || !points.length) return find("#plot").replaceChildren(element("p", {}, "There is nothing to plot yet."));
+  const isBar = plot.type === "bar";
+  const label = { role: "img", "aria-label": `${plot.title}, a plot of ${points.length} values` };
+  const picture = svg("svg", { viewBox: "0 0 480 320", ...label });
+  const write = (/** @type {number} */ x, /** @type {number} */ y, /** @type {string} */ text, anchor = "middle") =>
+    picture.append(svg("text", { x, y, "text-anchor": anchor }, text));
+  const y = axis(points.map((point) => point.y), 260, 30, isBar);
+  const x = axis(points.map((point) => (isBar ? 0 : point.x)), 60, 440, false);
+  write(255, 16, plot.title);
+  write(255, 310, plot.x);
+  for (const tick of y.ticks) {
+    picture.append(svg("line", { x1: 60, x2: 450, y1: y.place(tick), y2: y.place(tick) }));
+    write(54, y.place(tick) + 4, toText(tick), "end");
+  }
+  if (!isBar) x.ticks.forEach((tick) => write(x.place(tick), 282, toText(tick)));
+  points.forEach((point, index) => {
+    const mark = { class: selected.includes(point.number) ? "mark selected" : "mark" };
+    const tip = svg("title", {}, `${toText(point.x)}: ${toText(point.y)}`);
+    if (isBar) {
+      const center = 60 + ((index + 0.5) * 390) / points.length;
+      const [top, bottom] = [y.place(point.y), y.place(0)].sort((a, b) => a - b);
+      const width = 280 / points.length;
+      picture.append(svg("rect", { ...mark, x: center - width / 2, y: top, width, height: bottom - top }, tip));
+      if (points.length <= 12) write(center, 282, toText(point.x).slice(0, 4 + 60 / points.length));
+    } else {
+      picture.append(svg("circle", { ...mark, cx: x.place(point.x), cy: y.place(point.y), r: 5 }, tip));
+    }
+  });
+  find("#plot").replaceChildren(picture);
+}
+
+/** The rows that have numbers where the plot needs them. @param {Plot} plot */
+function pointsOf({ type, x, y }) {
+  const points = desk.rows.map((row, index) => ({ number: index + 1, x: row[x], y: row[y] }));
+  return points.filter((point) => Number.isFinite(point.y) && (type === "bar" || Number.isFinite(point.x)));
+}
+
+/**
+ * Where values are on an axis between two ends, and the round values beside it.
+ * @param {number[]} values @param {number} start @param {number} end @param {boolean} hasZero
+ */
+function axis(values, start, end, hasZero) {
+  const low = Math.min(...values, ...(hasZero ? [0] : []));
+  const high = Math.max(...values, ...(hasZero ? [0] : []));
+  const roughStep = (high - low) / 5 || Math.abs(high) || 1;
+  const power = 10 ** Math.floor(Math.log10(roughStep));
+  const step = power * ([1, 2, 5].find((factor) => factor * power >= roughStep) ?? 10);
+  const first = Math.floor(low / step);
+  const last = Math.max(Math.ceil(high / step), first + 1);
+  return {
+    ticks: Array.from({ length: last - first + 1 }, (_, index) => (first + index) * step),
+    place: (/** @type {number} */ value) => start + ((value / step - first) / (last - first)) * (end - start),
+  };
+}
+
+/** @param {unknown} value */
+function toText(value) {
+  if (typeof value === "number") return Number(value.toPrecision(12)).toLocaleString("en");
+  return value === undefined || value === null ? "" : typeof value === "string" ? value : JSON.stringify(value);
+}
+
+function showUndo() {
+  find("#undo").disabled = changes.length === 0;
+}
+
+/** @param {string} selector @returns {any} */
+function find(selector) {
+  return document.querySelector(selector);
+}
+
+/** A new element. What the agent has sent is only ever text in it, never HTML. @param {(Node | string)[]} content */
+function element(/** @type {string} */ name, /** @type {object} */ properties, ...content) {
+  const made = /** @type {any} */ (Object.assign(document.createElement(name), properties));
+  made.append(...content);
+  return made;
+}
+
+/** @param {string} name @param {Record<string, string | number>} attributes @param {(Node | string)[]} content */
+function svg(name, attributes, ...content) {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", name);
+  for (const [attribute, value] of Object.entries(attributes)) made.setAttribute(attribute, `${value}`);
+  made.append(...content);
+  return made;
+}
+
+find("#undo").addEventListener("click", () => {
+  const change = changes.pop();
+  if (change) update(change.before);
+  change?.line.append(" Undone.");
+  showUndo();
+});
+find("#copy").addEventListener("click", () => {
+  find("#mcp-url").select();
+  navigator.clipboard?.writeText(find("#mcp-url").value); // without https there is only the selection
+});
+update({});
+
+// The session. After a reload it is the same one, and so is the code.
+
+try {
+  const session = await host({ tools: tools.map(shown) });
+  const showState = () => {
+    find("#state").textContent = session.state === "ended" ? "ended: reload for a new one" : session.state;
+    find("#state").dataset.state = session.state;
+  };
+  session.addEventListener("state", showState);
+  showState();
+  find("#code").textContent = `${session.code.slice(0, 4)}-${session.code.slice(4)}`;
+  find("#mcp-url").value = session.mcpUrl;
+} catch (error) {
+  find("#state").textContent = `No session: ${error instanceof Error ? error.message : error}`;
+  find("#state").dataset.state = "disconnected";
+}

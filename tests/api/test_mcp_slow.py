@@ -1,0 +1,232 @@
+"""api/mcp: a tool call that takes its time, and whatever may happen meanwhile.
+
+The function runs in this process, where its five seconds are 0.2.
+"""
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from lib import toolcall
+from tests.support.agents import VERSIONS, Agent, result_of, text_of
+from tests.support.deployments import Pair, Parley, running_parley
+from tests.support.functions import quick_mcp
+from tests.support.stores import running_store
+from tests.support.toolhosts import Held, Refused, ToolHost
+from tests.support.tools import wait_until
+
+TICK = 0.2
+
+
+@pytest.fixture(scope="module")
+def any_parley() -> Iterator[Parley]:
+    """Give a deployment on the embedded store: what another store changes is not the matter here."""
+    with running_store(None) as store, running_parley(store) as parley:
+        yield parley
+
+
+@pytest.fixture
+def parley(any_parley: Parley) -> Parley:
+    """Give a deployment with an empty store, for the hosts."""
+    any_parley.store.clear()
+    return any_parley
+
+
+@pytest.fixture
+def quick(parley: Parley, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Give the function on the same store."""
+    with quick_mcp(parley.store, monkeypatch, TICK) as url:
+        yield url
+
+
+def streamed(agent: Agent, held: Held, parts_before: int, meta: dict[str, Any] | None = None) -> list[Any]:
+    """Return the parts of the stream of a call that is answered after so many, and check its shape.
+
+    A part is None for a comment, else a message. There may be a few more before the answer.
+    """
+    message = agent.message("tools/call", {"name": "a", "_meta": meta or {}})
+    parts: list[Any] = []
+    text = ""
+    with httpx.stream("POST", agent.url, json=message, headers=agent.headers_of(message), timeout=20) as answer:
+        assert answer.status_code == 200
+        assert answer.headers["content-type"] == "text/event-stream"
+        assert answer.headers["x-accel-buffering"] == "no"
+        assert "content-length" not in answer.headers
+        for piece in answer.iter_text():
+            *events, text = (text + piece).split("\n\n")
+            parts += map(part_of, events)
+            if len(parts) >= parts_before:
+                held.go.set()
+    held.go.clear()
+    assert text == ""
+    assert all(part is None or part["jsonrpc"] == "2.0" for part in parts)
+    assert [part["id"] for part in parts if part and "id" in part] == [message["id"]] == [parts[-1]["id"]]
+    return parts
+
+
+def part_of(event: str) -> Any:
+    if event == ":":
+        return None
+    name, data = event.split("\n")
+    assert name == "event: message"
+    return json.loads(data.removeprefix("data: "))
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("token", ["p", 10**30])
+def test_stream(parley: Parley, quick: str, version: str, token: object) -> None:
+    """A comment at once and then every 15 seconds, progress every 10, and the answer when it is there."""
+    held = Held()
+    with ToolHost(parley.url, {"a": held.tool}) as host:
+        *parts, last = streamed(Agent(f"{quick}/mcp/{host.code}", version), held, 7, {"progressToken": token})
+        times = [part and part["params"]["progress"] / TICK for part in parts]
+        assert times[:7] == [None, *(time and pytest.approx(time) for time in (2, None, 4, 6, 8, None))]
+        told = {"progressToken": token, "progress": pytest.approx(2 * TICK), "message": "Waiting for the host"}
+        assert parts[1] == {"jsonrpc": "2.0", "method": "notifications/progress", "params": told}
+        assert json.dumps(last["result"], separators=(",", ":")) == result_of(version, text_of("1"), "1")
+
+
+def test_stream_without_progress(parley: Parley, quick: str) -> None:
+    held = Held()
+    with ToolHost(parley.url, {"a": held.tool}) as host:
+        wrong: tuple[object, ...] = (None, 1.5, {}, True)
+        for token in wrong:
+            *comments, last = streamed(Agent(f"{quick}/mcp/{host.code}"), held, 3, {"progressToken": token})
+            assert set(comments) == {None}
+            assert last["result"]["content"][0]["text"] == "1"
+
+
+def test_client_that_takes_no_streams(parley: Parley, quick: str) -> None:
+    held = Held()
+    with ToolHost(parley.url, {"a": held.tool}) as host:
+        for accept in ("application/json", "*/*", ""):
+            threading.Timer(3 * TICK, held.go.set).start()
+            answer = Agent(f"{quick}/mcp/{host.code}", Accept=accept).send("tools/call", {"name": "a"})
+            assert answer.headers["content-type"] == "application/json"
+            assert answer.json()["result"]["content"][0]["text"] == "1"
+
+
+def test_fault_in_a_stream(parley: Parley, quick: str) -> None:
+    held = Held(Refused({"code": "unknown_tool", "message": "gone meanwhile"}))
+    with ToolHost(parley.url, {"a": held.tool}) as host:
+        *_, last = streamed(Agent(f"{quick}/mcp/{host.code}"), held, 2)
+        assert last["error"] == {"code": -32602, "message": "gone meanwhile"}
+
+
+def test_longest_call(parley: Parley, quick: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After 280 seconds the model is told, and the host."""
+    assert toolcall._TICKS * 5 == 280
+    monkeypatch.setattr(toolcall, "_TICKS", 3)
+    held = Held()
+    with ToolHost(parley.url, {"a": held.tool}) as host:
+        *comments, last = streamed(Agent(f"{quick}/mcp/{host.code}"), held, 99)
+        assert comments == [None, None]
+        assert last["result"]["isError"] is True
+        assert last["result"]["content"][0]["text"].startswith("The host did not answer in time. It may still be at")
+        told = Agent(f"{quick}/mcp/{host.code}", Accept="application/json").failed("a")
+        assert told.startswith("The host did not answer in time.")
+        wait_until(lambda: host.withdrawn == [request["id"] for request in host.asked])
+        assert len(host.withdrawn) == 2
+        held.go.set()
+
+
+def test_no_host(parley: Parley, quick: str) -> None:
+    """After ten seconds. The request does not wait for a host that comes later."""
+    pair = Pair(parley)
+    started = time.monotonic()
+    *comments, last = streamed(Agent(f"{quick}/mcp/{pair.code}"), Held(), 99)
+    assert time.monotonic() - started >= 2 * TICK
+    assert comments == [None]
+    assert last["result"]["content"][0]["text"].startswith("No host listens: the page or program that showed this")
+    before = parley.store.faults.calls
+    told = Agent(f"{quick}/mcp", Accept="").failed("call_tool", {"code": pair.code, "name": "a"})
+    assert told.startswith("No host listens")
+    assert parley.store.faults.calls - before == 3, "the request, the question, the withdrawal"
+    assert pair.unanswered().json()["requests"] == []
+
+
+def test_host_that_goes(parley: Parley, quick: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is asked again, every minute, whether there is one."""
+    assert (toolcall._HOST_ASKED_AT, toolcall._HOST_ASKED_EVERY) == (2, 12)
+    monkeypatch.setattr(toolcall, "_HOST_ASKED_EVERY", 4)
+    held = Held()
+    with ToolHost(parley.url, {"a": held.tool}) as host:
+        told: list[str] = []
+        agent = Agent(f"{quick}/mcp/{host.code}", Accept="application/json")
+        calling = threading.Thread(target=lambda: told.append(agent.failed("a")))
+        calling.start()
+        wait_until(lambda: len(host.asked) == 1)
+        host.close()
+        time.sleep(3 * TICK)
+        parley.store.db.hdel(f"{parley.store.prefix}res:{host.code}", "~listeners")
+        calling.join(20)
+        assert told[0].startswith("No host listens")
+        held.go.set()
+
+
+@pytest.mark.parametrize("end", ["ended", "expired"])
+def test_session_that_ends_meanwhile(parley: Parley, quick: str, end: str) -> None:
+    held = Held()
+    with ToolHost(parley.url, {"a": held.tool}) as host:
+        told: list[Any] = []
+        if end == "expired":
+            parley.store.db.pexpire(f"{parley.store.prefix}session:{host.code}", 1500)
+        agent = Agent(f"{quick}/mcp/{host.code}")
+        calling = threading.Thread(target=lambda: told.extend(streamed(agent, held, 99)))
+        calling.start()
+        wait_until(lambda: len(host.asked) == 1)
+        time.sleep(1.5 * TICK)
+        before = parley.store.faults.calls
+        if end == "ended":
+            httpx.delete(host.url, headers=host.headers)
+        calling.join(20)
+        expected = {"ended": "The session has ended.", "expired": "No such session."}[end]
+        assert told[-1]["result"]["content"][0]["text"].startswith(expected)
+        assert parley.store.faults.calls - before <= 3, "the end, the stream's look and this one's; no withdrawal"
+        held.go.set()
+
+
+def test_client_that_hangs_up(parley: Parley, quick: str) -> None:
+    """Its stream has begun. The host is told within a second, and nothing is left."""
+    held = Held()
+    with ToolHost(parley.url, {"a": held.tool}) as host:
+        agent = Agent(f"{quick}/mcp/{host.code}")
+        message = agent.message("tools/call", {"name": "a"})
+        with httpx.stream("POST", agent.url, json=message, headers=agent.headers_of(message), timeout=20) as answer:
+            assert next(answer.iter_bytes()) == b":\n\n"
+        left = time.monotonic()
+        wait_until(lambda: len(host.withdrawn) == 1)
+        assert time.monotonic() - left < 1
+        assert parley.store.db.xlen(f"{parley.store.prefix}req:{host.code}") == 0
+        held.go.set()
+
+
+def test_post_whose_answer_is_lost(parley: Parley, quick: str) -> None:
+    """The store has the request, and nobody waits for it: it is withdrawn."""
+    pair = Pair(parley)
+    agent = Agent(f"{quick}/mcp/{pair.code}", Accept="application/json")
+    agent.failed("a")  # so that the process subscribes
+    parley.store.faults.fail("lost", times=2)
+    assert agent.failed("a") == "The store does not answer. Try again in a few seconds."
+    assert pair.unanswered().json()["requests"] == []
+
+
+def test_store_that_fails_while_a_call_waits(parley: Parley, quick: str) -> None:
+    """What is too large for a message has to be looked for."""
+    held = Held("x" * 10_000)
+    with ToolHost(parley.url, {"a": held.tool}) as host:
+        told: list[str] = []
+        agent = Agent(f"{quick}/mcp/{host.code}", Accept="application/json")
+        calling = threading.Thread(target=lambda: told.append(agent.failed("a")))
+        calling.start()
+        wait_until(lambda: len(host.asked) == 1)
+        parley.store.faults.fail_after(1, "html")  # the answer itself comes through
+        held.go.set()
+        calling.join(20)
+        parley.store.faults.heal()
+        assert told == ["The store does not answer. Try again in a few seconds."]
