@@ -1,0 +1,307 @@
+"""public/relay.py: how it calls the relay, and what it makes of what comes."""
+
+import base64
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+from starlette.responses import JSONResponse, Response
+from starlette.types import Receive, Scope, Send
+
+from dev.local.server import Server, lifespan
+from public import relay
+from public.relay import RelayError, guest, host
+from tests.clients.gate import Answer, Call, Gate, problem
+from tests.support.deployments import Parley
+from tests.support.tools import wait_until
+
+LOGIN = "Basic " + base64.b64encode(b"us er:pass:word").decode()
+
+
+class Relay:
+    """An ASGI application in place of a relay, which notes from which ports it is called."""
+
+    def __init__(self) -> None:
+        self.ports: list[int] = []
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await lifespan(receive, send)
+            return
+        self.ports.append(scope["client"][1])
+        answer = JSONResponse({"tools": [{"name": scope["path"]}]})
+        await answer(scope, receive, send)
+
+
+class Proxy(BaseHTTPRequestHandler):
+    """A proxy that passes on what it gets, and notes what it was asked for."""
+
+    protocol_version = "HTTP/1.1"
+    asked: list[tuple[str, str, str | None]]
+
+    def do_CONNECT(self) -> None:
+        self.asked.append(("CONNECT", self.path, self.headers.get("Proxy-Authorization")))
+        with socket.create_connection(("127.0.0.1", int(self.path.partition(":")[2]))) as onward:
+            self.connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+            back = threading.Thread(target=self._copy, args=[onward, self.connection], daemon=True)
+            back.start()
+            self._copy(self.connection, onward)
+            back.join(5)
+        self.close_connection = True
+
+    def do_GET(self) -> None:
+        self.asked.append(("GET", self.path, self.headers.get("Proxy-Authorization")))
+        body = b'{"tools":[{"name":"through a proxy"}]}'
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def _copy(self, here: socket.socket, there: socket.socket) -> None:
+        try:
+            while part := here.recv(65536):
+                there.sendall(part)
+            there.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, str, str | None]]]:
+    """Run a proxy that the environment names, and give what it was asked for."""
+    asked: list[tuple[str, str, str | None]] = []
+    with ThreadingHTTPServer(("127.0.0.1", 0), type("Asked", (Proxy,), {"asked": asked})) as server:
+        server.daemon_threads = True
+        server.block_on_close = False
+        threading.Thread(target=server.serve_forever, args=[0.05], daemon=True).start()
+        for name in ("http_proxy", "https_proxy"):
+            monkeypatch.setenv(name, f"http://us%20er:pass%3Aword@127.0.0.1:{server.server_address[1]}")
+        monkeypatch.setenv("no_proxy", "direct.example")
+        yield asked
+        server.shutdown()
+
+
+@contextmanager
+def tls_relay(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(folder / "authority.pem")
+    authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(folder / "server.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(folder / "authority.pem"))
+    with Server(Relay(), certificate=folder / "server.pem") as server:
+        yield f"https://localhost:{server.port}/base"
+
+
+def test_connections_are_kept() -> None:
+    app = Relay()
+    with Server(app) as server:
+        one = guest("abc1-2345", relay=f"{server.url}/")
+        for _ in range(3):
+            assert one.tools() == [{"name": "/api/sessions/abc1-2345/tools"}]
+        assert len(set(app.ports)) == 1
+
+
+def test_connection_that_is_old_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = Relay()
+    monkeypatch.setattr(relay, "_IDLE_SECONDS", 0)
+    with Server(app) as server:
+        one = guest("ABC12345", relay=server.url)
+        one.tools()
+        one.tools()
+        assert len(set(app.ports)) == 2
+
+
+@pytest.mark.parametrize("through", [False, True])
+def test_tls(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, proxy: list[tuple[str, str, str | None]], through: bool
+) -> None:
+    """Directly, and through a tunnel of the system's proxy, to which the proxy's login goes and nothing else."""
+    if not through:
+        monkeypatch.setenv("no_proxy", "localhost")
+    with tls_relay(tmp_path, monkeypatch) as url:
+        assert guest("ABC12345", relay=url).tools() == [{"name": "/base/api/sessions/ABC12345/tools"}]
+    place = url.removeprefix("https://").removesuffix("/base")
+    assert proxy == ([("CONNECT", place, LOGIN)] if through else [])
+
+
+def test_certificate_that_is_not_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with tls_relay(tmp_path, monkeypatch) as url:
+        monkeypatch.delenv("SSL_CERT_FILE")
+        monkeypatch.setattr(relay, "_RETRIES", 0)
+        with pytest.raises(RelayError, match="certificate verify failed") as raised:
+            guest("ABC12345", relay=url).tools()
+    assert raised.value.code == "unreachable"
+
+
+def test_proxy_without_tls(proxy: list[tuple[str, str, str | None]]) -> None:
+    assert guest("ABC12345", relay="http://relay.example/base").tools() == [{"name": "through a proxy"}]
+    assert proxy == [("GET", "http://relay.example/base/api/sessions/ABC12345/tools", LOGIN)]
+
+
+def test_relay_that_has_moved(site: Parley, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The token goes nowhere else; who has typed http:// is told."""
+
+    async def move(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await lifespan(receive, send)
+        else:
+            await Response(status_code=308, headers={"Location": "https://relay.example/"})(scope, receive, send)
+
+    monkeypatch.setattr(relay, "_RETRIES", 0)
+    with Server(move) as server, pytest.raises(RelayError, match=r"HTTP 308 https://relay\.example/") as raised:
+        guest("ABC12345", relay=server.url).tools()
+    assert (raised.value.code, raised.value.status) == ("unexpected_answer", 308)
+
+
+def test_tools_are_read_again(gate: Gate) -> None:
+    with host([read], relay=gate.url) as session:
+        gate.once(problem(503, "store_unavailable", 1), lambda call: call.kind == "tools", times=2)
+        assert [tool["name"] for tool in guest(session.code, relay=gate.url).tools()] == ["read"]
+        gate.rule = lambda _: problem(429, "rate_limited", 7)
+        with pytest.raises(RelayError) as raised:
+            guest(session.code, relay=gate.url).tools()
+        assert (raised.value.code, raised.value.status, raised.value.retry_after) == ("rate_limited", 429, 7)
+        gate.rule = lambda _: ""
+
+
+def read() -> str:
+    """Return a text."""
+    return "read"
+
+
+def test_tools_that_are_refused(gate: Gate) -> None:
+    """Before a code is given out, and later."""
+    gate.rule = lambda call: problem(400, "invalid_request") if call.kind == "tools" else ""
+    with pytest.raises(RelayError, match="invalid_request"), host([read], relay=gate.url):
+        pytest.fail("no code is given out")
+    assert [call.method for call in gate.calls] == ["POST", "PUT", "DELETE"]
+    gate.rule = lambda _: ""
+    with host([read], relay=gate.url) as session:
+        gate.rule = lambda call: problem(400, "invalid_request") if call.method == "PUT" else ""
+        with pytest.raises(RelayError, match="invalid_request"):
+            session.add_tool(print_it).result(10)
+        gate.rule = lambda _: ""
+        one = guest(session.code, relay=gate.url)
+        with pytest.raises(RelayError) as raised:
+            one.call_tool("print_it", {"what": "x"})
+        assert raised.value.error == {"code": "unknown_tool", "message": "There is no tool print_it."}
+        assert one.call_tool("read") == {"content": [{"type": "text", "text": "read"}]}
+
+
+def print_it(what: str) -> None:
+    """Print something."""
+
+
+def test_session_that_cannot_be_created(gate: Gate) -> None:
+    odd = (Answer(200, "<html>Log in</html>"), Answer(200, "[]"), Answer(200, "{}"))
+    for fate in (problem(429, "rate_limited", 3), *odd, "cut"):
+        gate.rule = lambda _, fate=fate: fate  # type: ignore[misc]
+        with pytest.raises(RelayError), host([read], relay=gate.url):
+            pytest.fail("there is no session")
+
+
+@pytest.mark.parametrize("polls", [False, True])
+@pytest.mark.parametrize("payload", [f"[{'9' * 5000}]", "[" * 1450 + "]" * 1450], ids=["long number", "deep"])
+def test_payload_that_python_cannot_read(site: Parley, gate: Gate, polls: bool, payload: str) -> None:
+    """Its guest is told, and the requests beside it are answered."""
+    gate.rule = lambda call: "cut" if polls and call.kind == "stream" else ""
+    seen: list[Any] = []
+
+    def note(payload: Any) -> int:
+        seen.append(payload)
+        return len(seen)
+
+    with host(on_request=note, relay=gate.url) as session:
+        wait_until(lambda: session.state == ("polling" if polls else "connected"), 20)
+        url = f"/api/sessions/{session.code}"
+        headers = {"Content-Type": "application/json"}
+        for name, text in (("q1", "1"), ("q2", payload), ("q3", "3")):
+            site.http.post(f"{url}/requests", content=f'{{"id":"{name}","payload":{text}}}', headers=headers)
+        got = {name: site.http.get(f"{url}/responses/{name}?wait=10").json() for name in ("q1", "q2", "q3")}
+        assert "result" in got["q3"]
+        if payload.startswith("[["):  # which a Python may read
+            assert ("result" in got["q2"]) == (len(seen) == 3)
+        if "result" not in got["q2"]:
+            assert got["q2"]["error"]["code"] == "client_error"
+        assert (
+            site.http.get(f"{url}/requests", headers={"Authorization": f"Bearer {gate.tokens[-1]}"}).json()["requests"]
+            == []
+        )
+
+
+def test_no_more_than_so_many_run_at_once(site: Parley) -> None:
+    running, most, lock = 0, 0, threading.Lock()
+
+    def hold(seconds: float) -> None:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        relay.cancelled().wait(seconds)
+        with lock:
+            running -= 1
+
+    with host([hold], relay=site.url, workers=2) as session:
+        one = guest(session.code, relay=site.url)
+        calls = [threading.Thread(target=one.call_tool, args=["hold", {"seconds": 0.3}]) for _ in range(6)]
+        for call in calls:
+            call.start()
+        for call in calls:
+            call.join()
+    assert most == 2
+
+
+def streams(call: Call) -> bool:
+    return call.kind == "stream"
+
+
+def test_stream_that_is_silent(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that is dead without an end: the host connects again."""
+    monkeypatch.setattr(relay, "_STREAM_IDLE_SECONDS", 1)
+    monkeypatch.setattr(relay, "_SHORT_STREAM_SECONDS", 0.5)
+    with host([read], relay=gate.url) as session:
+        wait_until(lambda: len([call for call in gate.calls if streams(call)]) >= 2)
+        assert guest(session.code, relay=gate.url).call_tool("read")["content"][0]["text"] == "read"
+        assert session.state in ("connected", "connecting")
+
+
+def until_backoffs(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Return the pauses that the client makes, which take no time."""
+    pauses: list[float] = []
+    backoff: Callable[[int, RelayError], float] = relay._backoff
+
+    def note(failures: int, error: RelayError) -> float:
+        pauses.append(backoff(failures, error))
+        return 0.001
+
+    monkeypatch.setattr(relay, "_backoff", note)
+    return pauses
+
+
+def test_pauses_grow(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses = until_backoffs(monkeypatch)
+    gate.rule = lambda call: problem(503, "store_unavailable") if streams(call) else ""
+    with host([read], relay=gate.url):
+        wait_until(lambda: len(pauses) > 8)
+    assert all(0.25 * 2**turn <= pause <= 0.5 * 2**turn for turn, pause in enumerate(pauses[:5]))
+    assert all(7.5 <= pause <= 15 for pause in pauses[5:])
+    assert relay._backoff(1, RelayError("", "rate_limited", 429, retry_after=60)) == 0.001
+    assert pauses[-1] == 60
+
+
+def test_guest_gives_up_on_a_relay_that_is_out_of_reach(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    until_backoffs(monkeypatch)
+    monkeypatch.setattr(relay, "_RETRY_SECONDS", 0.3)
+    gate.rule = lambda _: "cut"
+    with pytest.raises(RelayError) as raised:
+        guest("ABC12345", relay=gate.url).request(1)
+    assert raised.value.code == "unreachable"
+    assert len(gate.calls) > 3

@@ -1,0 +1,477 @@
+"""public/relay.py: what functions are as tools, which arguments fit, and what becomes of results."""
+
+import datetime
+import decimal
+import functools
+import json
+import pathlib
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from enum import Enum, IntEnum
+from typing import Annotated, Any, Literal, NotRequired, Optional, TypedDict, TypeVar, Union
+
+import jsonschema
+import pytest
+
+from public import relay
+from public.relay import RelayError, Tool
+
+T = TypeVar("T")
+
+
+class Color(Enum):
+    RED = "red"
+    TWO = 2
+
+
+class Level(IntEnum):
+    LOW = 1
+
+
+@dataclass
+class Point:
+    """A place.
+
+    Attributes:
+        x: To the right.
+    """
+
+    x: float
+    y: float = 0.0
+    names: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Line:
+    start: Point
+    end: Point | None = None
+    length: float = field(init=False, default=0)
+
+
+@dataclass
+class Positive:
+    value: int
+
+    def __post_init__(self) -> None:
+        if self.value < 0:
+            raise ValueError("less than nothing")
+
+
+class Options(TypedDict):
+    """How to do it."""
+
+    deep: bool
+    limit: NotRequired[int]
+
+
+class Loose(TypedDict, total=False):
+    deep: bool
+
+
+POINT = {
+    "type": "object",
+    "description": "A place.",
+    "properties": {
+        "x": {"type": "number", "description": "To the right."},
+        "y": {"type": "number", "default": 0.0},
+        "names": {"type": "array", "items": {"type": "string"}},
+    },
+    "required": ["x"],
+    "additionalProperties": False,
+}
+INTEGERS = {"type": "array", "items": {"type": "integer"}}
+
+
+def tool_of(annotation: Any, default: Any = ...) -> Tool:
+    """Return a tool with one parameter, which returns its argument."""
+
+    def function(a: Any) -> Any:
+        return a
+
+    function.__annotations__["a"] = annotation
+    if default is not ...:
+        function.__defaults__ = (default,)
+    return Tool(function)
+
+
+def schema_of(annotation: Any) -> Any:
+    schema: Any = tool_of(annotation).definition["inputSchema"]
+    jsonschema.Draft202012Validator.check_schema(schema)
+    return schema["properties"]["a"]
+
+
+@pytest.mark.parametrize(
+    ("annotation", "schema"),
+    [
+        (str, {"type": "string"}),
+        (int, {"type": "integer"}),
+        (float, {"type": "number"}),
+        (bool, {"type": "boolean"}),
+        (None, {"type": "null"}),
+        (Any, {}),
+        (object, {}),
+        (T, {}),
+        (list, {"type": "array", "items": {}}),
+        (list[int], INTEGERS),
+        (Sequence[int], INTEGERS),
+        (tuple[int, ...], INTEGERS),
+        (
+            tuple[int, str],
+            {"type": "array", "prefixItems": [{"type": "integer"}, {"type": "string"}], "minItems": 2, "maxItems": 2},
+        ),
+        (set[int], INTEGERS | {"uniqueItems": True}),
+        (frozenset[int], INTEGERS | {"uniqueItems": True}),
+        (AbstractSet[int], INTEGERS | {"uniqueItems": True}),
+        (dict, {"type": "object", "additionalProperties": {}}),
+        (dict[str, int], {"type": "object", "additionalProperties": {"type": "integer"}}),
+        (Mapping[str, list[int]], {"type": "object", "additionalProperties": INTEGERS}),
+        (Literal["a", 1, True, None], {"enum": ["a", 1, True, None]}),
+        (Color, {"enum": ["red", 2]}),
+        (Level, {"enum": [1]}),
+        (Optional[int], {"anyOf": [{"type": "integer"}, {"type": "null"}]}),  # noqa: UP045
+        (Union[int, str], {"anyOf": [{"type": "integer"}, {"type": "string"}]}),  # noqa: UP007
+        (int | None, {"anyOf": [{"type": "integer"}, {"type": "null"}]}),
+        (Annotated[int, "how many"], {"type": "integer", "description": "how many"}),
+        (Annotated[int, 5], {"type": "integer"}),
+        (list[Annotated[int, "one"]], {"type": "array", "items": {"type": "integer", "description": "one"}}),
+        (Point, POINT),
+        (
+            Line,
+            {
+                "type": "object",
+                "properties": {"start": POINT, "end": {"anyOf": [POINT, {"type": "null"}], "default": None}},
+                "required": ["start"],
+                "additionalProperties": False,
+            },
+        ),
+        (
+            Options,
+            {
+                "type": "object",
+                "description": "How to do it.",
+                "properties": {"deep": {"type": "boolean"}, "limit": {"type": "integer"}},
+                "required": ["deep"],
+                "additionalProperties": False,
+            },
+        ),
+        (
+            Loose,
+            {
+                "type": "object",
+                "properties": {"deep": {"type": "boolean"}},
+                "required": [],
+                "additionalProperties": False,
+            },
+        ),
+    ],
+)
+def test_schema(annotation: Any, schema: dict[str, Any]) -> None:
+    assert schema_of(annotation) == schema
+
+
+@pytest.mark.parametrize("annotation", [complex, bytes, Callable[[], int], type, [int], "Missing"])
+def test_no_schema(annotation: Any) -> None:
+    with pytest.raises(TypeError, match=r"^function cannot be a tool: "):
+        tool_of(annotation)
+
+
+@pytest.mark.parametrize(
+    ("default", "told"),
+    [(1, 1), (None, None), (Color.RED, "red"), ((1, 2), [1, 2]), (Point(1), {"x": 1, "y": 0.0, "names": []})],
+)
+def test_default(default: Any, told: Any) -> None:
+    schema: Any = tool_of(Any, default).definition["inputSchema"]
+    assert schema["properties"] == {"a": {"default": told}}
+    assert schema["required"] == []
+
+
+def test_default_that_is_no_json() -> None:
+    schema: Any = tool_of(Any, object()).definition["inputSchema"]
+    assert schema == {"type": "object", "properties": {"a": {}}, "required": [], "additionalProperties": False}
+
+
+@pytest.mark.parametrize(
+    ("annotation", "value", "made"),
+    [
+        (str, "5", "5"),
+        (int, 5, 5),
+        (int, 5.0, 5),
+        (float, 5, 5.0),
+        (bool, True, True),
+        (None, None, None),
+        (Any, [1, {"a": None}], [1, {"a": None}]),
+        (list[float], [1, 2.5], [1.0, 2.5]),
+        (tuple[int, ...], [1, 2], (1, 2)),
+        (tuple[int, Color], [1, "red"], (1, Color.RED)),
+        (set[int], [2, 1], {1, 2}),
+        (frozenset, [1], frozenset([1])),
+        (dict[str, Color], {"a": 2}, {"a": Color.TWO}),
+        (dict[int, str], {"1": "a"}, {1: "a"}),
+        (Literal["a", 1, True], True, True),
+        (Literal["a", 1, True], 1, 1),
+        (Level, 1, Level.LOW),
+        (int | Color, "red", Color.RED),
+        (list[Point] | Point, {"x": 1}, Point(1.0)),
+        (Optional[Line], {"start": {"x": 1}, "end": {"x": 2}}, Line(Point(1.0), Point(2.0))),  # noqa: UP045
+        (Options, {"deep": True}, {"deep": True}),
+        (Annotated[Color, "which"], "red", Color.RED),
+    ],
+)
+def test_argument(annotation: Any, value: Any, made: Any) -> None:
+    tool = tool_of(annotation)
+    jsonschema.validate({"a": value}, tool.definition["inputSchema"])
+    got = tool.bind({"a": value})()
+    assert got == made
+    assert type(got) is type(made)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "value", "why"),
+    [
+        (str, 5, "a must be of the type string, not 5"),
+        (int, "5", 'a must be of the type integer, not "5"'),
+        (int, True, "a must be of the type integer, not true"),
+        (int, 5.5, "a must be of the type integer, not 5.5"),
+        (int, float("inf"), "a must be of the type integer, not Infinity"),
+        (float, "x", 'a must be of the type number, not "x"'),
+        (bool, 1, "a must be of the type boolean, not 1"),
+        (None, 0, "a must be of the type null, not 0"),
+        (list[int], 1, "a must be of the type array, not 1"),
+        (list[list[int]], [[1], ["x"]], 'a[1][0] must be of the type integer, not "x"'),
+        (tuple[int, int], [1], "a must have 2 items, not 1"),
+        (dict[str, int], [], "a must be of the type object, not []"),
+        (dict[str, int], {"b": None}, "a.b must be of the type integer, not null"),
+        (Literal["x", 1], True, 'a must be one of "x", 1, not true'),
+        (Color, "RED", 'a must be one of "red", 2, not "RED"'),
+        (int | None, "x", 'a must be of the type integer, not "x", or a must be of the type null, not "x"'),
+        (Point, {}, "a.x is missing"),
+        (Point, {"x": 1, "z": 2}, "a.z is not known, only x, y, names"),
+        (Line, {"start": {"x": "1"}}, 'a.start.x must be of the type number, not "1"'),
+        (Options, {"deep": 1, "limit": "x"}, "a.deep must be of the type boolean, not 1; a.limit must be of the type"),
+        (int, "x" * 200, 'a must be of the type integer, not "' + "x" * 99 + "…"),
+    ],
+)
+def test_argument_that_does_not_fit(annotation: Any, value: Any, why: str) -> None:
+    with pytest.raises(relay._Misfit) as raised:
+        tool_of(annotation).bind({"a": value})
+    assert str(raised.value).startswith(why)
+
+
+def test_all_that_is_wrong_is_told() -> None:
+    def function(a: int, b: int, c: int = 0) -> None: ...
+
+    with pytest.raises(relay._Misfit, match=r'^b is missing; a must .* "x"; d is not known, only a, b, c$'):
+        Tool(function).bind({"a": "x", "d": 1})
+    with pytest.raises(relay._Misfit, match="of the type object, not"):
+        Tool(function).bind([1])
+
+
+def test_dataclass_that_refuses_its_values() -> None:
+    with pytest.raises(ValueError, match="less than nothing"):
+        tool_of(Positive).bind({"a": {"value": -1}})
+
+
+def test_kinds_of_parameters() -> None:
+    def function(a: int, /, b: int = 2, *rest: int, c: int = 3, **more: float) -> Any:
+        return a, b, rest, c, more
+
+    tool = Tool(function)
+    schema: Any = tool.definition["inputSchema"]
+    assert list(schema["properties"]) == ["a", "b", "c"]
+    assert schema["required"] == ["a"]
+    assert schema["additionalProperties"] == {"type": "number"}
+    assert tool.bind({"a": 1})() == (1, 2, (), 3, {})
+    assert tool.bind({"a": 1, "b": 5, "c": 6, "d": 7})() == (1, 5, (), 6, {"d": 7.0})
+    assert Tool(lambda **more: more, "f").bind({"x": [1]})() == {"x": [1]}
+
+
+class Callee:
+    """Not this."""
+
+    def method(self, a: int) -> int:
+        """Do it."""
+        return a
+
+    def __call__(self, a: int) -> int:
+        """Be called."""
+        return a
+
+
+def test_kinds_of_functions() -> None:
+    def wrapper(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def wrapped(*args: Any, **named: Any) -> Any:
+            return [function(*args, **named)]
+
+        return wrapped
+
+    def plain(a: int, b: int = 1) -> int:
+        """Be plain."""
+        return a + b
+
+    made = {
+        "method": Tool(Callee().method),
+        "called": Tool(Callee(), "called"),
+        "plain": Tool(wrapper(plain)),
+        "bound": Tool(functools.partial(plain, b=5), "bound"),
+        "cached": Tool(functools.lru_cache(plain), "cached"),
+    }
+    assert {name: tool.name for name, tool in made.items()} == {name: name for name in made}
+    assert [tool.definition["description"] for tool in made.values()] == [
+        "Do it.",
+        "Be called.",
+        "Be plain.",
+        "Be plain.",
+        "Be plain.",
+    ]
+    assert [tool.bind({"a": 1})() for tool in made.values()] == [1, 1, [2], 6, 2]
+    with pytest.raises(TypeError, match="has no name"):
+        Tool(functools.partial(plain))
+
+
+def test_what_is_said_of_a_tool() -> None:
+    def function() -> None:
+        """From the function."""
+
+    hints = {"readOnlyHint": True}
+    definition = Tool(function, "other.name", "Said.", hints).definition
+    assert {**definition, "inputSchema": None} == {
+        "name": "other.name",
+        "description": "Said.",
+        "annotations": hints,
+        "inputSchema": None,
+    }
+    assert Tool(lambda: None, "silent").definition.keys() == {"name", "inputSchema"}
+
+
+GOOGLE = """First line
+    and second.
+
+    More.
+
+    Args:
+        a: The first
+            of all.
+        b (list[int]): The second: two.
+        *rest: Others.
+
+    Returns:
+        c: Nothing.
+    """
+SPHINX = """First line and second.
+
+    :param a: The first
+        of all.
+    :type a: int
+    :param int b: The second: two.
+    :returns: nothing
+    """
+
+
+@pytest.mark.parametrize("doc", [GOOGLE, SPHINX])
+def test_docstring(doc: str) -> None:
+    def function(a: Any, b: Any, c: Any) -> None: ...
+
+    function.__doc__ = doc
+    definition: Any = Tool(function).definition
+    assert definition["description"] == "First line and second."
+    assert definition["inputSchema"]["properties"] == {
+        "a": {"description": "The first of all."},
+        "b": {"description": "The second: two."},
+        "c": {},
+    }
+
+
+@pytest.mark.parametrize(
+    ("doc", "description"),
+    [("Args:\n    a: x\n", None), (":param a: x", None), ("", None), ("One.\nArgs:\n  a: x", "One."), ("A: b", "A: b")],
+)
+def test_docstring_without_first_paragraph(doc: str, description: str | None) -> None:
+    def function(a: Any) -> None: ...
+
+    function.__doc__ = doc
+    assert Tool(function).definition.get("description") == description
+
+
+def text(value: str) -> dict[str, Any]:
+    return {"content": [{"type": "text", "text": value}]}
+
+
+def structured(value: Any, told: str = "") -> dict[str, Any]:
+    return text(told or json.dumps(value, separators=(",", ":"))) | {"structuredContent": value}
+
+
+IMAGE = {"content": [{"type": "image", "data": "AAAA", "mimeType": "image/png"}], "isError": True}
+
+
+@pytest.mark.parametrize(
+    ("result", "told"),
+    [
+        ("a text", text("a text")),
+        ("", text("")),
+        (Color.RED, text("red")),
+        (datetime.datetime(2026, 1, 2, 3, 4, tzinfo=datetime.UTC), text("2026-01-02T03:04:00+00:00")),
+        (datetime.date(2026, 1, 2), text("2026-01-02")),
+        (decimal.Decimal("0.10"), text("0.10")),
+        (uuid.UUID(int=1), text("00000000-0000-0000-0000-000000000001")),
+        (pathlib.PurePosixPath("/a/b"), text("/a/b")),
+        (None, structured(None)),
+        (5, structured(5)),
+        (True, structured(True)),
+        (0.5, structured(0.5)),
+        (2**70, structured(2**70)),
+        ({"ü": ["€"]}, structured({"ü": ["€"]}, '{"ü":["€"]}')),
+        ({1: 2}, structured({"1": 2})),
+        ((1, 2), structured([1, 2])),
+        ({3, 1, 2}, structured([1, 2, 3])),
+        (range(3), structured([0, 1, 2])),
+        ([Color.TWO, Level.LOW], structured([2, 1])),
+        (Point(1, names=["a"]), structured({"x": 1, "y": 0.0, "names": ["a"]})),
+        ({"deep": [Point(1)]}, structured({"deep": [{"x": 1, "y": 0.0, "names": []}]})),
+        (IMAGE, IMAGE),
+        ({"content": []}, {"content": []}),
+        ({"content": "no list"}, structured({"content": "no list"})),
+        ({"content": [{"kind": "text"}]}, structured({"content": [{"kind": "text"}]})),
+    ],
+)
+def test_result(result: Any, told: dict[str, Any]) -> None:
+    assert relay._tool_result(result) == told
+
+
+@pytest.mark.parametrize("result", [object(), b"bytes", float("nan"), {(1, 2): 3}, print, int, {1j}])
+def test_result_that_is_no_json(result: Any) -> None:
+    with pytest.raises((TypeError, ValueError)):
+        relay._tool_result(result)
+
+
+def test_json_that_cannot_be_utf_8() -> None:
+    """Half of a surrogate pair, as JSON may have it."""
+    assert relay._json("\ud83d") == '"\\ud83d"'
+    assert json.loads(relay._json(["\ud83d", "ü"])) == ["\ud83d", "ü"]
+
+
+@pytest.mark.parametrize("url", ["", "nowhere.example:3000", "ftp://nowhere.example", "https://", "http://u:p@host"])
+def test_relay_that_is_no_url(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PARLEY_URL", url)
+    with pytest.raises(ValueError, match="https://"):
+        relay.guest("ABC12345")
+    with pytest.raises(ValueError, match="https://"):
+        relay.host([])
+
+
+def test_host_needs_something_to_do() -> None:
+    with pytest.raises(TypeError, match="needs tools, or on_request"):
+        relay.host(relay="https://relay.example")
+
+
+def test_errors() -> None:
+    assert json.loads(relay._error(ValueError("no"))) == {"name": "ValueError", "message": "no"}
+    assert json.loads(relay._error(RelayError(error={"code": 7}))) == {"code": 7}
+    assert json.loads(relay._error(RelayError("no", "x"))) == {"name": "RelayError", "message": "no", "code": "x"}
+
+
+def test_cancelled_outside_of_a_call() -> None:
+    """So that a function can be tried by itself."""
+    assert not relay.cancelled().is_set()
