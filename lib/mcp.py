@@ -72,7 +72,7 @@ def _decoded(header: str | None) -> str | None:
 
 
 def _unsupported(wanted: str) -> Fault:
-    data = {"supported": [MODERN, *LEGACY], "requested": wanted[:64]}
+    data = {"supported": [MODERN], "requested": wanted[:64]}
     return Fault(_VERSION_UNSUPPORTED, "This protocol version is not supported.", 400, data)
 
 

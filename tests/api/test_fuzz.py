@@ -21,8 +21,10 @@ PATHS = [
     "/api/requests?code={code}",
     "/api/responses?code={code}&id={id}",
     "/api/stream?code={code}&token={token}",
+    "/api/tools?code={code}",
+    "/api/mcp?code={code}",
 ]
-METHODS = ["GET", "POST", "PATCH", "DELETE", "HEAD", "OPTIONS", "PUT", "TRACE", "get", "X" * 40, "P\xf6ST"]
+METHODS = ["GET", "POST", "POST", "PATCH", "DELETE", "HEAD", "OPTIONS", "PUT", "TRACE", "get", "X" * 40, "P\xf6ST"]
 TEXTS = [
     "", "0", "-1", "1.5", "9" * 5000, "..", "%00", "%2e%2e", "%ff%fe", "%", "a" * 3000, "é", "\u202e", "null",
     "ABC12345", "abc1-2345", "ABC1234U", "q1", "' OR 1=1", "*", "{}", "[]", "preview:x:",
@@ -32,6 +34,12 @@ BODIES = [
     b"", b"{}", b"null", b"[" * 100 + b"]" * 100, b"[" * 100_000, b'{"payload":' + b"9" * 5000 + b"}", b"\xff\xfe{}",
     b'{"payload":"\\ud800"}', b'{"id":"q1","result":NaN}', b'{"id":1,"payload":1}', b'{"payload":1,"payload":2}',
     b'{"payload":"' + b"x" * 200_000 + b'"}', b'{"id":"q1","result":1,"error":2}', b"\xef\xbb\xbf{}", b"{" * 1000,
+    b'{"tools":[{"name":"a"}]}', b'{"tools":[{"name":"a","inputSchema":{"type":"\\ud800"}},1]}', b'{"tools":{}}',
+    b'{"jsonrpc":"2.0","id":1,"method":"tools/list"}', b'{"jsonrpc":"2.0","id":"\\ud800","method":"tools/call"}',
+    b'[{"jsonrpc":"2.0","method":"ping","id":1}]', b'{"jsonrpc":"2.0","method":"\\udfff","id":-0,"params":{"_meta":7}}',
+    b'{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":{}}}',
+    b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"list_tools","arguments":{"code":"ABC1-2345"}}}',
+    b'{"jsonrpc":"2.0","id":1,"method":"x","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}}',
     b'{"payload":1e400}', b'{"id":"..","payload":"\x00"}', b'{"id":"q1","payload":[true]}', b'"text"', b"{}{}",
 ]  # fmt: skip
 HEADERS = [
@@ -44,6 +52,10 @@ HEADERS = [
     ("X-Real-Ip", ["198.51.100.1", "not an address", "::1"]),
     ("Expect", ["100-continue"]),
     ("X-Http-Method-Override", ["DELETE"]),
+    ("MCP-Protocol-Version", ["2026-07-28", "2025-11-25", "1", "\xff", "x" * 5000]),
+    ("Mcp-Method", ["server/discover", "tools/call", "=?base64?eA==?=", "\xff"]),
+    ("Mcp-Name", ["list_tools", "=?base64?/w==?=", "=?base64?" + "A" * 5000 + "?="]),
+    ("Mcp-Session-Id", ["x", "\xff"]),
 ]
 
 

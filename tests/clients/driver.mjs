@@ -22,8 +22,15 @@ async function onRequest({ payload, signal }) {
   return payload?.large ? "x".repeat(payload.large) : { echo: payload };
 }
 
+const run = {
+  name: "run",
+  description: "Do what a test wants.",
+  inputSchema: { type: "object", properties: { payload: {} }, required: ["payload"], additionalProperties: false },
+  execute: ({ payload }, { signal }) => onRequest({ payload, signal }),
+};
+
 async function runHost() {
-  const session = await host({ relay, onRequest });
+  const session = await host({ relay, onRequest, tools: [run] });
   session.addEventListener("state", ({ detail: { state } }) => tell({ state }));
   session.addEventListener("ended", ({ detail: { reason } }) => tell({ ended: reason }));
   tell({ code: session.code });
@@ -33,10 +40,13 @@ async function runHost() {
 
 function runGuest() {
   lines.on("line", async (line) => {
-    const { code, payload, id, seconds } = JSON.parse(line);
+    const { code, payload, id, seconds, tool } = JSON.parse(line);
     const options = { ...(id && { id }), ...(seconds && { timeout: seconds * 1000 }) };
     try {
-      tell({ result: await guest(code, { relay }).request(payload, options) });
+      const one = guest(code, { relay });
+      if (tool === "list") tell({ result: await one.tools() });
+      else if (tool) tell({ result: await one.callTool(tool, payload, options) });
+      else tell({ result: await one.request(payload, options) });
     } catch ({ code, status, retryAfter, error, message }) {
       tell({ code: code ?? null, status: status ?? null, retryAfter: retryAfter ?? null, error: error ?? null, message });
     }

@@ -43,18 +43,24 @@ def answer(payload: Any) -> Any:
     return "x" * asked["large"] if "large" in asked else {"echo": payload}
 
 
+def run(payload: Any) -> Any:
+    """Do what a test wants."""
+    return answer(payload)
+
+
 def run_host(relay: str) -> None:
     """Be a host until the session ends, or the test says so."""
     logging.getLogger("relay").addHandler(Told())
     logging.getLogger("relay").setLevel(logging.INFO)
-    with host(on_request=answer, relay=relay) as session:
+    with host([run], on_request=answer, relay=relay) as session:
         tell(code=session.code)
 
         def listen() -> None:
             for line in sys.stdin:
                 if line.strip() == "end":
                     session.end()
-                released.set()
+                else:
+                    released.set()
 
         threading.Thread(target=listen, daemon=True).start()
         reason = session.wait()
@@ -67,7 +73,13 @@ def run_guest(relay: str) -> None:
         asked = json.loads(line)
         try:
             one = guest(asked["code"], relay=relay)
-            tell(result=one.request(asked["payload"], timeout=asked.get("seconds"), id=asked.get("id")))
+            options = {"timeout": asked.get("seconds"), "id": asked.get("id")}
+            if asked.get("tool") == "list":
+                tell(result=one.tools())
+            elif "tool" in asked:
+                tell(result=one.call_tool(asked["tool"], asked["payload"], **options))
+            else:
+                tell(result=one.request(asked["payload"], **options))
         except RelayError as error:
             known = {"code": error.code, "status": error.status, "retryAfter": error.retry_after, "error": error.error}
             tell(**known, message=str(error))

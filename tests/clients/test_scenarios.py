@@ -231,8 +231,8 @@ def test_another_host_takes_over(hosted: Hosted) -> None:
 
 @pytest.fixture(scope="module")
 def short_site() -> Iterator[Parley]:
-    """Give a deployment whose sessions live for 3 s, and for 8 s if they are renewed."""
-    with running_site(SESSION_TTL_SECONDS="3", SESSION_MAX_SECONDS="8") as running:
+    """Give a deployment whose sessions live for 5 s, and for 12 s if they are renewed."""
+    with running_site(SESSION_TTL_SECONDS="5", SESSION_MAX_SECONDS="12") as running:
         yield running
 
 
@@ -240,7 +240,7 @@ def test_renews_until_the_session_expires(short_site: Parley, start: Start) -> N
     with Gate(short_site.url) as gate:
         hosted = Hosted(short_site, gate, start)
         hosted.program.state("connected")
-        time.sleep(4)
+        time.sleep(6)
         assert hosted.ask(1)["result"] == {"echo": 1}
         assert hosted.program.hear("ended") == "expired"
         assert hosted.program.exit() == 0
@@ -259,6 +259,79 @@ def test_guest_withdraws(hosted: Hosted, again: bool) -> None:
     if again:
         assert hosted.ask(1)["result"] == {"echo": 1}
     assert len([call for call in hosted.gate.calls if answers(call)]) == again
+
+
+RUN = {
+    "name": "run",
+    "description": "Do what a test wants.",
+    "inputSchema": {
+        "type": "object",
+        "properties": {"payload": {}},
+        "required": ["payload"],
+        "additionalProperties": False,
+    },
+}
+
+
+def call_of(name: str, arguments: Any) -> dict[str, Any]:
+    return {"method": "tools/call", "params": {"name": name, "arguments": arguments}}
+
+
+def test_tools_are_registered_before_the_code_is_given_out(site: Parley, gate: Gate, start: Start) -> None:
+    hosted = Hosted(site, gate, start)
+    assert [(call.method, call.kind) for call in gate.calls[:2]] == [("POST", "sessions"), ("PUT", "tools")]
+    assert site.http.get(f"/api/sessions/{hosted.code}/tools").json() == {"tools": [RUN]}
+
+
+def test_tool(hosted: Hosted) -> None:
+    result = hosted.ask(call_of("run", {"payload": {"a": [1, None, "ü"]}}))["result"]
+    echo = {"echo": {"a": [1, None, "ü"]}}
+    assert result == {"content": [{"type": "text", "text": '{"echo":{"a":[1,null,"ü"]}}'}], "structuredContent": echo}
+    assert hosted.ask(call_of("run", {"payload": {"large": 3}}), "q2")["result"] == {
+        "content": [{"type": "text", "text": "xxx"}]
+    }
+    failed = hosted.ask(call_of("run", {"payload": {"raise": "no way"}}), "q3")["result"]
+    assert failed["isError"]
+    assert failed["content"][0]["text"].endswith("no way")
+    assert hosted.ask(call_of("run", {"payload": {"large": 200_000}}), "q4")["error"]["code"] == "payload_too_large"
+
+
+@pytest.mark.parametrize("arguments", [[1], "text", 5])
+def test_tool_whose_arguments_are_no_object(hosted: Hosted, arguments: Any) -> None:
+    result = hosted.ask(call_of("run", arguments))["result"]
+    assert result["isError"]
+    assert "object" in result["content"][0]["text"]
+    assert hosted.program.ran() == []
+
+
+def test_unknown_tool(hosted: Hosted) -> None:
+    assert hosted.ask(call_of("other", {}))["error"] == {
+        "code": "unknown_tool",
+        "message": "There is no tool other.",
+    }
+
+
+def test_what_looks_like_a_tool_call(hosted: Hosted) -> None:
+    """It is a request like any other."""
+    for number, payload in enumerate([{"method": "tools/call"}, {"method": "tools/call", "params": {"name": 1}}]):
+        assert hosted.ask(payload, f"q{number}")["result"] == {"echo": payload}
+
+
+@pytest.mark.parametrize("fate", ["cut", "lost"])
+def test_result_of_a_tool_that_does_not_arrive(hosted: Hosted, fate: str) -> None:
+    hosted.gate.once(fate, answers, times=2)
+    assert hosted.ask(call_of("run", {"payload": 1}))["result"]["structuredContent"] == {"echo": 1}
+    assert hosted.program.ran() == [1]
+
+
+def test_call_that_is_withdrawn(hosted: Hosted) -> None:
+    url = f"/api/sessions/{hosted.code}/requests"
+    held = {"id": "q1", "payload": call_of("run", {"payload": {"hold": True}})}
+    hosted.site.http.post(url, json=held).raise_for_status()
+    hosted.program.hear("ran")
+    hosted.site.http.delete(f"{url}/q1").raise_for_status()
+    assert hosted.program.hear("cancelled") == {"hold": True}
+    assert not any(answers(call) for call in hosted.gate.calls)
 
 
 # Guests
@@ -418,3 +491,20 @@ def test_what_is_not_the_relay(alone: Guested) -> None:
     assert alone.ask(1, seconds=2)["code"] == "timeout"
     assert len([call for call in alone.gate.calls if posts(call)]) >= 2
     alone.end()
+
+
+def test_tools_of_another_client(hosted: Hosted, gate: Gate, start: Start) -> None:
+    """A guest lists and calls them, and gives up a call."""
+    program = start("guest", gate.url)
+
+    def call(tool: str, payload: Any, **options: Any) -> dict[str, Any]:
+        program.say({"code": hosted.code, "tool": tool, "payload": payload, **options})
+        told: dict[str, Any] = program.hear()
+        return told
+
+    assert call("list", {}) == {"result": [RUN]}
+    assert call("run", {"payload": 1})["result"]["structuredContent"] == {"echo": 1}
+    assert call("run", {})["result"].keys() >= {"content"}
+    assert call("other", {})["error"] == {"code": "unknown_tool", "message": "There is no tool other."}
+    assert call("run", {"payload": {"hold": True}}, seconds=0.5)["code"] == "timeout"
+    assert hosted.program.hear("cancelled") == {"hold": True}

@@ -5,6 +5,7 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -13,10 +14,11 @@ PROJECT = Path(__file__).resolve().parent.parent.parent
 
 def need(tool: str, install: str) -> str:
     """Return the path of a tool. Without it the test is skipped on a user's machine, and fails in CI."""
-    path = shutil.which(tool)
-    if path:
-        return path
-    reason = f"{tool} is not installed: {install}"
+    return shutil.which(tool) or go_without(f"{tool} is not installed: {install}")
+
+
+def go_without(reason: str) -> NoReturn:
+    """Skip a test on a user's machine, and fail it in CI."""
     if os.environ.get("CI") == "true":
         pytest.fail(reason)
     pytest.skip(reason)
