@@ -38,6 +38,8 @@ def ear(kv_store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Listener]:
     """Give this process's listener, a new one, which is gone soon after its last call."""
     monkeypatch.setattr(listener, "_TICK_SECONDS", 0.05)
     monkeypatch.setattr(listener, "_LINGER_SECONDS", 0.2)
+    # A machine may pause for longer than five seconds, which is not what most of these tests are about.
+    monkeypatch.setattr(listener, "_FROZEN_SECONDS", 600)
     listener._listeners.clear()
     made = listener.current()
     yield made
@@ -55,7 +57,7 @@ def wait_for(ear: Listener, client: Sockets, code: str = CODE, way: Way | None =
 
 
 def soon() -> float:
-    return time.monotonic() + 5
+    return time.monotonic() + 30
 
 
 def test_what_is_wanted(kv_store: Store, ear: Listener, client: Sockets) -> None:
@@ -257,7 +259,7 @@ def test_frozen_process(kv_store: Store, ear: Listener, client: Sockets, monkeyp
         waiter.watched = Watched("guest", "q")
         kv_store.db.publish(ear.channel, "ABC12345 response before")
         assert waiter.wait(soon()) == Message(CODE, "response", ("before",))
-        offset = 60.0  # one clock stood still
+        offset = 3600.0  # one clock stood still
         kv_store.db.publish(ear.channel, "ABC12345 response late")
         assert waiter.wait(soon()) is Wakeup.LOOK
         assert ear._subscription is not before

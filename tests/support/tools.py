@@ -24,7 +24,7 @@ def go_without(reason: str) -> NoReturn:
     pytest.skip(reason)
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 10) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 30) -> None:
     """Return as soon as the condition holds; fail if it does not within the time."""
     until = time.monotonic() + seconds
     while not condition():
