@@ -1,4 +1,4 @@
-"""public/openapi.json: it says what the service does, and the README says the same."""
+"""public/openapi.json: it says what the service does, and docs/api.md says the same."""
 
 import json
 import os
@@ -15,13 +15,14 @@ import pytest
 from dev.local import environment
 from lib import mcp, stream
 from lib.problems import Problem
+from tests.support import documents
 from tests.support.deployments import Parley, clean_environment, running_parley
 from tests.support.stores import running_store
 from tests.support.tools import PROJECT
 from tests.support.values import leaves
 
 OPENAPI: dict[str, Any] = json.loads((PROJECT / "public" / "openapi.json").read_text("utf-8"))
-README = (PROJECT / "README.md").read_text("utf-8")
+CALLS = documents.chapters("docs/api.md")["The calls"]
 METHODS = ("get", "post", "put", "patch", "delete")
 
 
@@ -51,9 +52,8 @@ def media_types(part: Any) -> Iterator[tuple[str, dict[str, Any]]]:
                 yield from media_types(value)
 
 
-def test_readme_lists_the_same_calls() -> None:
-    table = README.partition("## The API\n")[2].partition("\n## ")[0]
-    rows = re.findall(r"^\| `([A-Z]+) (/[^`? ]+)[^|]*\|[^|]*\| (\d+)(.*)\|$", table, re.MULTILINE)
+def test_the_same_calls_are_listed() -> None:
+    rows = re.findall(r"^\| `([A-Z]+) (/[^`? ]+)[^|]*\|[^|]*\| (\d+)(.*)\|$", CALLS, re.MULTILINE)
     listed = {(method, path): {status, *re.findall(r"\b20\d\b", rest)} for method, path, status, rest in rows}
     described = {
         (method, path): {status for status in operation["responses"] if status < "300"}
@@ -76,7 +76,7 @@ def test_every_problem_is_described() -> None:
 def test_every_event_is_described() -> None:
     events = {one["properties"]["event"]["const"] for one in OPENAPI["components"]["schemas"]["Event"]["oneOf"]}
     assert events == set(stream.EVENTS)
-    row = next(line for line in README.splitlines() if "/stream` |" in line)
+    row = next(line for line in CALLS.splitlines() if "/stream` |" in line)
     assert events == set(re.findall(r"`(\w+)`", row))
     reasons = OPENAPI["components"]["schemas"]["EndedEvent"]["properties"]["reason"]["enum"]
     assert set(reasons) == set(stream.REASONS.values())
@@ -132,7 +132,8 @@ def test_one_version() -> None:
 
 
 def test_it_is_linked() -> None:
-    assert "(public/openapi.json)" in README
+    assert "(../public/openapi.json)" in CALLS
+    assert "(public/openapi.json)" in documents.read("README.md")
     assert 'href="/openapi.json"' in (PROJECT / "public" / "index.html").read_text("utf-8")
 
 

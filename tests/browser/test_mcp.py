@@ -1,7 +1,6 @@
 """An agent with the official MCP client, and the tools of pages in a real Chromium."""
 
 import asyncio
-import subprocess
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
@@ -10,10 +9,9 @@ from typing import Any
 import pytest
 from mcp import Client, MCPError
 from mcp.types import CallToolResult
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page
 
-from tests.browser.conftest import Beside, Elsewhere, Window, running_site, until
-from tests.browser.test_relay import readme_blocks
+from tests.browser.conftest import Beside, Window, running_site, until
 from tests.browser.test_tools import offer
 from tests.support.deployments import Parley
 from tests.support.tools import wait_until
@@ -225,23 +223,3 @@ def test_tools_that_change(tab: Page, agent: Agent) -> None:
     assert agent(url, look).result() == ["one"]
     tab.evaluate("session.registerTool(make('two'))")
     assert agent(url, look).result() == ["one", "two"]
-
-
-def test_ten_lines_of_the_readme(window: Window, site: Parley, elsewhere: str) -> None:
-    """A page of another origin, and a call by hand, as pasted."""
-    (page,) = readme_blocks("Give an agent a page", "html", site)
-    assert page.count("\n") == 10 + 2, "ten lines between the tags"
-    setup, call_by_hand = readme_blocks("Give an agent a page", "sh", site)
-    Elsewhere.page = page.encode()
-    window.origins.add(site.url)
-    tab = window.open(elsewhere)
-    expect(tab.locator("body")).to_contain_text(f"{site.url}/mcp/")
-    url = tab.locator("body").inner_text().strip()
-    command = call_by_hand.replace(f"{site.url}/mcp/ABC12345", url)
-    answered = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
-    assert '"content":[{"type":"text","text":"42"}]' in answered.stdout
-    shown = window.open(f"{site.url}/")
-    expect(shown.locator("#state")).to_have_text("Connected")
-    code = shown.locator("#code").inner_text().replace("-", "")
-    shown.locator("summary").get_by_text("Claude Code", exact=True).click()
-    assert setup.strip().replace("ABC12345", code) == shown.locator("details[open] pre").inner_text()

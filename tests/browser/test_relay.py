@@ -12,6 +12,7 @@ from playwright.sync_api import Page, Route, expect
 from dev.events import events_of
 from tests.browser.conftest import HOST, Beside, Elsewhere, Window, ask, asking, running_site, start, states, until
 from tests.support.deployments import Parley
+from tests.support.documents import blocks
 from tests.support.tools import PROJECT, wait_until
 
 
@@ -398,16 +399,9 @@ def test_what_is_not_the_relay(window: Window, tab: Page) -> None:
     window.forgive_the_network()
 
 
-def readme_blocks(chapter: str, language: str, site: Parley) -> list[str]:
-    """Return what a chapter of the README says to paste, for this deployment."""
-    text = (PROJECT / "README.md").read_text("utf-8").partition(f"\n## {chapter}\n")[2].partition("\n## ")[0]
-    found = re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
-    return [block.replace("http://127.0.0.1:3000", site.url) for block in found]
-
-
-def test_five_lines_of_the_readme(window: Window, site: Parley, elsewhere: str) -> None:
+def test_five_lines_of_a_page(window: Window, site: Parley, elsewhere: str) -> None:
     """They run as pasted, in a page of another origin."""
-    host_block, guest_block = readme_blocks("In a page", "html", site)
+    host_block, guest_block = blocks("docs/api.md", "In a page", "html", site.url)
     assert host_block.count("\n") == 5 + 2, "five lines between the tags"
     window.origins.add(site.url)
     Elsewhere.page = host_block.encode()

@@ -3,14 +3,10 @@
 import json
 import os
 import re
-import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -18,41 +14,12 @@ import pytest
 from upstash_redis import Redis
 
 from dev.bench import coldstart
-from tests.support.commands import finished
-from tests.support.deployments import clean_environment, running_parley
+from tests.support.commands import finished, running
+from tests.support.deployments import running_parley
 from tests.support.stores import redis_server, running_store
 from tests.support.tools import PROJECT, wait_until
 
 pytestmark = pytest.mark.platform
-
-
-@contextmanager
-def running(*arguments: str, until: str, **variables: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """Run a command until it has printed a line that begins so; yield it with what it printed. It has to stop well."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "dev", *arguments],
-        cwd=PROJECT,
-        env=clean_environment() | variables,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    assert process.stdout
-    try:
-        printed = ""
-        for line in process.stdout:
-            printed += line
-            if line.startswith(until):
-                break
-        yield process, printed
-        process.send_signal(signal.SIGINT)
-        rest = process.stdout.read()
-        assert process.wait(20) == 0
-        assert "Traceback" not in printed + rest
-    finally:
-        # Not killed, also where the test has failed: it has functions to stop.
-        process.terminate()
-        process.communicate(timeout=20)
 
 
 def test_serve() -> None:

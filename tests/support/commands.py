@@ -1,7 +1,10 @@
-"""The commands of `python -m dev`, run to their end."""
+"""The commands of `python -m dev`."""
 
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from tests.support.deployments import clean_environment
 from tests.support.tools import PROJECT
@@ -18,3 +21,32 @@ def finished(*arguments: str, **variables: str) -> subprocess.CompletedProcess[s
         timeout=60,
         check=False,
     )
+
+
+@contextmanager
+def running(*arguments: str, until: str, **variables: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Run a command until it has printed a line that begins so; yield it with what it printed. It has to stop well."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dev", *arguments],
+        cwd=PROJECT,
+        env=clean_environment() | variables,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert process.stdout
+    try:
+        printed = ""
+        for line in process.stdout:
+            printed += line
+            if line.startswith(until):
+                break
+        yield process, printed
+        process.send_signal(signal.SIGINT)
+        rest = process.stdout.read()
+        assert process.wait(20) == 0
+        assert "Traceback" not in printed + rest
+    finally:
+        # Not killed, also where the test has failed: it has functions to stop.
+        process.terminate()
+        process.communicate(timeout=20)
