@@ -8,7 +8,7 @@ from contextlib import ExitStack
 import pytest
 
 from lib import kv
-from tests.support.deployments import Parley, running_parley
+from tests.support.deployments import Parley, running_parley, running_site
 from tests.support.stores import Store, redis_server, running_store
 
 # A test that uses one of these starts functions, a real Redis or a build.
@@ -79,3 +79,17 @@ def parley(any_parley: Parley, store: Store) -> Parley:
     any_parley.lines.clear()
     assert any_parley.store is store
     return any_parley
+
+
+@pytest.fixture(scope="session")
+def any_site() -> Iterator[Parley]:
+    """Give a deployment for the whole run to those that need no other store and know no limits."""
+    with running_site() as parley:
+        yield parley
+
+
+@pytest.fixture
+def site(any_site: Parley) -> Iterator[Parley]:
+    """Give a deployment whose sessions are not the test's alone."""
+    yield any_site
+    any_site.store.faults.heal()

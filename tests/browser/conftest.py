@@ -22,9 +22,7 @@ from playwright.sync_api import (
     sync_playwright,
 )
 
-from dev.local import environment
-from tests.support.deployments import Parley, running_parley
-from tests.support.stores import running_store
+from tests.support.deployments import Parley
 from tests.support.tools import need, wait_until
 
 _CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
@@ -80,28 +78,6 @@ def launched(playwright: Playwright, *arguments: str) -> Iterator[Browser]:
 def chromium(any_playwright: Playwright) -> Iterator[Browser]:
     with launched(any_playwright) as browser:
         yield browser
-
-
-@contextmanager
-def running_site(**variables: str) -> Iterator[Parley]:
-    """Run a deployment with a store of its own, and with room for every test's sessions."""
-    with (
-        running_store(None) as store,
-        running_parley(store, **environment.UNLIMITED, **variables) as parley,
-    ):
-        yield parley
-
-
-@pytest.fixture(scope="package")
-def any_site() -> Iterator[Parley]:
-    with running_site() as parley:
-        yield parley
-
-
-@pytest.fixture
-def site(any_site: Parley) -> Iterator[Parley]:
-    yield any_site
-    any_site.store.faults.heal()
 
 
 class Window:

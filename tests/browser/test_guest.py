@@ -144,7 +144,7 @@ def test_guest_that_gives_up_what_is_answered(window: Window, tab: Page, site: P
     code = offer(tab, "echo")
     guest = window.open(tab.url)
     guest.route("**/requests?*", lambda route: (route.fetch(), route.abort()))
-    expression = "guest.callTool('echo', { a: 1 }, { id: 'q1', timeout: 300 })"
+    expression = "guest.callTool('echo', { a: 1 }, { id: 'q1', timeout: 3000 })"
     assert calling(guest, code, expression)["code"] == "timeout"
     answer = site.http.get(f"/api/sessions/{code}/responses/q1?wait=10").json()
     assert answer["result"]["structuredContent"] == {"a": 1}

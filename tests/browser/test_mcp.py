@@ -11,9 +11,9 @@ from mcp import Client, MCPError
 from mcp.types import CallToolResult
 from playwright.sync_api import Page
 
-from tests.browser.conftest import Beside, Window, running_site, until
+from tests.browser.conftest import Beside, Window, until
 from tests.browser.test_tools import offer
-from tests.support.deployments import Parley
+from tests.support.deployments import Parley, running_site
 from tests.support.tools import wait_until
 
 type Work[T] = Callable[[Client], Awaitable[T]]

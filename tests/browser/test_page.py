@@ -11,8 +11,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, Request, Route, expect
 
-from tests.browser.conftest import Beside, Window, ask, refuse, running_site
-from tests.support.deployments import Parley
+from tests.browser.conftest import Beside, Window, ask, refuse
+from tests.support.deployments import Parley, running_site
 from tests.support.tools import PROJECT, wait_until
 
 SCREENSHOTS = PROJECT / "screenshots"

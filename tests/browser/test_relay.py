@@ -10,8 +10,8 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 
 from dev.events import events_of
-from tests.browser.conftest import HOST, Beside, Elsewhere, Window, ask, asking, running_site, start, states, until
-from tests.support.deployments import Parley
+from tests.browser.conftest import HOST, Beside, Elsewhere, Window, ask, asking, start, states, until
+from tests.support.deployments import Parley, running_site
 from tests.support.documents import blocks
 from tests.support.tools import PROJECT, wait_until
 

@@ -18,35 +18,12 @@ import httpx
 import pytest
 
 from tests.clients.gate import Gate
-from tests.support.deployments import Parley, running_parley
-from tests.support.stores import running_store
+from tests.support.deployments import Parley
 from tests.support.tools import PROJECT, need, wait_until
 
 CLIENTS = ("relay.js", "relay.py")
 RELAY_PY = PROJECT / "public" / "relay.py"
 _DRIVERS = PROJECT / "tests" / "clients"
-
-
-@contextmanager
-def running_site(**variables: str) -> Iterator[Parley]:
-    """Run a deployment with a store of its own, and with room for every test's sessions."""
-    with (
-        running_store(None) as store,
-        running_parley(store, RATE_LIMIT_SESSIONS="10000", RATE_LIMIT_REQUESTS="10000", **variables) as parley,
-    ):
-        yield parley
-
-
-@pytest.fixture(scope="package")
-def any_site() -> Iterator[Parley]:
-    with running_site() as parley:
-        yield parley
-
-
-@pytest.fixture
-def site(any_site: Parley) -> Iterator[Parley]:
-    yield any_site
-    any_site.store.faults.heal()
 
 
 @pytest.fixture

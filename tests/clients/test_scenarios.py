@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from dev.soak.clients import Host
-from tests.clients.conftest import Program, Start, ask, running_site
+from tests.clients.conftest import Program, Start, ask
 from tests.clients.gate import Answer, Call, Fate, Gate, problem
-from tests.support.deployments import Parley
+from tests.support.deployments import Parley, running_site
 from tests.support.tools import wait_until
 
 HTML = Answer(200, "<html>Log in</html>")

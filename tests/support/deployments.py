@@ -13,7 +13,7 @@ import pytest
 from dev.local import environment
 from dev.local.deployment import deploy
 from dev.local.platform import Platform
-from tests.support.stores import Store
+from tests.support.stores import Store, running_store
 from tests.support.tools import PROJECT, wait_until
 
 SENT_AS_JSON = {"Content-Type": "application/json"}
@@ -48,6 +48,13 @@ class Parley:
 def running_parley(store: Store, **variables: str) -> Iterator[Parley]:
     """Run the project's functions on the local platform. `variables` are added to their environment."""
     with deployed(store, clean_environment() | store.variables() | variables) as parley:
+        yield parley
+
+
+@contextmanager
+def running_site(**variables: str) -> Iterator[Parley]:
+    """Run a deployment with a store of its own, and with room for every test's sessions."""
+    with running_store(None) as store, running_parley(store, **environment.UNLIMITED, **variables) as parley:
         yield parley
 
 
