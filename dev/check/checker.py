@@ -7,34 +7,44 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from dev.check.caller import Caller, Failed
-from dev.check.session import Checks, milliseconds
+from dev.check.session import milliseconds
+from dev.check.tools import Checks
 
 
 class Step(NamedTuple):
-    """A step of the check, and the name of an earlier one that has to have passed (`""`: none)."""
+    """A step of the check: what it is a part of, and the names of earlier ones that have to have passed."""
 
     name: str
-    needs: str
+    capability: str
+    needs: tuple[str, ...]
     take: Callable[[Checks], str]
 
 
+CAPABILITIES = ("sessions", "push", "waiting", "tools", "mcp", "pages", "limits")
 STEPS = (
-    Step("reachable", "", Checks.check_reachable),
-    Step("health", "reachable", Checks.check_health),
-    Step("deep health", "health", Checks.check_store_write),
-    Step("store latency", "health", Checks.check_store_latency),
-    Step("page", "reachable", Checks.check_page),
-    Step("session", "deep health", Checks.check_create),
-    Step("read", "session", Checks.check_read),
-    Step("token", "session", Checks.check_auth),
-    Step("renewal", "session", Checks.check_renew),
-    Step("preflight", "reachable", Checks.check_preflight),
-    Step("stream", "session", Checks.check_stream),
-    Step("push", "stream", Checks.check_push),
-    Step("answer", "push", Checks.check_answer),
-    Step("id conflict", "push", Checks.check_id_conflict),
-    Step("waiting guest", "push", Checks.check_wait),
-    Step("end", "waiting guest", Checks.check_end),
+    Step("reachable", "sessions", (), Checks.check_reachable),
+    Step("health", "sessions", ("reachable",), Checks.check_health),
+    Step("deep health", "sessions", ("health",), Checks.check_store_write),
+    Step("store latency", "limits", ("health",), Checks.check_store_latency),
+    Step("pages", "pages", ("reachable",), Checks.check_pages),
+    Step("preflight", "pages", ("reachable",), Checks.check_preflight),
+    Step("session", "sessions", ("deep health",), Checks.check_create),
+    Step("read", "sessions", ("session",), Checks.check_read),
+    Step("token", "sessions", ("session",), Checks.check_auth),
+    Step("renewal", "sessions", ("session",), Checks.check_renew),
+    Step("tools", "tools", ("session",), Checks.check_tools),
+    Step("MCP access", "mcp", ("reachable",), Checks.check_mcp_access),
+    Step("MCP start", "mcp", ("session",), Checks.check_mcp_open),
+    Step("MCP list", "mcp", ("tools",), Checks.check_mcp_list),
+    Step("MCP codes", "mcp", ("deep health",), Checks.check_mcp_codes),
+    Step("stream", "push", ("session",), Checks.check_stream),
+    Step("push", "push", ("stream",), Checks.check_push),
+    Step("answer", "push", ("push",), Checks.check_answer),
+    Step("id conflict", "push", ("push",), Checks.check_id_conflict),
+    Step("waiting guest", "waiting", ("push",), Checks.check_wait),
+    Step("MCP call", "mcp", ("session", "stream", "push"), Checks.check_mcp_call),
+    Step("limits", "limits", ("session", "answer"), Checks.check_limits),
+    Step("end", "sessions", ("session", "stream", "push"), Checks.check_end),
 )
 
 
@@ -45,6 +55,7 @@ class Check(NamedTuple):
     """
 
     name: str
+    capability: str
     state: str
     ms: int | None
     note: str
@@ -55,6 +66,14 @@ class Check(NamedTuple):
         took = "" if self.ms is None else f"{self.ms} ms"
         row = f"{self.state:<4}  {self.name:<13}  {took:>8}  {self.note}"
         return f"{row}\n      what to do: {self.advice}" if self.advice else row
+
+
+class Capability(NamedTuple):
+    """What became of the steps of a capability: whether all passed, those that failed, and those that were skipped."""
+
+    passed: bool
+    failed: list[dict[str, str | None]]
+    skipped: list[str]
 
 
 class Checker:
@@ -75,30 +94,58 @@ class Checker:
 
     def run(self, report: Callable[[Check], None]) -> None:
         """Take every step, and report each result at once. The session is ended in every case."""
-        states = {"": "ok"}
+        passed: set[str] = set()
         try:
             for step in STEPS:
-                ready = states[step.needs] == "ok"
-                check = self._take(step) if ready else Check(step.name, "skip", None, f"needs: {step.needs}")
-                states[step.name] = check.state
+                if lacking := [name for name in step.needs if name not in passed]:
+                    check = Check(step.name, step.capability, "skip", None, f"needs: {', '.join(lacking)}")
+                else:
+                    check = self._take(step)
+                if check.state == "ok":
+                    passed.add(step.name)
+                passed -= self._steps.lost
                 self.checks.append(check)
                 report(check)
         finally:
             self._steps.clean_up()
             self._caller.close()
 
+    def capabilities(self) -> dict[str, Capability]:
+        """Return what became of each capability."""
+        found: dict[str, Capability] = {}
+        for name in CAPABILITIES:
+            steps = [check for check in self.checks if check.capability == name]
+            failed = [
+                {"name": one.name, "note": one.note, "advice": one.advice} for one in steps if one.state == "FAIL"
+            ]
+            skipped = [one.name for one in steps if one.state == "skip"]
+            found[name] = Capability(bool(steps) and not failed and not skipped, failed, skipped)
+        return found
+
     def summary(self) -> str:
-        """Return a line that says how many checks passed."""
-        count = {state: sum(check.state == state for check in self.checks) for state in ("ok", "FAIL", "skip")}
-        rest = "" if self.ok else f" {count['FAIL']} failed, {count['skip']} skipped."
-        return f"{count['ok']} of {len(self.checks)} checks passed.{rest}"
+        """Return a sentence that says what works, what does not, and what could not be tried."""
+        found = self.capabilities()
+        groups = {
+            "works": [name for name, one in found.items() if one.passed],
+            "does not work": [name for name, one in found.items() if one.failed],
+            "not tried to the end": [name for name, one in found.items() if one.skipped and not one.failed],
+        }
+        told = "".join(f"; {title}: {', '.join(names)}" for title, names in groups.items() if names)
+        return f"{sum(check.state == 'ok' for check in self.checks)} of {len(self.checks)} checks passed{told}."
 
     def as_json(self) -> str:
         """Return all results as one JSON object."""
         reported = {name: getattr(self._steps, name) for name in ("environment", "commit", "region")}
         reported = {name: value and self._without_secrets(value) for name, value in reported.items()}
-        checks = [check._asdict() for check in self.checks]
-        return json.dumps({"url": self._caller.url, "ok": self.ok, **reported, "checks": checks}, indent=2)
+        found = {
+            "url": self._caller.url,
+            "ok": self.ok,
+            "summary": self.summary(),
+            **reported,
+            "capabilities": {name: one._asdict() for name, one in self.capabilities().items()},
+            "checks": [check._asdict() for check in self.checks],
+        }
+        return json.dumps(found, indent=2)
 
     def _take(self, step: Step) -> Check:
         started = time.perf_counter()
@@ -107,7 +154,7 @@ class Checker:
         except Failed as failure:
             state, note, advice = "FAIL", failure.found.seen, self._without_secrets(failure.found.advice)
         took = milliseconds(time.perf_counter() - started)
-        return Check(step.name, state, took, self._without_secrets(note), advice)
+        return Check(step.name, step.capability, state, took, self._without_secrets(note), advice)
 
     def _without_secrets(self, text: str) -> str:
         """Return a text without the bypass secret and the token, which an answer may have repeated."""

@@ -8,8 +8,20 @@ import requests
 from dev.check import diagnosis, reading
 from dev.check.caller import Caller, Failed, expect, parsed, require
 
-_ORIGIN = "https://elsewhere.example"
+ORIGIN = "https://elsewhere.example"
 _LATENCY_CALLS = 4
+# Each static file with what its type may be, and a header that it needs: a page to be safe, a client to be used by
+# pages of other origins.
+_HTML, _SCRIPT, _OPEN = ["text/html"], ["text/javascript", "application/javascript"], "Access-Control-Allow-Origin"
+_FILES = (
+    ("/", _HTML, "Content-Security-Policy"),
+    ("/demo.html", _HTML, "Content-Security-Policy"),
+    ("/problems.html", _HTML, "Content-Security-Policy"),
+    ("/relay.js", _SCRIPT, _OPEN),
+    ("/relay.d.ts", ["text/plain"], _OPEN),
+    ("/relay.py", ["text/x-python"], _OPEN),
+    ("/openapi.json", ["application/json"], _OPEN),
+)
 
 
 @dataclass
@@ -61,30 +73,34 @@ class DeploymentChecks:
             raise Failed(diagnosis.STORE_FAR_AWAY.fill(ms=least, limit=self.latency_limit, region=region))
         return f"{least:g} ms, the least of {_LATENCY_CALLS}"
 
-    def check_page(self) -> str:
-        """Check that the static files are there, with their headers."""
-        page = self.caller.call("GET", "/", 200)
-        wrong = [] if page.headers.get("Content-Type", "").startswith("text/html") else ["/ is no HTML"]
-        if "Content-Security-Policy" not in page.headers:
-            wrong.append("/ has no Content-Security-Policy")
-        wrong += [
-            f"{path} has no Access-Control-Allow-Origin"
-            for path in ("/relay.js", "/openapi.json")
-            if "Access-Control-Allow-Origin" not in self.caller.call("GET", path, 200).headers
-        ]
+    def check_pages(self) -> str:
+        """Check that the static files are there, with their types and headers."""
+        wrong: list[str] = []
+        for path, kinds, header in _FILES:
+            headers = self.caller.call("GET", path, 200).headers
+            kind = headers.get("Content-Type", "").partition(";")[0].strip()
+            if kind not in kinds:
+                wrong.append(f"{path} is {reading.printable(kind) or 'of no type'} instead of {kinds[0]}")
+            if header not in headers:
+                wrong.append(f"{path} has no {header}")
         require(not wrong, f"{'; '.join(wrong)}.", diagnosis.NO_HEADERS)
-        return "the page, relay.js and openapi.json"
+        return ", ".join(path for path, _, _ in _FILES)
 
     def check_preflight(self) -> str:
         """Check that the CORS preflight lets pages of another origin renew a session."""
-        asked = {"Access-Control-Request-Method": "PATCH", "Access-Control-Request-Headers": "authorization"}
-        answer = self.caller.call("OPTIONS", "/api/sessions/ABC12345", 204, headers={"Origin": _ORIGIN, **asked})
+        origin = self.preflight("/api/sessions/ABC12345", "PATCH", "Authorization")
+        return "for pages of every origin" if origin == "*" else f"for pages of {origin} alone"
+
+    def preflight(self, path: str, method: str, *headers: str) -> str:
+        """Return the origin whose pages may make such a call. Raises Failed unless the preflight's answer allows it."""
+        asked = {"Access-Control-Request-Method": method, "Access-Control-Request-Headers": ",".join(headers).lower()}
+        answer = self.caller.call("OPTIONS", path, 204, headers={"Origin": ORIGIN, **asked})
         origin = reading.printable(answer.headers.get("Access-Control-Allow-Origin", ""))
         require(origin, "The preflight's answer has no Access-Control-Allow-Origin.", diagnosis.NO_HEADERS)
-        for kind, needed in (("Methods", "PATCH"), ("Headers", "Authorization")):
+        for kind, needed in (("Methods", method), *(("Headers", header) for header in headers)):
             listed = answer.headers.get(f"Access-Control-Allow-{kind}", "").lower().replace(" ", "").split(",")
             require(needed.lower() in listed, f"Access-Control-Allow-{kind} lacks {needed}.", diagnosis.NO_HEADERS)
-        return "for pages of every origin" if origin == "*" else f"for pages of {origin} alone"
+        return origin
 
 
 def _latency(health: requests.Response) -> float:

@@ -30,6 +30,7 @@ NOT_NOTIFIED = (
     "and look at the log of /api/stream."
 )
 TRY_AGAIN = "Try again; if it stays, look at the function's log, and check from another network."
+EXPOSE = "Automatically expose System Environment Variables"  # the box in Vercel's dashboard
 _REDEPLOY = "then deploy again, since variables only reach new deployments."
 _BYPASS = "Settings, Deployment Protection, Protection Bypass for Automation"
 
@@ -99,6 +100,17 @@ TOKEN_REMOVED = Diagnosis(
     "host_token_required: the Authorization header did not arrive.",
     "A proxy in front of the deployment removes it: configure it to pass the header on.",
 )
+SYSTEM_VARIABLES = Diagnosis(
+    "store_not_configured: the functions do not see Vercel's system environment variables.",
+    f"Tick {EXPOSE!r} (Settings, Environment Variables), {_REDEPLOY} To keep them hidden, set KV_KEY_PREFIX, to "
+    "another value for previews than for production.",
+)
+MCP_HEADERS = Diagnosis(
+    "{answer}: {message}",
+    "A proxy in front of the deployment removes or changes a header: let MCP-Protocol-Version, Mcp-Method and Mcp-Name "
+    "pass as they are.",
+)
+MCP_ERROR = Diagnosis("{answer}, and the error {code}: {message}", OTHER_CODE)
 PROBLEMS = {
     "store_not_configured": (
         "Connect an Upstash Redis database in the project's Storage tab, or set the variable for this environment, "
@@ -136,6 +148,8 @@ STREAM_ENDED = Diagnosis(
     "The stream ended too early.",
     "Look at the log of /api/stream: the stream ends if a function crashes or times out, or if a proxy cuts it.",
 )
+OTHER_EVENT = Diagnosis("The stream said {found!r} before {event!r}.", OTHER_CODE)
+OTHER_REQUEST = Diagnosis("The stream brought another request than the one that was posted.", OTHER_CODE)
 NO_EVENTS = Diagnosis("What came over the stream is not a server-sent event with JSON in it.", OTHER_CODE)
 SILENT = Diagnosis("No {event!r} event within {seconds:g} s, nor anything else.", BUFFERED)
 HELD_BACK = Diagnosis(
@@ -147,3 +161,10 @@ NOT_WAITED = Diagnosis(
     "Make sure that no proxy in front of it removes the Prefer header, and look at the log of /api/requests.",
 )
 NOT_WOKEN = Diagnosis("The waiting guest did not have the answer within {seconds:g} s.", NOT_NOTIFIED)
+BODY_REFUSED = Diagnosis(
+    "Something in front of the functions refuses a message of 128 KiB (413).",
+    "Raise the limit of a proxy in front of the deployment on bodies, to some more than MAX_PAYLOAD_BYTES.",
+)
+NO_MCP = Diagnosis("{answer}, which is no JSON-RPC with a {kind}.", OTHER_CODE)
+NO_ORIGIN = Diagnosis("Access-Control-Allow-Origin of an answer is not that of the preflight's.", NO_HEADERS)
+NOTHING_TOLD = Diagnosis("A call with an unknown code has no text that says so.", OTHER_CODE)

@@ -14,14 +14,26 @@ from dev.check.diagnosis import Diagnosis
 BYPASS_HEADER = "x-vercel-protection-bypass"
 
 _TEXT_LIMIT = 300
+_HEADER_MISMATCH = -32020
 _VERCEL_ERROR = re.compile(r"^\s*([A-Z]+(?:_[A-Z]+)+)\s*$", re.MULTILINE)
 
 
 def problem(answer: requests.Response) -> dict[str, Any]:
-    """Return the members of an answer's problem document (RFC 9457), or none if it is no such document."""
+    """Return the members of an answer's problem document (RFC 9457), or none if it is no such document.
+
+    An answer of MCP has one as the `data` of its error.
+    """
     kind = answer.headers.get("Content-Type", "").partition(";")[0].strip()
-    found = body(answer) if kind == "application/problem+json" else None
-    return found if isinstance(found, dict) else {}
+    found = body(answer) if kind == "application/problem+json" else rpc_error(answer).get("data")
+    return found if isinstance(found, dict) and "code" in found else {}
+
+
+def rpc_error(answer: requests.Response) -> dict[str, Any]:
+    """Return the members of the error that an answer of JSON-RPC has, or none if it has no error."""
+    match body(answer):
+        case {"jsonrpc": "2.0", "error": dict(error)}:
+            return error
+    return {}
 
 
 def body(answer: requests.Response) -> Any:
@@ -36,6 +48,10 @@ def of_answer(answer: requests.Response) -> Diagnosis:
     """Return the diagnosis for an answer that is not the expected one."""
     if found := problem(answer):
         return _of_problem(answer, found)
+    if error := rpc_error(answer):
+        known = diagnosis.MCP_HEADERS if error.get("code") == _HEADER_MISMATCH else diagnosis.MCP_ERROR
+        message = printable(error.get("message", ""))
+        return known.fill(answer=summary(answer), code=printable(error.get("code")), message=message)
     status = answer.status_code
     if mitigation := answer.headers.get("x-vercel-mitigated"):
         return diagnosis.FIREWALL.fill(mitigation=printable(mitigation))
@@ -44,9 +60,9 @@ def of_answer(answer: requests.Response) -> Diagnosis:
     redirects = 300 <= status < 400
     if status == 401 or (redirects and location.hostname == "vercel.com" and location.path.startswith("/sso")):
         return protected.fill(status=status)
-    if error := _vercel_error(answer):
-        known = diagnosis.VERCEL_ERRORS.get(error, diagnosis.VERCEL_ERROR)
-        return known.fill(status=status, error=error, path=_path(answer))
+    if name := _vercel_error(answer):
+        known = diagnosis.VERCEL_ERRORS.get(name, diagnosis.VERCEL_ERROR)
+        return known.fill(status=status, error=name, path=_path(answer))
     if redirects and location.hostname:
         place = printable(f"{location.scheme}://{location.netloc.rpartition('@')[2]}")
         return diagnosis.REDIRECTS.fill(place=place, status=status)
@@ -85,6 +101,8 @@ def _of_problem(answer: requests.Response, found: dict[str, Any]) -> Diagnosis:
         return diagnosis.RATE_LIMITED.fill(seconds=printable(answer.headers.get("Retry-After", "60")))
     if code == "host_token_required" and "Authorization" in answer.request.headers:
         return diagnosis.TOKEN_REMOVED
+    if code == "store_not_configured" and diagnosis.EXPOSE.lower() in detail.lower():
+        return diagnosis.SYSTEM_VARIABLES
     if code in diagnosis.PROBLEMS:
         return Diagnosis(f"{code}: {detail}", diagnosis.PROBLEMS[code])
     seen = f"{answer.request.method} {_path(answer)} answered {answer.status_code} {code}: {detail}"
@@ -117,7 +135,7 @@ def summary(answer: requests.Response) -> str:
 
 def _path(answer: requests.Response) -> str:
     """Return the path that was called, without the session's code."""
-    return re.sub("(?<=/sessions/)[^/]+", "{code}", urlsplit(answer.request.url or "").path)
+    return re.sub("(/sessions/|/mcp/)[^/]+", r"\1{code}", urlsplit(answer.request.url or "").path)
 
 
 def _reason(error: Exception) -> object:

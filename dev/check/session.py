@@ -3,13 +3,12 @@
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-
-import requests
+from typing import Any
 
 from dev.check import diagnosis, reading
 from dev.check.caller import Caller, Failed, expect, parsed, require
@@ -22,15 +21,17 @@ _PUSHES = 3
 _WAIT_SECONDS = 20
 _CODE = f"[{codes.ALPHABET}]{{{codes.LENGTH}}}"
 
-type _Reply = Future[requests.Response]
-
 
 @dataclass
-class Checks(DeploymentChecks):
-    """All checks. `path` and `token` are those of the session that they create, `""` while there is none."""
+class SessionChecks(DeploymentChecks):
+    """Checks of a session. `path` and `token` are those of the one that they create, `""` while there is none.
+
+    `lost` names the steps whose success is of no use any more: what they opened is over, or out of step.
+    """
 
     path: str = ""
     token: str = ""
+    lost: set[str] = field(default_factory=set)
     _expires_at: object = None
     _listener: Listener = field(init=False)
 
@@ -86,7 +87,7 @@ class Checks(DeploymentChecks):
         for number in range(1, _PUSHES + 1):
             posted = time.perf_counter()
             self._post(f"check-{number}", number)
-            slowest = max(slowest, self._receive_request(f"check-{number}").at - posted)
+            slowest = max(slowest, self._receive_request({"id": f"check-{number}"}).at - posted)
         return f"{_PUSHES} events one by one, the slowest after {milliseconds(slowest)} ms"
 
     def check_answer(self) -> str:
@@ -107,18 +108,14 @@ class Checks(DeploymentChecks):
         caller = Caller(self.caller.url, self.caller.bypass)  # which another thread uses
         prefer = {"Prefer": f"wait={_WAIT_SECONDS}"}
         body = {"id": "check-wait", "payload": "?"}
-        guest = _start(lambda: caller.send("POST", f"{self.path}/requests", json=body, headers=prefer))
-        self._receive_request("check-wait", guest)
-        answered = time.perf_counter()
-        self._answer("check-wait", "!", 201)
-        try:
-            answer = guest.result(self.patience)
-        except TimeoutError:
-            raise Failed(diagnosis.NOT_WOKEN.fill(seconds=self.patience)) from None
-        took = milliseconds(time.perf_counter() - answered)
-        if answer.status_code == 202:
-            raise Failed(diagnosis.NOT_WAITED)
-        result = parsed(expect(answer, 200)).get("result")
+
+        def ask() -> object:
+            answer = caller.send("POST", f"{self.path}/requests", json=body, headers=prefer)
+            if answer.status_code == 202:
+                raise Failed(diagnosis.NOT_WAITED)
+            return parsed(expect(answer, 200)).get("result")
+
+        result, took = self.exchange(ask, body, "!")
         require(result == "!", "The waiting guest got something else than the answer.")
         return f"has its answer after {took} ms"
 
@@ -131,31 +128,51 @@ class Checks(DeploymentChecks):
         self.path = ""
         return "the host is told, and a guest refused"
 
+    def exchange[T](self, ask: Callable[[], T], expected: Mapping[str, object], result: object) -> tuple[T, int]:
+        """Let a guest ask, and answer the request that comes of it, which has these members, as the host.
+
+        Returns what the guest got, and how many milliseconds after the answer. Raises Failed, also what `ask` raises.
+        """
+        guest = _start(ask)
+        request_id = self._receive_request(expected, guest).data["id"]
+        answered = time.perf_counter()
+        self._answer(request_id, result, 201)
+        try:
+            return guest.result(self.patience), milliseconds(time.perf_counter() - answered)
+        except TimeoutError:
+            raise Failed(diagnosis.NOT_WOKEN.fill(seconds=self.patience)) from None
+
     def clean_up(self) -> None:
         """End the session, if there is one."""
         if self.path:
             with suppress(Failed):
                 self.caller.send("DELETE", self.path, token=self.token)
 
-    def _receive_request(self, request_id: str, posting: _Reply | None = None) -> Received:
-        event = self._receive("request", posting)
-        require(event.data.get("id") == request_id, "The stream brought another request than the one that was posted.")
+    def _receive_request(self, expected: Mapping[str, object], asking: Future[Any] | None = None) -> Received:
+        """Return the event of the next request. Raises Failed, also if it lacks one of these members."""
+        event = self._receive("request", asking)
+        if not expected.items() <= event.data.items():
+            self.lost.add("stream")
+            raise Failed(diagnosis.OTHER_REQUEST)
         return event
 
-    def _receive(self, name: str, posting: _Reply | None = None) -> Received:
+    def _receive(self, name: str, asking: Future[Any] | None = None) -> Received:
         """Return the next event. Raises Failed if it has another name, or does not come.
 
-        `posting` is the call that leads to the event: if it was refused, that is the reason that is given.
+        `asking` is the call that leads to the event: if it was refused, that is the reason that is given.
         """
-        match self._listener.next(self.patience):
-            case Received() as event:
-                require(event.name == name, f"The stream said {reading.printable(event.name)!r} before {name!r}.")
-                return event
-            case Diagnosis() as end:
-                raise Failed(end)
-        if posting and posting.done():
-            expect(posting.result(), 200)
+        received = self._listener.next(self.patience)
+        if isinstance(received, Received) and received.name == name:
+            return received
+        if received is None and asking and asking.done():
+            asking.result()
+        self.lost.add("stream")
+        if isinstance(received, Received):
+            raise Failed(diagnosis.OTHER_EVENT.fill(found=reading.printable(received.name), event=name))
+        if isinstance(received, Diagnosis):
+            raise Failed(received)
         # Ending the session shows whether something holds the stream back: then the missing event comes now.
+        self.lost.add("session")
         self.clean_up()
         late = self._listener.rest(self.patience)
         held_back = any(event.name == name for event in late)
@@ -165,7 +182,7 @@ class Checks(DeploymentChecks):
     def _post(self, request_id: str, payload: object, status: int = 202, code: str = "") -> None:
         self.caller.call("POST", f"{self.path}/requests", status, code, json={"id": request_id, "payload": payload})
 
-    def _answer(self, request_id: str, result: str, status: int, code: str = "") -> None:
+    def _answer(self, request_id: str, result: object, status: int, code: str = "") -> None:
         body = {"id": request_id, "result": result}
         self.caller.call("POST", f"{self.path}/responses", status, code, json=body, token=self.token)
 
@@ -183,9 +200,9 @@ def _seconds_between(earlier: object, later: object) -> float:
         raise Failed(diagnosis.NO_TIMES) from None
 
 
-def _start(call: Callable[[], requests.Response]) -> _Reply:
+def _start[T](call: Callable[[], T]) -> "Future[T]":
     """Make a call in a thread of its own, a daemon, so that it does not keep the program running."""
-    reply: _Reply = Future()
+    reply: Future[T] = Future()
 
     def make() -> None:
         try:

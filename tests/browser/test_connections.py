@@ -111,7 +111,8 @@ def test_busy_relay(window: Window, tab: Page, site: Parley, streams: bool) -> N
         tab.clock.run_for(1000)
         tab.wait_for_timeout(20)
     assert len(polls) - reads <= 12
-    wait_until(lambda: tab.clock.run_for(1000) is None and len(polls) - reads >= 3)
+    while len(polls) < reads + 3:  # on a slow machine a read takes its time, whatever the page's clock says
+        tab.clock.run_for(1000)
     tab.unroute_all()
     if not streams:
         tab.clock.run_for(300_000)

@@ -20,13 +20,14 @@ from urllib3.exceptions import MaxRetryError, NameResolutionError, NewConnection
 
 from dev import __main__ as command
 from dev.check import checker, diagnosis, session
-from dev.check.checker import STEPS, Check, Checker
+from dev.check.checker import CAPABILITIES, STEPS, Check, Checker
 from dev.check.diagnosis import Diagnosis
 from lib import problems
 from lib.problems import Problem
+from tests.support.checks import diagnosed, failure, found, refusal
 from tests.support.commands import finished
-from tests.support.deployments import Parley, running_parley
-from tests.support.stores import running_store
+from tests.support.deployments import Parley
+from tests.support.tools import PROJECT
 
 URL = "https://parley.example"
 HTML: dict[str, Any] = {
@@ -37,68 +38,14 @@ OPEN = b"id: 0-0\nevent: open\ndata: {}\n\n"
 REQUEST = b'id: 1-0\nevent: request\ndata: {"id":"check-1","payload":1}\n\n'
 HTTP = HTTPConnection("parley.example")
 CERTIFICATE = "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: self-signed certificate"
+EVERYTHING = "23 of 23 checks passed; works: sessions, push, waiting, tools, mcp, pages, limits."
 ENDED = b'id: 1-0\nevent: ended\ndata: {"reason":"ended"}\n\n'
-
-
-@pytest.fixture(scope="module")
-def deployment() -> Iterator[Parley]:
-    """Give a deployment on the embedded store: what another store changes is not the checker's matter."""
-    with running_store(None) as store, running_parley(store) as parley:
-        yield parley
-
-
-@pytest.fixture
-def well(deployment: Parley) -> Parley:
-    """Give a deployment with an empty store."""
-    deployment.store.clear()
-    return deployment
-
-
-@pytest.fixture
-def mocked(requests_mock: Mocker) -> Mocker:
-    """Give a mock that lets through what it does not answer."""
-    requests_mock.real_http = True
-    return requests_mock
-
-
-def failure(checker: Checker) -> Check:
-    """Run all the checks; return the only one that failed, behind which no check was tried that needs it."""
-    told: list[Check] = []
-    checker.run(told.append)
-    assert told == checker.checks
-    assert [one.name for one in told] == [step.name for step in STEPS]
-    states = {one.name: one.state for one in told}
-    for step in STEPS:
-        assert (states[step.name] == "skip") == (step.needs != "" and states[step.needs] != "ok")
-    (failed,) = [one for one in told if one.state == "FAIL"]
-    assert not checker.ok
-    return failed
-
-
-def diagnosed(checker: Checker, step: str, expected: Diagnosis, *evidence: str) -> None:
-    """Run all the checks; this one failed, with this diagnosis, whose text has the evidence in it."""
-    failed = failure(checker)
-    assert (failed.name, failed.note, failed.advice) == (step, *expected)
-    assert all(part in failed.note for part in evidence)
-
-
-def found(checker: Checker, step: str, advice: str, *evidence: str) -> None:
-    """Run all the checks; this one failed, with this advice, and with the evidence in what it has seen."""
-    failed = failure(checker)
-    assert (failed.name, failed.advice) == (step, advice)
-    assert all(part in failed.note for part in evidence)
 
 
 def sessions(parley: Parley) -> list[dict[str, Any]]:
     """Return the records in the store."""
     texts = [parley.store.db.get(name) for name in parley.store.names("session:*")]
     return [json.loads(text) for text in texts if text]
-
-
-def refusal(problem: Problem) -> dict[str, Any]:
-    """Return what the mock answers for a problem."""
-    headers = {"Content-Type": "application/problem+json", **problem.headers}
-    return {"status_code": problem.status, "json": problem.body(), "headers": headers}
 
 
 def watch(mocked: Mocker, look: Callable[[Any], None]) -> None:
@@ -120,7 +67,7 @@ def test_a_deployment_that_is_well(well: Parley) -> None:
     checker.run(lambda _: None)
     assert [(one.name, one.state) for one in checker.checks] == [(step.name, "ok") for step in STEPS]
     assert checker.ok
-    assert checker.summary() == "16 of 16 checks passed."
+    assert checker.summary() == EVERYTHING
     assert [session["active"] for session in sessions(well)] == [False]
     assert well.store.names("re[qs]:*") == []
 
@@ -151,7 +98,7 @@ def test_one_line_a_check(well: Parley) -> None:
     done = finished("check", f"{well.url}/")
     assert (done.returncode, done.stderr) == (0, "")
     *rows, empty, summary = done.stdout.splitlines()
-    assert (empty, summary) == ("", "16 of 16 checks passed.")
+    assert (empty, summary) == ("", EVERYTHING)
     for row, step in zip(rows, STEPS, strict=True):
         assert re.fullmatch(rf"ok    {step.name:<13}  (?=.{{8}}  \S) *\d+ ms  \S.*", row)
 
@@ -161,19 +108,27 @@ def test_lines_come_as_they_are_known(well: Parley, mocked: Mocker, capsys: pyte
     watch(mocked, lambda call: printed.append(capsys.readouterr().out) if call.path == "/api/sessions" else None)
     assert checker.run(well.url, "", 1000, as_json=False)
     (before,) = printed
-    assert [line[6:19].strip() for line in before.splitlines()] == [step.name for step in STEPS[:5]]
+    assert [line[6:19].strip() for line in before.splitlines()] == [step.name for step in STEPS[:6]]
 
 
 def test_json(well: Parley) -> None:
     done = finished("check", well.url, "--json", "--latency", "0.001")
     assert (done.returncode, done.stderr) == (1, "")
     found = json.loads(done.stdout)
-    checks = found.pop("checks")
-    assert found == {"url": well.url, "ok": False, "environment": "development", "commit": None, "region": "local"}
+    checks, capabilities = found.pop("checks"), found.pop("capabilities")
+    told = {"environment": "development", "commit": None, "region": "local"}
+    works = ", ".join(name for name in CAPABILITIES if name != "limits")
+    summary = f"22 of 23 checks passed; works: {works}; does not work: limits."
+    assert found == {"url": well.url, "ok": False, "summary": summary, **told}
     assert [one["name"] for one in checks] == [step.name for step in STEPS]
-    assert all(one.keys() == {"name", "state", "ms", "note", "advice"} for one in checks)
-    assert [one["name"] for one in checks if one["state"] != "ok"] == ["store latency"]
+    assert all(one.keys() == {"name", "capability", "state", "ms", "note", "advice"} for one in checks)
+    (failed,) = [one for one in checks if one["state"] != "ok"]
+    assert (failed["name"], failed["capability"]) == ("store latency", "limits")
     assert all(isinstance(one["ms"], int) for one in checks)
+    words = {name: failed[name] for name in ("name", "note", "advice")}
+    well_done: dict[str, Any] = {"passed": True, "failed": [], "skipped": []}
+    expected = dict.fromkeys(CAPABILITIES, well_done)
+    assert capabilities == {**expected, "limits": {"passed": False, "failed": [words], "skipped": []}}
 
 
 def test_a_failure_in_the_table() -> None:
@@ -184,8 +139,32 @@ def test_a_failure_in_the_table() -> None:
     assert re.sub(r" +\d+ ms", "      T ms", failed) == f"FAIL  reachable      T ms  {refused.seen}"
     assert advice == f"      what to do: {refused.advice}"
     assert skipped[0] == "skip  health                   needs: reachable"
-    assert len(skipped) == 15
-    assert (empty, summary) == ("", "0 of 16 checks passed. 1 failed, 15 skipped.")
+    assert len(skipped) == 22
+    others = ", ".join(CAPABILITIES[1:])
+    told = f"0 of 23 checks passed; does not work: sessions; not tried to the end: {others}."
+    assert (empty, summary) == ("", told)
+
+
+def test_every_step_is_documented() -> None:
+    """The operator finds each step under its capability, in the order of the steps."""
+    text = (PROJECT / "docs" / "operations.md").read_text("utf-8")
+    chapter = text.partition("## The checker\n")[2].partition("\n## ")[0]
+    listed = re.findall(r"^\| `(\w+)` \| ([^|]+) \|", chapter, re.MULTILINE)
+    steps = {name: [step.name for step in STEPS if step.capability == name] for name in CAPABILITIES}
+    assert [(name, names.split(", ")) for name, names in listed] == list(steps.items())
+
+
+def test_json_of_what_was_not_tried() -> None:
+    """A step that could not be taken is no success, of its capability neither."""
+    done = finished("check", "http://127.0.0.1:1", "--json")
+    assert (done.returncode, done.stderr) == (1, "")
+    found = json.loads(done.stdout)
+    assert found["ok"] is False
+    for name, one in found["capabilities"].items():
+        steps = [step.name for step in STEPS if step.capability == name]
+        assert one["passed"] is False
+        assert [check["name"] for check in one["failed"]] + one["skipped"] == steps
+        assert bool(one["failed"]) == (name == "sessions")
 
 
 @pytest.mark.parametrize(
@@ -442,7 +421,9 @@ def test_store(problem: Problem, well: Parley, mocked: Mocker) -> None:
     checker = Checker(well.url)
     expected = Diagnosis(f"{problem.code}: {problem.detail}", diagnosis.PROBLEMS[problem.code])
     diagnosed(checker, "health", expected)
-    assert [one.name for one in checker.checks if one.state == "ok"] == ["reachable", "page", "preflight"]
+    assert [one.name for one in checker.checks if one.state == "ok"] == [
+        *("reachable", "pages", "preflight", "MCP access")
+    ]
 
 
 def test_every_problem_has_advice_of_its_own() -> None:
@@ -477,21 +458,47 @@ def test_store_in_another_region(platform_id: str, region: str, requests_mock: M
     assert all(part in latency.note for part in ("90.6 ms", region, "50 ms"))
 
 
+SAFE, SHARED = {"Content-Security-Policy": "x"}, {"Access-Control-Allow-Origin": "*"}
+
+
 @pytest.mark.parametrize(
-    ("path", "answer", "evidence"),
+    ("path", "kind", "headers", "evidence"),
     [
-        ("/", {"headers": {"Content-Security-Policy": "x"}}, ["/ ", "HTML"]),
-        ("/", HTML, ["/ ", "Content-Security-Policy"]),
-        ("/relay.js", {}, ["/relay.js ", "Access-Control-Allow-Origin"]),
-        ("/openapi.json", {}, ["/openapi.json ", "Access-Control-Allow-Origin"]),
+        ("/", "", SAFE, ["/ is of no type", "text/html"]),
+        ("/", "text/html", {}, ["/ has no Content-Security-Policy"]),
+        ("/demo.html", "text/plain", SAFE, ["/demo.html is text/plain", "text/html"]),
+        ("/problems.html", "text/html", {}, ["/problems.html has no Content-Security-Policy"]),
+        ("/relay.js", "text/javascript", {}, ["/relay.js has no Access-Control-Allow-Origin"]),
+        ("/relay.js", "text/html", SHARED, ["/relay.js is text/html", "text/javascript"]),
+        ("/relay.d.ts", "video/mp2t", SHARED, ["/relay.d.ts is video/mp2t", "text/plain"]),
+        ("/relay.py", "application/octet-stream", SHARED, ["/relay.py is application/octet-stream", "text/x-python"]),
+        ("/openapi.json", "application/json", {}, ["/openapi.json has no Access-Control-Allow-Origin"]),
     ],
 )
-def test_page(path: str, answer: dict[str, Any], evidence: list[str], well: Parley, mocked: Mocker) -> None:
-    mocked.get(f"{well.url}{path}", **answer)
+def test_pages(
+    path: str, kind: str, headers: dict[str, str], evidence: list[str], well: Parley, mocked: Mocker
+) -> None:
+    mocked.get(f"{well.url}{path}", headers={"Content-Type": kind, **headers})
     checker = Checker(well.url)
-    found(checker, "page", diagnosis.NO_HEADERS, *evidence)
-    (page,) = [one for one in checker.checks if one.name == "page"]
-    assert ";" not in page.note, "nothing else is wrong with it"
+    found(checker, "pages", diagnosis.NO_HEADERS, *evidence)
+    (pages,) = [one for one in checker.checks if one.name == "pages"]
+    assert ";" not in pages.note, "nothing else is wrong with it"
+
+
+def test_script_of_another_type(well: Parley, mocked: Mocker) -> None:
+    """Vercel's own type of it has changed before."""
+    mocked.get(f"{well.url}/relay.js", headers={"Content-Type": "application/javascript; charset=utf-8", **SHARED})
+    checker = Checker(well.url)
+    checker.run(lambda _: None)
+    assert checker.ok
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/demo.html", "/problems.html", "/relay.js", "/relay.d.ts", "/relay.py", "/openapi.json"]
+)
+def test_page_that_is_missing(path: str, well: Parley, mocked: Mocker) -> None:
+    mocked.get(f"{well.url}{path}", status_code=404, headers={"x-vercel-error": "NOT_FOUND"})
+    diagnosed(Checker(well.url), "pages", VERCEL["NOT_FOUND"].fill(path=path), path)
 
 
 def test_rate_limited(well: Parley, mocked: Mocker) -> None:
@@ -616,7 +623,8 @@ def at_last() -> Iterator[threading.Event]:
 
 def when_ended(mocked: Mocker, event: threading.Event) -> None:
     """Let the event happen when the session is ended."""
-    watch(mocked, lambda call: event.set() if call.method == "DELETE" else None)
+    ends = re.compile(r"/api/sessions/\w+")  # which the mock has in lower case
+    watch(mocked, lambda call: event.set() if call.method == "DELETE" and ends.fullmatch(call.path) else None)
 
 
 def streams(mocked: Mocker, *parts: bytes | threading.Event) -> None:
@@ -717,7 +725,8 @@ def test_guest_whose_preference_is_lost(well: Parley, mocked: Mocker) -> None:
 def test_guest_that_is_not_woken(well: Parley, monkeypatch: pytest.MonkeyPatch) -> None:
     start = session._start
 
-    def never(call: Callable[[], requests.Response]) -> "Future[requests.Response]":
+    def never(call: Callable[[], Any]) -> "Future[Any]":
+        monkeypatch.setattr(session, "_start", start)
         start(call)
         return Future()
 

@@ -126,9 +126,12 @@ def test_operations(parley: Parley) -> None:
     (deployed,) = blocks("README.md", "Deploy", "sh", parley.url)
     by_hand, for_programs = blocks("docs/operations.md", "Check a deployment", "sh", parley.url)
     assert deployed == by_hand
+    (sentence,) = blocks("README.md", "Deploy", "text")
+    assert [sentence] == blocks("docs/operations.md", "Check a deployment", "text")
     # On a busy machine the store may take its time.
     done = finished(*of_dev(by_hand), "--latency", "5000")
     assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith(f"\n{sentence}")
     assert "--latency 30" in for_programs
     done = finished(*of_dev(for_programs.replace("--latency 30", "--latency 5000")))
     assert (done.returncode, json.loads(done.stdout)["ok"]) == (0, True)
