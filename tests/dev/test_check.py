@@ -148,7 +148,7 @@ def test_a_failure_in_the_table() -> None:
 def test_every_step_is_documented() -> None:
     """The operator finds each step under its capability, in the order of the steps."""
     text = (PROJECT / "docs" / "operations.md").read_text("utf-8")
-    chapter = text.partition("## The checker\n")[2].partition("\n## ")[0]
+    chapter = text.partition("## Check a deployment\n")[2].partition("\n## ")[0]
     listed = re.findall(r"^\| `(\w+)` \| ([^|]+) \|", chapter, re.MULTILINE)
     steps = {name: [step.name for step in STEPS if step.capability == name] for name in CAPABILITIES}
     assert [(name, names.split(", ")) for name, names in listed] == list(steps.items())
