@@ -5,6 +5,7 @@ import re
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 import httpx
@@ -68,10 +69,8 @@ class Store:
         connection = _connection()
         command = [len(keys), *keys, *arguments]
         if digest in connection.scripts:
-            try:
+            with suppress(_NotKnown):
                 return self._execute(connection.client, ["EVALSHA", digest, *command])
-            except _NotKnown:
-                connection.scripts.discard(digest)
         reply = self._execute(connection.client, ["EVAL", script, *command])
         connection.scripts.add(digest)
         return reply

@@ -94,7 +94,7 @@ class Subscription:
                     self._http.receive_data(data)
                 elif isinstance(event, h11.Data):
                     self._line += bytes(event.data)
-                elif not isinstance(event, h11.Response | h11.InformationalResponse) or event.status_code >= 300:
+                elif not isinstance(event, h11.Response | h11.InformationalResponse):
                     raise ConnectionError
         except h11.ProtocolError:
             raise ConnectionError from None

@@ -20,7 +20,7 @@ for place = 0, #KEYS / 3 - 1 do
       and get_field(record, 'expiresAt') == expires
       and #redis.call('XRANGE', requests, after, '+', 'COUNT', 1) == 0
   end
-  if same then listen(session, responses, role, channel) end
+  if same then listen(responses, role, channel) end
   table.insert(reply, same and 0 or 1)
 end
 redis.call('PUBLISH', channel, echo)

@@ -78,7 +78,7 @@ local function find_session(session, misses, known, created, limit)
   local seconds = retry_after(misses, 1, limit)
   if seconds and redis.call('EXISTS', known) == 0 then return {'rate_limited', seconds} end
   if not record then
-    if not seconds then increase(misses, 1) end
+    increase(misses, 1)
     return {'session_not_found'}
   end
   redis.call('SET', known, 1, 'PX', math.max(redis.call('PTTL', session), 1))
@@ -133,8 +133,9 @@ local function read_listeners(responses)
   return found
 end
 
--- Enters an instance among those who listen, the newest first; an empty channel is none.
-local function listen(session, responses, role, channel)
+-- Enters an instance among those who listen, the newest first; an empty channel is none. The responses are there, and
+-- expire already.
+local function listen(responses, role, channel)
   if channel == '' then return end
   local lines = {string.format('%.0f %s %s\n', now(), role, channel)}
   for _, other in ipairs(read_listeners(responses)) do
@@ -143,7 +144,6 @@ local function listen(session, responses, role, channel)
     end
   end
   redis.call('HSET', responses, '~listeners', table.concat(lines))
-  expire_with(session, responses)
 end
 
 -- 1 if a host listens to the session, else 0.

@@ -24,7 +24,7 @@ if held then
   if not held_digest then return {'unreadable'} end
   if held_digest ~= digest then return {'id_conflict'} end
   if at then return {'answered', iso(tonumber(at)), kind, text} end
-  listen(session, responses, 'guest', channel)
+  listen(responses, 'guest', channel)
   return {'pending', redis.call('PTTL', session), has_host(responses)}
 end
 
@@ -43,7 +43,7 @@ expire_with(session, requests)
 expire_with(session, responses)
 increase(posted, 1)
 increase(sent, bytes)
-listen(session, responses, 'guest', channel)
+listen(responses, 'guest', channel)
 local message = 'request ' .. cursor
 if fits(payload) then
   local at = iso(tonumber(string.match(cursor, '^%d+')))

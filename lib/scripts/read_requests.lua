@@ -21,6 +21,6 @@ if host ~= '' then
     return {'replaced'}
   end
   expire_with(session, responses)
-  listen(session, responses, 'host', channel)
+  listen(responses, 'host', channel)
 end
 return {'found', record, redis.call('PTTL', session), read_backlog(requests, responses, cursor)}

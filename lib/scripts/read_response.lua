@@ -16,5 +16,5 @@ if not held then return {'request_not_found'} end
 local at, _, kind, text = parse_answered(held)
 if at then return {'answered', iso(tonumber(at)), kind, text} end
 if not parse_pending(held) then return {'unreadable'} end
-listen(session, responses, 'guest', channel)
+listen(responses, 'guest', channel)
 return {'pending', redis.call('PTTL', session), has_host(responses)}

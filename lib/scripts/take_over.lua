@@ -28,5 +28,5 @@ if newest ~= host then
   expire_with(session, responses)
   ring(responses, 'host', record, 'host ' .. host)
 end
-listen(session, responses, 'host', channel)
+listen(responses, 'host', channel)
 return {'found', record, redis.call('PTTL', session), read_backlog(requests, responses, cursor)}

@@ -13,9 +13,12 @@ import httpx
 import pytest
 
 from dev.local.function import from_source
-from lib import body
+from lib import body, endpoint
+from lib.call import Call
+from lib.endpoint import Actions, Endpoint, Reply
 from lib.problems import Problem
 from tests.support.deployments import Parley, clean_environment, refusal
+from tests.support.functions import serving
 from tests.support.tools import PROJECT, wait_until
 
 
@@ -132,6 +135,7 @@ def test_methods(parley: Parley, path: str, allow: set[str]) -> None:
     preflight = parley.http.options(path, headers={"Origin": "https://a.test", "Access-Control-Request-Method": "POST"})
     assert (preflight.status_code, preflight.content) == (204, b"")
     assert set(preflight.headers["access-control-allow-methods"].split(", ")) == allow
+    assert preflight.headers["access-control-max-age"] == "86400"
     for name in ("Authorization", "Content-Type", "Last-Event-ID", "Prefer"):
         assert name in preflight.headers["access-control-allow-headers"]
     assert parley.store.faults.calls == 0
@@ -152,6 +156,12 @@ def test_chunked_body(parley: Parley, chunks: list[bytes]) -> None:
     assert answer.status_code == 201
     answer = parley.http.post("/api/sessions", content=iter([*chunks, b"x"]))
     assert refusal(answer) == (400, "invalid_json")
+
+
+def test_log_line_of_a_long_method(parley: Parley) -> None:
+    answer = parley.http.request("BREW" * 100, "/api/health")
+    assert refusal(answer) == (405, "method_not_allowed")
+    assert parley.log(answer)["method"] == "BREW" * 4
 
 
 def test_log_line(parley: Parley) -> None:
@@ -238,6 +248,50 @@ def test_client_that_vanishes(parley: Parley) -> None:
     assert parley.http.get("/api/health").status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("sent", "timeout"),
+    [
+        (b"", Endpoint.timeout / 50),
+        (b"GET / HTTP/1.1\r\nx: y\r\n", Endpoint.timeout / 50),
+        (b"GET / HTTP/1.1\r\n\r\n", Endpoint.timeout),
+    ],
+)
+def test_client_that_does_nothing(monkeypatch: pytest.MonkeyPatch, sent: bytes, timeout: float) -> None:
+    """It sends no request, or half of one, or does not read its answer: it is given up."""
+    monkeypatch.setattr(endpoint, "_WRITE_SECONDS", 0.2)
+    over = threading.Event()
+
+    class Answering(Endpoint):
+        def actions(self, _: Call) -> Actions:
+            return {"GET": lambda _: Reply(200, "x" * 20_000_000)}
+
+        def finish(self) -> None:
+            over.set()
+            super().finish()
+
+    monkeypatch.setattr(Answering, "timeout", timeout)
+    with (
+        serving(Answering) as url,
+        socket.create_connection((urlsplit(url).hostname, urlsplit(url).port)) as connection,
+    ):
+        connection.sendall(sent)
+        assert over.wait(5)
+
+
+def test_an_answer_ends_its_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also under a runtime that would keep it."""
+    monkeypatch.setattr(endpoint, "_WRITE_SECONDS", 60)
+
+    class Kept(Endpoint):
+        protocol_version = "HTTP/1.1"
+
+        def actions(self, _: Call) -> Actions:
+            return {"GET": lambda _: Reply(200, 1)}
+
+    with serving(Kept) as url:
+        assert raw(url, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").content == b"1"
+
+
 def message(**headers: str) -> Message:
     made = Message()
     for name, value in headers.items():
@@ -278,6 +332,7 @@ def test_body_that_is_refused(headers: dict[str, str], sent: bytes, code: str) -
     assert stream.tell() < 9_000_000
 
 
+@pytest.mark.parametrize("more", [b"1", b""])
 @pytest.mark.parametrize(
     "sent",
     [
@@ -287,18 +342,19 @@ def test_body_that_is_refused(headers: dict[str, str], sent: bytes, code: str) -
         b"Transfer-Encoding: chunked\r\n\r\n0\r\n",
     ],
 )
-def test_dripping_body(monkeypatch: pytest.MonkeyPatch, sent: bytes) -> None:
-    """However slowly its bytes come, a body is refused when its time is over."""
+def test_dripping_body(monkeypatch: pytest.MonkeyPatch, sent: bytes, more: bytes) -> None:
+    """However slowly its bytes come, and if none come any more, a body is refused when its time is over."""
     monkeypatch.setattr(body, "_SECONDS", 0.5)
     ours, theirs = socket.socketpair()
     over = threading.Event()
 
     def drip() -> None:
         while not over.wait(0.05):
-            theirs.sendall(b"1")
+            theirs.sendall(more)
 
     head, _, rest = sent.partition(b"\r\n\r\n")
     headers = message(**dict([head.decode().split(": ")]))
+    ours.settimeout(Endpoint.timeout)
     with ours, theirs, ours.makefile("rb") as stream:
         theirs.sendall(rest)
         dripping = threading.Thread(target=drip)

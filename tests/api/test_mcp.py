@@ -84,9 +84,13 @@ def test_eras_do_not_mix(url: str) -> None:
         assert Agent(url, version).ask("ping") == {}
 
 
-def test_version_of_a_client_that_does_not_say(url: str) -> None:
+def test_version_of_a_client_that_does_not_say(pair: Pair, url: str) -> None:
+    """It is the first one, which has no place for the schema of a result."""
     body = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
     assert httpx.post(url, json=body).json() == {"jsonrpc": "2.0", "id": 1, "result": {}}
+    pair.offer('[{"name":"a","outputSchema":{"type":"object"}}]')
+    told = httpx.post(f"{pair.parley.url}/mcp/{pair.code}", json={**body, "method": "tools/list"}).json()
+    assert told["result"]["tools"] == [{"name": "a", "inputSchema": {"type": "object"}}]
 
 
 @pytest.mark.parametrize("version", VERSIONS)

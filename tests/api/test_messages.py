@@ -4,6 +4,7 @@ import json
 import threading
 import time
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -240,6 +241,8 @@ def test_data_that_is_not_ours(pair: Pair, key: str, command: str, value: str) -
 def test_location_leads_to_the_response(pair: Pair, request_id: str) -> None:
     location = pair.post(request_id=request_id).headers["location"]
     assert pair.parley.http.get(location).json() == {"id": request_id, "status": "pending"}
+    if request_id.strip("."):
+        assert pair.read(quote(request_id, safe="")).status_code == 202
 
 
 @pytest.mark.parametrize("end", ["ended", "expired"])
@@ -409,7 +412,7 @@ def test_what_an_address_may_go_on_with(pair: Pair) -> None:
 
 
 def test_bytes_of_an_address(pair: Pair) -> None:
-    """They count over all its sessions, requests and answers alike; what is known already can be sent again."""
+    """They count over all its sessions, requests, answers and tools alike; what is known already can be sent again."""
     with running_parley(pair.parley.store, RATE_LIMIT_BYTES="1000") as small:
         one, other = Pair(small), Pair(small)
         text = '"' + "x" * 398 + '"'
@@ -422,6 +425,7 @@ def test_bytes_of_an_address(pair: Pair) -> None:
         assert other.answer("b", '"' + "y" * 198 + '"').status_code == 201
         assert refusal(one.answer("a", "1")) == (429, "rate_limited")
         assert other.answer("b", '"' + "y" * 198 + '"').status_code == 200
+        assert refusal(Pair(small).offer('[{"name":"a"}]')) == (429, "rate_limited")
 
 
 def test_session_full(pair: Pair) -> None:

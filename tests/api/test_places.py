@@ -21,11 +21,26 @@ def test_busy(parley: Parley) -> None:
         assert refusal(answer) == (503, "busy")
         assert answer.headers["retry-after"] == "1"
         assert answer.headers["server-timing"].endswith('"0 calls"')
+        assert small.log(answer)["level"] == "error"
         assert small.store.faults.calls == 0
         assert pair.read("q").status_code == 202, "plain calls get through"
         pair.answer("q")
         waiting.join()
         assert pair.read("q", "?wait=5").status_code == 200, "and the place is free again"
+
+
+def test_guests_of_one_address(parley: Parley) -> None:
+    """They get a quarter; the host has places left, whatever it waits for."""
+    with running_parley(parley.store, MAX_WAITS="4") as small:
+        pair = Pair(small)
+        pair.post(request_id="q")
+        waiting = threading.Thread(target=lambda: pair.read("q", "?wait=20"))
+        waiting.start()
+        wait_until(lambda: held(small, pair) == "guest")
+        assert refusal(pair.read("q", "?wait=5")) == (503, "busy")
+        assert small.http.get(f"{pair.url}/responses/q?wait=1", headers=pair.host).status_code == 202
+        pair.answer("q")
+        waiting.join()
 
 
 def held(parley: Parley, pair: Pair) -> str:

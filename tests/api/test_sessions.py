@@ -58,6 +58,14 @@ def test_record(parley: Parley) -> None:
     assert 599_000 < ttl(parley, f"session:{session['code']}") <= 600_000
 
 
+def test_address_of_ipv6(parley: Parley) -> None:
+    """A session has its creator's; what is counted is its network's."""
+    url = f"http://127.0.0.1:{parley.platform.function('sessions').port}/api/sessions"
+    session = httpx.post(url, headers={"x-real-ip": "2001:db8::1"}).json()
+    assert record(parley, session["code"])["ip"] == "2001:db8::1"
+    assert parley.store.names("rate:sessions:*") == ["rate:sessions:2001:db8::/64"]
+
+
 def test_every_key_expires(parley: Parley) -> None:
     session = parley.create()
     url = f"/api/sessions/{session['code']}"
@@ -144,6 +152,10 @@ def test_renew(parley: Parley) -> None:
     parley.http.post(f"/api/sessions/{code}/requests", json={"payload": 1})
     for name in ("session", "req", "res"):
         parley.store.db.pexpire(f"{parley.store.prefix}{name}:{code}", 60_000)
+    assert refusal(parley.http.patch(f"/api/sessions/{code}", json={"ttl": 1}, headers=session["host"])) == (
+        400,
+        "invalid_request",
+    )
     answer = parley.http.patch(f"/api/sessions/{code}", headers=session["host"])
     assert answer.status_code == 200
     renewed = answer.json()
@@ -263,6 +275,10 @@ def test_rate_of_new_sessions(parley: Parley) -> None:
     answer = parley.http.post("/api/sessions")
     assert refusal(answer) == (429, "rate_limited")
     assert 0 < int(answer.headers["retry-after"]) <= 60
+    parley.store.db.expire(f"{parley.store.prefix}rate:sessions:127.0.0.1", 20)
+    answer = parley.http.post("/api/sessions")
+    assert 10 < int(answer.headers["retry-after"]) <= 20
+    assert answer.json()["detail"] == f"Wait {answer.headers['retry-after']} s, then try again."
     # The platform's word counts, not the caller's.
     forged = {"x-real-ip": "198.51.100.7", "x-forwarded-for": "198.51.100.7", "x-vercel-forwarded-for": "198.51.100.7"}
     assert parley.http.post("/api/sessions", headers=forged).status_code == 429
@@ -311,6 +327,7 @@ def test_hosts_of_no_session_count(parley: Parley) -> None:
 def test_create_with_another_body(parley: Parley, body: bytes, kind: str, expected: tuple[int, str]) -> None:
     answer = parley.http.post("/api/sessions", content=body, headers={"Content-Type": kind})
     assert refusal(answer) == expected
+    assert answer.headers.get("accept") == ("application/json" if expected[0] == 415 else None)
     assert parley.store.names() == []
 
 

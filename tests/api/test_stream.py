@@ -44,6 +44,8 @@ def left(pair: Pair) -> int:
 
 
 def test_events(pair: Pair) -> None:
+    """They are pushed: none waits for the next check, which would find it too."""
+    started = time.monotonic()
     with listening(pair) as found:
         pair.post('{"a":\n\r 1.10}', "q1")
         request = next(found)
@@ -61,6 +63,7 @@ def test_events(pair: Pair) -> None:
         event = next(found)
         assert (event.name, event.data) == ("ended", {"reason": "ended"})
         assert list(found) == []
+    assert time.monotonic() - started < 15
 
 
 def test_continues(pair: Pair) -> None:
@@ -104,19 +107,23 @@ def test_newer_stream_takes_over(pair: Pair) -> None:
 
 def test_opening_that_is_held_up(pair: Pair) -> None:
     """Its client connects again in the meantime, and keeps the stream that it then has."""
-    pair.parley.store.faults.fail("slow", times=2)  # the subscription, and the look that opens
-    with pytest.raises(httpx.ReadTimeout):
-        httpx.get(f"{pair.parley.url}{pair.url}/stream", headers=pair.host, timeout=1.5)
-    with listening(pair) as found:
-        wait_until(lambda: sum("/stream" in line and "clientGone" in line for line in pair.parley.lines) == 1)
-        pair.post(request_id="q")
-        assert next(found).data["id"] == "q"
+    with running_parley(pair.parley.store) as fresh:
+        pair.parley = fresh
+        fresh.store.faults.fail("slow", times=2)  # the subscription, and the look that opens
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.get(f"{fresh.url}{pair.url}/stream", headers=pair.host, timeout=1.5)
+        with listening(pair) as found:
+            wait_until(lambda: sum("/stream" in line and "clientGone" in line for line in fresh.lines) == 1)
+            pair.post(request_id="q")
+            assert next(found).data["id"] == "q"
 
 
 def test_session_expires(pair: Pair) -> None:
     pair.parley.store.db.pexpire(f"{pair.parley.store.prefix}session:{pair.code}", 1000)
+    started = time.monotonic()
     with listening(pair) as found:
         assert next(found).data == {"reason": "expired"}
+    assert time.monotonic() - started < 15, "at once, and not at the next check"
 
 
 def test_stream_ends_in_time(pair: Pair) -> None:
@@ -149,6 +156,7 @@ def test_client_that_leaves_is_noticed(pair: Pair) -> None:
         with pytest.raises(httpx.ReadTimeout):
             httpx.get(f"{pair.parley.url}{pair.url}{path}", headers=pair.host, timeout=0.5)
         wait_until(lambda expected=number + 2: left(pair) == expected, 2)  # type: ignore[misc]
+    assert "defect" not in "".join(pair.parley.lines)
 
 
 def test_dropped_streams_leave_nothing(pair: Pair) -> None:

@@ -1,17 +1,21 @@
 """lib/kv.py: every way in which the store can fail, told apart, and gone as soon as the store is back."""
 
+import hashlib
+import secrets
 import threading
 import time
+from typing import Any
 
 import httpx
 import pytest
 
 from dev.local.server import Server
-from lib import codes, kv, sessions
+from lib import codes, kv, probe, sessions
 from lib.problems import Problem, StoreNotConfigured, StoreQuotaExceeded, StoreUnauthorized, StoreUnavailable
 from tests.support.deployments import Parley, refusal, running_parley
 from tests.support.faults import BODIES
 from tests.support.stores import Store
+from tests.support.tools import wait_until
 
 ANSWERS = [
     ("quota", StoreQuotaExceeded),
@@ -20,6 +24,7 @@ ANSWERS = [
     ("wrong password", StoreUnauthorized),
     ("read-only token", StoreUnauthorized),
     ("busy", StoreUnavailable),
+    ("quoting", StoreUnavailable),
     *((body, StoreUnavailable) for body in BODIES),
 ]
 
@@ -32,6 +37,7 @@ def test_fault(kv_store: Store, fault: str, problem: type[Problem]) -> None:
     told = f"{raised.value.detail} {raised.value.headers} {getattr(raised.value, 'cause', '')}"
     assert kv_store.token not in told
     assert kv_store.url not in told
+    assert "secret" not in told
     kv_store.faults.heal()
     sessions.create(kv.Store(), "192.0.2.1", "192.0.2.1")
 
@@ -98,6 +104,50 @@ def test_threads_share_one_client(kv_store: Store) -> None:
     assert all(codes.parse(session.code) for session in made)
 
 
+def test_a_script_is_sent_once(kv_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After that its digest is enough; a store that has forgotten it gets it again."""
+    client, scripts = kv._connection()
+    sent: list[object] = []
+    execute = client.execute
+
+    def spy(command: list[object]) -> object:
+        sent.append(command[0])
+        return execute(command)
+
+    monkeypatch.setattr(client, "execute", spy)
+    for known in ("", "forgotten"):
+        script = f"return '{secrets.token_hex(8)}'"
+        digest = hashlib.sha1(script.encode()).hexdigest()
+        if known:
+            scripts.add(digest)
+        assert len({str(kv.Store().evaluate(script, digest, [], [])) for _ in range(3)}) == 1
+    assert sent == ["EVAL", "EVALSHA", "EVALSHA", "EVALSHA", "EVAL", "EVALSHA", "EVALSHA"]
+
+
+def test_ten_calls_at_a_time(kv_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others wait, so that the calls that wait have their descriptors, and not for ever."""
+    inside: list[object] = []
+    go = threading.Event()
+
+    def execute(command: object) -> None:
+        inside.append(command)
+        go.wait(20)
+
+    monkeypatch.setattr(kv._connection().client, "execute", execute)
+    monkeypatch.setattr(kv, "_SLOT_SECONDS", 0.1)
+    threads = [threading.Thread(target=kv.Store().ping) for _ in range(10)]
+    for thread in threads:
+        thread.start()
+    wait_until(lambda: len(inside) == 10)
+    with pytest.raises(StoreUnavailable) as raised:
+        kv.Store().ping()
+    assert raised.value.cause == "all connections are in use"
+    go.set()
+    for thread in threads:
+        thread.join()
+    kv.Store().ping()
+
+
 def test_every_wait_is_bounded(kv_store: Store) -> None:
     """The SDK sets no limit; ours sits on its client, at the place where this version keeps it."""
     sessions.create(kv.Store(), "192.0.2.1", "192.0.2.1")
@@ -142,6 +192,39 @@ def test_not_configured(monkeypatch: pytest.MonkeyPatch, variables: dict[str, st
     with pytest.raises(StoreNotConfigured) as raised:
         kv.Store().ping()
     assert named in raised.value.detail
+
+
+@pytest.fixture
+def probed(kv_store: Store, monkeypatch: pytest.MonkeyPatch) -> Store:
+    """Give a store whose health is not remembered."""
+    monkeypatch.setattr(probe, "_REMEMBERED_SECONDS", -1.0)
+    assert probe.latency(kv.Store(), deep=True) > 0
+    return kv_store
+
+
+@pytest.mark.parametrize(("place", "value"), [(1, None), (2, -1), (2, 61), (3, "x"), (4, "soon"), (5, 1)])
+def test_store_that_does_not_keep_what_it_is_given(
+    probed: Store, monkeypatch: pytest.MonkeyPatch, place: int, value: object
+) -> None:
+    evaluate = kv.Store.evaluate
+
+    def changed(*given: Any) -> object:
+        reply: Any = evaluate(*given)
+        reply[place] = value
+        return reply
+
+    monkeypatch.setattr(kv.Store, "evaluate", changed)
+    with pytest.raises(StoreUnavailable) as raised:
+        probe.latency(kv.Store(), deep=True)
+    assert raised.value.cause == "the store does not keep what it is given"
+
+
+def test_store_that_brings_no_messages(probed: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "_HEARD_WITHIN_SECONDS", 0.1)
+    probed.faults.deliver(list)
+    with pytest.raises(StoreUnavailable) as raised:
+        probe.latency(kv.Store(), deep=True)
+    assert raised.value.cause == "a message was not heard"
 
 
 def test_deployment_outlives_its_store(parley: Parley) -> None:

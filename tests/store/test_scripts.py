@@ -272,6 +272,13 @@ def test_rate_limited_says_how_long(store: Store) -> None:
     assert run(store, "create_session", *CREATE) == ["rate_limited", 17]
 
 
+def test_the_minute_begins_with_the_first_use(store: Store) -> None:
+    """However often a counter is used in it, it ends."""
+    store.db.set(f"{store.prefix}rate:sessions:a", "1", ex=17)
+    assert run(store, "create_session", *CREATE)[0] == "created"
+    assert store.db.ttl(f"{store.prefix}rate:sessions:a") <= 17
+
+
 @pytest.mark.parametrize(
     ("name", "keys", "args", "before", "expected"),
     [
@@ -319,6 +326,17 @@ def test_bell(store: Store, name: str, keys: list[str], args: list[Any], before:
     assert re.sub(r"20\d\d-[^ ]*Z", "WHEN", found) == expected
     for text in told:
         assert bell.parse(text.partition(": ")[2]), "it is one of the messages that listeners know"
+
+
+def test_an_instance_is_told_once(store: Store) -> None:
+    """Also if a host and a guest wait in it."""
+    put(store, FOUND)
+    channel, now = f"{store.prefix}bell:both", int(store.db.time()[0]) * 1000
+    store.db.hset(f"{store.prefix}res:{CODE}", "~listeners", f"{now} host {channel}\n{now} guest {channel}\n")
+    with messages(store, channel) as heard:
+        run(store, "end_session", KEYS, HOST)
+        store.db.publish(channel, "last")
+        assert list(iter(partial(next, heard), "last")) == ["ABC12345 ended"]
 
 
 @contextmanager
@@ -452,9 +470,9 @@ def look(store: Store, host: str) -> Any:
 def test_the_last_host_wins(store: Store) -> None:
     """An attempt that is repeated, because its answer was lost, changes nothing; a host that was replaced stays so."""
     put(store, FOUND)
-    replies = [take_over(store, host)[0] for host in ("a/1", "a/1", "a/3", "a/2", "b/1", "a/3", "a/4", "b/1")]
+    replies = [take_over(store, host)[0] for host in ("a/1", "a/1", "a/10", "a/9", "b/1", "a/10", "a/11", "b/1")]
     assert replies == ["found", "found", "found", "replaced", "found", "replaced", "replaced", "found"]
-    assert [look(store, host) for host in ("b/1", "a/3", "b/0")] == ["found", "replaced", "replaced"]
+    assert [look(store, host) for host in ("b/1", "a/10", "b/0")] == ["found", "replaced", "replaced"]
     for number in range(100):
         assert take_over(store, f"c{number}/0")[0] == "found"
     assert len((store.db.hget(f"{store.prefix}res:{CODE}", "~hosts") or "").split()) == 8
@@ -539,7 +557,8 @@ def test_old_answers_make_room(store: Store) -> None:
     for name in ("a", "b", "c"):
         post(store, name)
         answer(store, name, text="1234")
-    age(store, "a", "b")
+    age(store, 121, "a", "b")
+    age(store, 110, "c")
     assert size(store) == "12"
     assert post(store, "d", limit=12)[0] == "pending"
     assert size(store) == "11"
@@ -553,9 +572,9 @@ def test_old_answers_make_room(store: Store) -> None:
     assert post(store, "a")[0] == "pending", "what is gone is as if it had never been"
 
 
-def age(store: Store, *ids: str) -> None:
-    """Let answers be more than two minutes old."""
-    then = int(store.db.time()[0]) * 1000 - 121_000
+def age(store: Store, seconds: int, *ids: str) -> None:
+    """Let answers be so old."""
+    then = (int(store.db.time()[0]) - seconds) * 1000
     for name in ids:
         held_now = store.db.hget(f"{store.prefix}res:{CODE}", name) or ""
         store.db.hset(f"{store.prefix}res:{CODE}", name, re.sub(r"^answered \d+", f"answered {then}", held_now))
@@ -601,6 +620,11 @@ def test_check_of_waiting_calls(store: Store) -> None:
     assert store.db.exists(f"{store.prefix}res:{CODE}") == 0
 
 
+def test_check_of_a_session_whose_end_was_cut_short(store: Store) -> None:
+    put(store, OVER | {"res:ABC12345": {"q": PENDING}})
+    assert run(store, "check_waiting", CHECK_KEYS, CHECK) == ["checked", 1]
+
+
 def test_listening(store: Store) -> None:
     """A guest who waits is no host that listens, and a host that was not renewed for a minute is gone."""
     put(store, FOUND)
@@ -610,9 +634,44 @@ def test_listening(store: Store) -> None:
     run(store, "take_over", KEYS, TAKE_OVER)
     assert run(store, "read_session", KEYS, GUEST)[3] == 1
     lines = store.db.hget(f"{store.prefix}res:{CODE}", "~listeners") or ""
-    long_ago = re.sub(r"\d{13}", lambda at: str(int(at[0]) - 60_000), lines)
-    store.db.hset(f"{store.prefix}res:{CODE}", "~listeners", long_ago)
-    assert run(store, "read_session", KEYS, GUEST)[3] == 0
+    at = int(lines[:13])
+    for seconds, listens in ((50, 1), (60, 0)):
+        ago = f"{at - seconds * 1000} host a channel\n"
+        store.db.hset(f"{store.prefix}res:{CODE}", "~listeners", ago)
+        assert run(store, "read_session", KEYS, GUEST)[3] == listens
+
+
+@pytest.mark.parametrize(
+    ("name", "keys", "args", "before", "role"),
+    [
+        ("post_request", POST_KEYS, [*POST[:5], "a channel", *POST[6:]], FOUND, "guest"),
+        ("post_request", POST_KEYS, [*POST[:5], "a channel", *POST[6:]], responses(q=PENDING), "guest"),
+        ("read_response", KEYS, [*GUEST, "q", "a channel"], responses(q=PENDING), "guest"),
+        ("read_requests", KEYS, LOOK, FOUND, "host"),
+        ("take_over", KEYS, TAKE_OVER, FOUND, "host"),
+    ],
+)
+def test_who_waits_listens(store: Store, name: str, keys: list[str], args: list[Any], before: Held, role: str) -> None:
+    put(store, before)
+    run(store, name, keys, args)
+    lines = store.db.hget(f"{store.prefix}res:{CODE}", "~listeners") or ""
+    assert re.fullmatch(rf"\d{{13}} {role} a channel\n", lines)
+
+
+def test_listeners_of_a_session_are_few(store: Store) -> None:
+    """However many instances its calls have waited in, those that came last are told."""
+    put(store, FOUND)
+    post(store)
+    for number in range(40):
+        run(store, "read_response", KEYS, [*GUEST, "q", f"channel {number}"])
+    lines = store.db.hget(f"{store.prefix}res:{CODE}", "~listeners") or ""
+    assert re.findall(r"guest channel (\d+)\n", lines) == [str(number) for number in range(39, 7, -1)]
+
+
+def test_an_address_knows_a_session_as_long_as_it_lives(store: Store) -> None:
+    store.db.set(f"{store.prefix}session:{CODE}", RECORD, px=543_210)
+    run(store, "read_session", KEYS, GUEST)
+    assert 500_000 < store.db.pttl(f"{store.prefix}rate:known:{CODE}:a") <= 543_210
 
 
 def test_messages_vanish_with_their_session(store: Store) -> None:

@@ -17,6 +17,7 @@ ERRORS = {
     "wrong password": error(401, "WRONGPASS invalid or missing auth token"),
     "read-only token": error(400, "NOPERM this user has no permissions to run the 'eval' command"),
     "busy": error(400, "ERR max concurrent connections exceeded"),
+    "quoting": error(400, "ERR value is not an integer, command was: SET a secret"),
 }
 BODIES = {
     "html": (502, HTML),

@@ -31,6 +31,7 @@ WHEN = "2026-11-24T10:23:26.166Z"
         (f"ABC12345 request 17-1 16-0 {WHEN} q", None, None),
         ("ABC12345 response", None, None),
         (f"ABC12345 response q {WHEN} other 1 1", None, None),
+        (f"ABC12345 response q {WHEN} result 2 1", None, None),
         (f"ABC12345 renewed {WHEN} soon", None, None),
         ("ABC12345 renewed x 1", None, None),
         ("ABC12345 host a", None, None),

@@ -50,8 +50,8 @@ def test_host(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SESSION_SECRET", "secret")
     store, token = Store(), tokens.derive(CODE, CREATED)
     for written in (f"Bearer {token}", f" bearer   {token} "):
-        caller = Caller(headers(Authorization=written), "127.0.0.1")
-        assert caller.access(store, CODE) == caller.host_access(store, CODE) == (store, CODE, "127.0.0.1", CREATED)
+        caller = Caller(headers(Authorization=written), "2001:db8::1")
+        assert caller.access(store, CODE) == caller.host_access(store, CODE) == (store, CODE, "2001:db8::/64", CREATED)
     stranger = Caller(headers(Authorization=f"Basic {token}"), "127.0.0.1")
     assert stranger.access(store, CODE).created == ""
     assert stranger.host_access(store, CODE, token).created == CREATED
