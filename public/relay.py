@@ -24,7 +24,7 @@ import contextvars
 import dataclasses
 import functools
 import http.client
-import importlib.util
+import importlib
 import inspect
 import json
 import logging
@@ -765,15 +765,7 @@ class Guest:
 
     def tools(self) -> list[dict[str, Any]]:
         """Return the tools that the host offers, in the words of MCP."""
-        failures, since = 0, time.monotonic()
-        while True:
-            try:
-                return list(_parsed(self._api.call("GET", f"{self._path}/tools"), "tools")["tools"])
-            except RelayError as error:  # noqa: PERF203
-                failures += 1
-                if error.final or error.status == 429 or time.monotonic() - since > _RETRY_SECONDS:
-                    raise
-                cancelled().wait(_backoff(failures, error))
+        return list(_parsed(self._api.call("GET", f"{self._path}/tools"), "tools")["tools"])
 
     arequest, acall_tool, atools = _coroutine(request), _coroutine(call_tool), _coroutine(tools)
 
@@ -818,11 +810,10 @@ def _offered(path: Path) -> list[Tool]:
     """Return the public functions that a file defines. Raises what running it does."""
     sys.modules["relay"] = sys.modules[__name__]  # for `from relay import cancelled`
     sys.path.insert(0, str(path.resolve().parent))
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    if not path.is_file() or not spec or not spec.loader:
+    if not path.is_file():
         raise ImportError("this is no Python file")
-    module = sys.modules[path.stem] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    sys.modules.pop(path.stem, None)  # what else has the file's name
+    module = importlib.import_module(path.stem)
     found = {name: one for name, one in vars(module).items() if inspect.isroutine(inspect.unwrap(one))}
     own = [name for name, one in found.items() if name[0] != "_" and one.__module__ == module.__name__]
     return [Tool(found[name], name) for name in getattr(module, "__all__", own) if name in found]

@@ -115,7 +115,6 @@ def test_tls(
 def test_certificate_that_is_not_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with tls_relay(tmp_path, monkeypatch) as url:
         monkeypatch.delenv("SSL_CERT_FILE")
-        monkeypatch.setattr(relay, "_RETRY_SECONDS", 0)
         with pytest.raises(RelayError, match="certificate verify failed") as raised:
             guest("ABC12345", relay=url).tools()
     assert raised.value.code == "unreachable"
@@ -126,7 +125,7 @@ def test_proxy_without_tls(proxy: list[tuple[str, str, str | None]]) -> None:
     assert proxy == [("GET", "http://relay.example/base/api/sessions/ABC12345/tools", LOGIN)]
 
 
-def test_relay_that_has_moved(site: Parley, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_relay_that_has_moved() -> None:
     """The token goes nowhere else; who has typed http:// is told."""
 
     async def move(scope: Scope, receive: Receive, send: Send) -> None:
@@ -135,16 +134,14 @@ def test_relay_that_has_moved(site: Parley, monkeypatch: pytest.MonkeyPatch) -> 
         else:
             await Response(status_code=308, headers={"Location": "https://relay.example/"})(scope, receive, send)
 
-    monkeypatch.setattr(relay, "_RETRY_SECONDS", 0)
     with Server(move) as server, pytest.raises(RelayError, match=r"HTTP 308 https://relay\.example/") as raised:
         guest("ABC12345", relay=server.url).tools()
     assert (raised.value.code, raised.value.status) == ("unexpected_answer", 308)
 
 
-def test_tools_are_read_again(gate: Gate) -> None:
+def test_tools_that_cannot_be_read(gate: Gate) -> None:
+    """The caller is told when to try again."""
     with host([read], relay=gate.url) as session:
-        gate.once(problem(503, "store_unavailable", 1), lambda call: call.kind == "tools", times=2)
-        assert [tool["name"] for tool in guest(session.code, relay=gate.url).tools()] == ["read"]
         gate.rule = lambda _: problem(429, "rate_limited", 7)
         with pytest.raises(RelayError) as raised:
             guest(session.code, relay=gate.url).tools()
