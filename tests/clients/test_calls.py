@@ -4,7 +4,7 @@ import base64
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -64,12 +64,11 @@ class Proxy(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def _copy(self, here: socket.socket, there: socket.socket) -> None:
-        try:
+        with suppress(OSError):
             while part := here.recv(65536):
                 there.sendall(part)
+        with suppress(OSError):
             there.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
 
     def log_message(self, format: str, *args: Any) -> None:
         pass
@@ -100,25 +99,6 @@ def tls_relay(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         yield f"https://localhost:{server.port}/base"
 
 
-def test_connections_are_kept() -> None:
-    app = Relay()
-    with Server(app) as server:
-        one = guest("abc1-2345", relay=f"{server.url}/")
-        for _ in range(3):
-            assert one.tools() == [{"name": "/api/sessions/abc1-2345/tools"}]
-        assert len(set(app.ports)) == 1
-
-
-def test_connection_that_is_old_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    app = Relay()
-    monkeypatch.setattr(relay, "_IDLE_SECONDS", 0)
-    with Server(app) as server:
-        one = guest("ABC12345", relay=server.url)
-        one.tools()
-        one.tools()
-        assert len(set(app.ports)) == 2
-
-
 @pytest.mark.parametrize("through", [False, True])
 def test_tls(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, proxy: list[tuple[str, str, str | None]], through: bool
@@ -135,7 +115,6 @@ def test_tls(
 def test_certificate_that_is_not_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with tls_relay(tmp_path, monkeypatch) as url:
         monkeypatch.delenv("SSL_CERT_FILE")
-        monkeypatch.setattr(relay, "_RETRIES", 0)
         with pytest.raises(RelayError, match="certificate verify failed") as raised:
             guest("ABC12345", relay=url).tools()
     assert raised.value.code == "unreachable"
@@ -146,7 +125,7 @@ def test_proxy_without_tls(proxy: list[tuple[str, str, str | None]]) -> None:
     assert proxy == [("GET", "http://relay.example/base/api/sessions/ABC12345/tools", LOGIN)]
 
 
-def test_relay_that_has_moved(site: Parley, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_relay_that_has_moved() -> None:
     """The token goes nowhere else; who has typed http:// is told."""
 
     async def move(scope: Scope, receive: Receive, send: Send) -> None:
@@ -155,16 +134,14 @@ def test_relay_that_has_moved(site: Parley, monkeypatch: pytest.MonkeyPatch) -> 
         else:
             await Response(status_code=308, headers={"Location": "https://relay.example/"})(scope, receive, send)
 
-    monkeypatch.setattr(relay, "_RETRIES", 0)
     with Server(move) as server, pytest.raises(RelayError, match=r"HTTP 308 https://relay\.example/") as raised:
         guest("ABC12345", relay=server.url).tools()
     assert (raised.value.code, raised.value.status) == ("unexpected_answer", 308)
 
 
-def test_tools_are_read_again(gate: Gate) -> None:
+def test_tools_that_cannot_be_read(gate: Gate) -> None:
+    """The caller is told when to try again."""
     with host([read], relay=gate.url) as session:
-        gate.once(problem(503, "store_unavailable", 1), lambda call: call.kind == "tools", times=2)
-        assert [tool["name"] for tool in guest(session.code, relay=gate.url).tools()] == ["read"]
         gate.rule = lambda _: problem(429, "rate_limited", 7)
         with pytest.raises(RelayError) as raised:
             guest(session.code, relay=gate.url).tools()
@@ -178,26 +155,11 @@ def read() -> str:
 
 
 def test_tools_that_are_refused(gate: Gate) -> None:
-    """Before a code is given out, and later."""
+    """Before a code is given out."""
     gate.rule = lambda call: problem(400, "invalid_request") if call.kind == "tools" else ""
     with pytest.raises(RelayError, match="invalid_request"), host([read], relay=gate.url):
         pytest.fail("no code is given out")
     assert [call.method for call in gate.calls] == ["POST", "PUT", "DELETE"]
-    gate.rule = lambda _: ""
-    with host([read], relay=gate.url) as session:
-        gate.rule = lambda call: problem(400, "invalid_request") if call.method == "PUT" else ""
-        with pytest.raises(RelayError, match="invalid_request"):
-            session.add_tool(print_it).result(10)
-        gate.rule = lambda _: ""
-        one = guest(session.code, relay=gate.url)
-        with pytest.raises(RelayError) as raised:
-            one.call_tool("print_it", {"what": "x"})
-        assert raised.value.error == {"code": "unknown_tool", "message": "There is no tool print_it."}
-        assert one.call_tool("read") == {"content": [{"type": "text", "text": "read"}]}
-
-
-def print_it(what: str) -> None:
-    """Print something."""
 
 
 def test_session_that_cannot_be_created(gate: Gate) -> None:

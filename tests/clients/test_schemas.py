@@ -6,19 +6,16 @@ import functools
 import json
 import pathlib
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
-from typing import Annotated, Any, Literal, NotRequired, Optional, TypedDict, TypeVar, Union
+from typing import Annotated, Any, Literal, NotRequired, Optional, TypedDict, Union
 
 import jsonschema
 import pytest
 
 from public import relay
 from public.relay import RelayError, Tool
-
-T = TypeVar("T")
 
 
 class Color(Enum):
@@ -112,30 +109,17 @@ def schema_of(annotation: Any) -> Any:
         (None, {"type": "null"}),
         (Any, {}),
         (object, {}),
-        (T, {}),
         (list, {"type": "array", "items": {}}),
         (list[int], INTEGERS),
-        (Sequence[int], INTEGERS),
-        (tuple[int, ...], INTEGERS),
-        (
-            tuple[int, str],
-            {"type": "array", "prefixItems": [{"type": "integer"}, {"type": "string"}], "minItems": 2, "maxItems": 2},
-        ),
-        (set[int], INTEGERS | {"uniqueItems": True}),
-        (frozenset[int], INTEGERS | {"uniqueItems": True}),
-        (AbstractSet[int], INTEGERS | {"uniqueItems": True}),
         (dict, {"type": "object", "additionalProperties": {}}),
         (dict[str, int], {"type": "object", "additionalProperties": {"type": "integer"}}),
-        (Mapping[str, list[int]], {"type": "object", "additionalProperties": INTEGERS}),
         (Literal["a", 1, True, None], {"enum": ["a", 1, True, None]}),
         (Color, {"enum": ["red", 2]}),
         (Level, {"enum": [1]}),
         (Optional[int], {"anyOf": [{"type": "integer"}, {"type": "null"}]}),  # noqa: UP045
         (Union[int, str], {"anyOf": [{"type": "integer"}, {"type": "string"}]}),  # noqa: UP007
         (int | None, {"anyOf": [{"type": "integer"}, {"type": "null"}]}),
-        (Annotated[int, "how many"], {"type": "integer", "description": "how many"}),
         (Annotated[int, 5], {"type": "integer"}),
-        (list[Annotated[int, "one"]], {"type": "array", "items": {"type": "integer", "description": "one"}}),
         (Point, POINT),
         (
             Line,
@@ -171,7 +155,9 @@ def test_schema(annotation: Any, schema: dict[str, Any]) -> None:
     assert schema_of(annotation) == schema
 
 
-@pytest.mark.parametrize("annotation", [complex, bytes, Callable[[], int], type, [int], "Missing"])
+@pytest.mark.parametrize(
+    "annotation", [complex, bytes, tuple[int, int], set[int], dict[int, str], Callable[[], int], type, [int], "Missing"]
+)
 def test_no_schema(annotation: Any) -> None:
     with pytest.raises(TypeError, match=r"^function cannot be a tool: "):
         tool_of(annotation)
@@ -203,12 +189,7 @@ def test_default_that_is_no_json() -> None:
         (None, None, None),
         (Any, [1, {"a": None}], [1, {"a": None}]),
         (list[float], [1, 2.5], [1.0, 2.5]),
-        (tuple[int, ...], [1, 2], (1, 2)),
-        (tuple[int, Color], [1, "red"], (1, Color.RED)),
-        (set[int], [2, 1], {1, 2}),
-        (frozenset, [1], frozenset([1])),
         (dict[str, Color], {"a": 2}, {"a": Color.TWO}),
-        (dict[int, str], {"1": "a"}, {1: "a"}),
         (Literal["a", 1, True], True, True),
         (Literal["a", 1, True], 1, 1),
         (Level, 1, Level.LOW),
@@ -240,7 +221,6 @@ def test_argument(annotation: Any, value: Any, made: Any) -> None:
         (None, 0, "a must be of the type null, not 0"),
         (list[int], 1, "a must be of the type array, not 1"),
         (list[list[int]], [[1], ["x"]], 'a[1][0] must be of the type integer, not "x"'),
-        (tuple[int, int], [1], "a must have 2 items, not 1"),
         (dict[str, int], [], "a must be of the type object, not []"),
         (dict[str, int], {"b": None}, "a.b must be of the type integer, not null"),
         (Literal["x", 1], True, 'a must be one of "x", 1, not true'),
@@ -274,28 +254,23 @@ def test_dataclass_that_refuses_its_values() -> None:
 
 
 def test_kinds_of_parameters() -> None:
-    def function(a: int, /, b: int = 2, *rest: int, c: int = 3, **more: float) -> Any:
+    """Only those that have a name are offered."""
+
+    def function(a: int, b: int = 2, *rest: int, c: int = 3, **more: float) -> Any:
         return a, b, rest, c, more
 
     tool = Tool(function)
     schema: Any = tool.definition["inputSchema"]
     assert list(schema["properties"]) == ["a", "b", "c"]
     assert schema["required"] == ["a"]
-    assert schema["additionalProperties"] == {"type": "number"}
+    assert schema["additionalProperties"] is False
     assert tool.bind({"a": 1})() == (1, 2, (), 3, {})
-    assert tool.bind({"a": 1, "b": 5, "c": 6, "d": 7})() == (1, 5, (), 6, {"d": 7.0})
-    assert Tool(lambda **more: more, "f").bind({"x": [1]})() == {"x": [1]}
+    assert tool.bind({"a": 1, "b": 5, "c": 6})() == (1, 5, (), 6, {})
 
 
 class Callee:
-    """Not this."""
-
     def method(self, a: int) -> int:
         """Do it."""
-        return a
-
-    def __call__(self, a: int) -> int:
-        """Be called."""
         return a
 
 
@@ -313,21 +288,17 @@ def test_kinds_of_functions() -> None:
 
     made = {
         "method": Tool(Callee().method),
-        "called": Tool(Callee(), "called"),
         "plain": Tool(wrapper(plain)),
-        "bound": Tool(functools.partial(plain, b=5), "bound"),
         "cached": Tool(functools.lru_cache(plain), "cached"),
     }
     assert {name: tool.name for name, tool in made.items()} == {name: name for name in made}
     assert [tool.definition["description"] for tool in made.values()] == [
         "Do it.",
-        "Be called.",
-        "Be plain.",
         "Be plain.",
         "Be plain.",
     ]
-    assert [tool.bind({"a": 1})() for tool in made.values()] == [1, 1, [2], 6, 2]
-    with pytest.raises(TypeError, match="has no name"):
+    assert [tool.bind({"a": 1})() for tool in made.values()] == [1, [2], 2]
+    with pytest.raises(TypeError, match="cannot be a tool"):
         Tool(functools.partial(plain))
 
 
@@ -426,7 +397,6 @@ IMAGE = {"content": [{"type": "image", "data": "AAAA", "mimeType": "image/png"}]
         ({1: 2}, structured({"1": 2})),
         ((1, 2), structured([1, 2])),
         ({3, 1, 2}, structured([1, 2, 3])),
-        (range(3), structured([0, 1, 2])),
         ([Color.TWO, Level.LOW], structured([2, 1])),
         (Point(1, names=["a"]), structured({"x": 1, "y": 0.0, "names": ["a"]})),
         ({"deep": [Point(1)]}, structured({"deep": [{"x": 1, "y": 0.0, "names": []}]})),
