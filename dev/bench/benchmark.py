@@ -73,10 +73,11 @@ class Benchmark:
         self.series |= took
         _progress(f"push, round trip and tool call, {times} of each, in turns")
         with ExitStack() as running:
-            # Three sessions: each takes only so many requests a minute.
-            pair, agents, warm = (latency.Pair(running, url) for _ in range(3))
+            # A session each: it takes only so many requests a minute.
+            pair, agents = latency.Pair(running, url), latency.Pair(running, url)
             own = {"push": pair.push, "round trip": pair.round_trip, "tools/call": agents.tool_call}
             self.series |= _in_turns({**kinds, **own}, times)
+            warm = latency.Pair(running, url)
             for _ in range(_WARM_UP + _ROUND_TRIPS):
                 warm.round_trip()
         store_calls |= {name: round(statistics.median((pair.store_calls | agents.store_calls)[name])) for name in own}
