@@ -96,7 +96,8 @@ def test_stream_without_progress(parley: Parley, quick: str) -> None:
     with ToolHost(parley.url, {"a": held.tool}) as host:
         wrong: tuple[object, ...] = (None, 1.5, {}, True)
         for token in wrong:
-            *comments, last = streamed(Agent(f"{quick}/mcp/{host.code}"), held, 3, {"progressToken": token})
+            agent = Agent(f"{quick}/mcp/{host.code}", Accept="Application/JSON, Text/Event-Stream")
+            *comments, last = streamed(agent, held, 3, {"progressToken": token})
             assert set(comments) == {None}
             assert last["result"]["content"][0]["text"] == "1"
 

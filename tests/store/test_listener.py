@@ -324,6 +324,15 @@ def test_silent_end_is_noticed(kv_store: Store, ear: Listener, client: Sockets) 
         assert connection.getblocking() is False, "the thread that reads it waits for nothing else"
 
 
+def test_channel_of_a_preview(kv_store: Store) -> None:
+    """The name of its branch stands in it as it is in the store, percent-encoded."""
+    channel = f"{kv_store.prefix}preview:a%2Fb:bell:x"
+    with closing(Subscription(channel)) as subscription:
+        kv_store.db.publish(channel, "ABC12345 ended")
+        assert subscription.wait(5)
+        assert subscription.read() == ["ABC12345 ended"]
+
+
 def test_message_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """What has come of a message waits for the rest."""
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -454,12 +463,12 @@ def test_lost_request_is_found_by_the_next(kv_store: Store, ear: Listener, clien
             backlog = waiting.for_requests(access, "a/1", messages.START, client[0], 20)
             found.extend(request.id for request in backlog.requests)
 
-    listening = threading.Thread(target=listen)
+    listening = threading.Thread(target=listen, daemon=True)
     listening.start()
     with unheard(kv_store, access.code):
         messages.post(guest, "q1", JsonText("1"))
     messages.post(guest, "q2", JsonText("1"))
-    listening.join()
+    listening.join(10)
     assert found == ["q1", "q2"]
 
 
