@@ -84,8 +84,8 @@ class Service:
         """
         until = reported = time.monotonic()
         until += seconds
-        ways = [self._cut_clients, self._cut_store, self._spoil_answers, self._spoil_messages, self._silence]
-        ways += [self._burst, self._crowd, *([self._kill, self._freeze] if kill else [])]
+        ways = [self._cut_clients, self._cut_store, self._spoil_answers, self._spoil_messages]
+        ways += [self._faults.silence, self._burst, self._crowd, *([self._kill, self._freeze] if kill else [])]
         while time.monotonic() < until and not stop():
             self._random.choice(ways)()
             time.sleep(self._random.uniform(0.1, 1.5))
@@ -169,9 +169,6 @@ class Service:
             [0.0, self._random.uniform(0.1, 3)],
         )
         self._faults.deliver(lambda: self._random.choice(ways) if self._third() else [0.0])
-
-    def _silence(self) -> None:
-        self._faults.silence()
 
     def _freeze(self) -> None:
         """Stop a process for up to a minute. Calls go to another one, as they do in the cloud."""
