@@ -22,6 +22,8 @@ from dev.local import environment
 from dev.local.function import Function
 from dev.local.project import Project
 
+_ROUND_TRIPS, _WARM_UP = 40, 2
+
 
 def run(options: argparse.Namespace) -> None:
     """Measure the deployment at `options.url`, or the local platform, and print each table when it is ready.
@@ -65,28 +67,38 @@ class Benchmark:
         self.series: latency.Milliseconds = {}
 
     def measure_calls(self, url: str, times: int, kinds: dict[str, Callable[[], float]]) -> None:
-        """Measure each call, a push and a round trip `times` times, and what `kinds` measure, in seconds, as often."""
+        """Measure each call, a push, a round trip, a tool call, and what `kinds` measure, in seconds, each as often."""
         _progress(f"calls, {times} of each")
         took, store_calls = latency.calls(url, times)
         self.series |= took
-        _progress(f"push and round trip, {times} of each, in turns")
+        _progress(f"push, round trip and tool call, {times} of each, in turns")
         with ExitStack() as running:
-            pair = latency.Pair(running, url)
-            self.series |= _in_turns({**kinds, **pair.kinds()}, times)
-        store_calls |= pair.store_calls()
+            # Three sessions: each takes only so many requests a minute.
+            pair, agents = latency.Pair(running, url), latency.Pair(running, url)
+            own = {"push": pair.push, "round trip": pair.round_trip, "tools/call": agents.tool_call}
+            self.series |= _in_turns({**kinds, **own}, times)
+            warm = latency.Pair(running, url)  # only now: a connection that stays idle is closed
+            for _ in range(_WARM_UP + _ROUND_TRIPS):
+                warm.round_trip()
+        store_calls |= {name: round(statistics.median((pair.store_calls | agents.store_calls)[name])) for name in own}
         self.found["store calls"] = store_calls
         floor = statistics.median(self.series["floor"]) if "floor" in kinds else None
         quantiles = self.found["latency"] = {name: _quantiles(each, floor) for name, each in self.series.items()}
         rows = [[name, *_rounded(row), str(store_calls.get(name, ""))] for name, row in quantiles.items()]
         _table([["milliseconds", "p50", "p95", "p99", *(["x floor"] if floor else []), "store calls"], *rows])
+        ratio = self.found["tools/call, x round trip"] = quantiles["tools/call"]["p50"] / quantiles["round trip"]["p50"]
+        each = self.found["round trip, store calls"] = statistics.mean(warm.store_calls["round trip"][_WARM_UP:])
+        print(f"A tool call takes {ratio:.2f} of a round trip.")
+        print(f"{_ROUND_TRIPS} round trips: {each:g} store calls each.\n")
 
     def measure_tls(self, local: Isolated, times: int) -> None:
         """Measure a push and a round trip with a store behind TLS, as it is in the cloud."""
         _progress(f"push and round trip over TLS, {times} of each, in turns")
         os.environ["SSL_CERT_FILE"] = local.authority
         with ExitStack() as running:
-            kinds = {"floor": latency.floor(running, local.store), **latency.Pair(running, local.url).kinds()}
-            series = _in_turns(kinds, times)
+            pair = latency.Pair(running, local.url)
+            own = {"push": pair.push, "round trip": pair.round_trip}
+            series = _in_turns({"floor": latency.floor(running, local.store), **own}, times)
         del os.environ["SSL_CERT_FILE"]
         quantiles = {name: _quantiles(each, statistics.median(series["floor"])) for name, each in series.items()}
         self.series |= {f"{name}, TLS": each for name, each in series.items()}

@@ -1,17 +1,18 @@
-"""How long each call, a push and a round trip take, compared with a floor: what the store alone takes for a push.
+"""How long each call, a push, a round trip and a tool call take, compared with what the store alone takes for a push.
 
-The floor is one script that publishes, its message on a subscription, and one read, made with the vendor's client.
+That floor is one script that publishes, its message on a subscription, and one read, made with the vendor's client.
 """
 
 import json
 import re
 import secrets
-import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from http.client import HTTPConnection, HTTPSConnection
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,8 +21,12 @@ from upstash_redis import Redis
 
 from dev.events import PARLEY, UPSTASH, Event, events_of
 from dev.local.deployment import LocalStore
+from lib.mcp import MODERN
 
 _PUBLISH = "redis.call('SET', KEYS[1], ARGV[1], 'EX', 60) redis.call('PUBLISH', ARGV[2], ARGV[1]) return {1}"
+_META = {"io.modelcontextprotocol/protocolVersion": MODERN, "io.modelcontextprotocol/clientCapabilities": {}}
+_TOOL = "bench"
+_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 type Milliseconds = dict[str, list[float]]
 
@@ -51,9 +56,9 @@ class Caller:
         self._connection = running.enter_context(closing(kind(place.hostname or "", place.port, timeout=30)))
         self._headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {token}"} if token else {})}
 
-    def post(self, path: str, content: object) -> tuple[dict[str, Any], int]:
+    def post(self, path: str, content: object, headers: Mapping[str, str] = _NO_HEADERS) -> tuple[dict[str, Any], int]:
         """Return the answer to a call, and how many calls to the store it took. Raises ValueError if it is refused."""
-        self._connection.request("POST", path, json.dumps(content), self._headers)
+        self._connection.request("POST", path, json.dumps(content), {**self._headers, **headers})
         answer = self._connection.getresponse()
         body = answer.read()
         if answer.status >= 300:
@@ -62,41 +67,58 @@ class Caller:
 
 
 class Pair:
-    """A guest and a listening host, until `running` is closed. Counts the store's calls of what they do."""
+    """A guest and a listening host, until `running` is closed. `store_calls` has how many each thing done has taken."""
 
     def __init__(self, running: ExitStack, url: str) -> None:
         self._guest = Caller(running, url)
         self._beside = running.enter_context(ThreadPoolExecutor(1))
         session, _ = self._guest.post("/api/sessions", {})
-        self._path = f"/api/sessions/{session['code']}"
+        self._code = session["code"]
+        self._path = f"/api/sessions/{self._code}"
         self._host = Caller(running, url, session["token"])
         self._events = _subscribed(running, f"{url}{self._path}/stream", session["token"], PARLEY)
         next(self._events)
-        self._calls: dict[int, list[int]] = {}
+        self.store_calls: defaultdict[str, list[int]] = defaultdict(list)
 
-    def kinds(self) -> dict[str, Callable[[], float]]:
-        """Return functions that measure a push and a round trip once, in seconds."""
-        return {"push": lambda: self._ask(0)[0], "round trip": lambda: self._ask(30)[1]}
-
-    def store_calls(self) -> dict[str, int]:
-        """Return how many calls to the store a push and a round trip take: the median of all."""
-        medians = {wait: round(statistics.median(calls)) for wait, calls in self._calls.items()}
-        return {"push": medians[0], "round trip": medians[30]}
-
-    def _ask(self, wait: int) -> tuple[float, float]:
-        """Return the seconds until the host had the request, and until the guest had its reply."""
-        answering = self._beside.submit(self._answer)
+    def push(self) -> float:
+        """Return the seconds until the host has a request."""
+        arriving = self._beside.submit(self._answer, 1)
         started = time.perf_counter()
-        _, asked = self._guest.post(f"{self._path}/requests?wait={wait}", {"payload": 1})
-        returned = time.perf_counter()
-        arrived, answered = answering.result()
-        self._calls.setdefault(wait, []).append(asked + (answered if wait else 0))
-        return arrived - started, returned - started
+        _, asked = self._guest.post(f"{self._path}/requests", {"payload": 1})
+        self.store_calls["push"].append(asked)
+        return arriving.result()[0] - started
 
-    def _answer(self) -> tuple[float, int]:
+    def round_trip(self) -> float:
+        """Return the seconds until the guest that waits has the host's answer."""
+        seconds, answer = self._ask("round trip", f"{self._path}/requests?wait=30", {"payload": 1}, 1)
+        if answer.get("result") != 1:
+            raise ValueError("A round trip brought something else than the answer.")
+        return seconds
+
+    def tool_call(self) -> float:
+        """Return the seconds until an agent has the result of a tool, over MCP."""
+        result = {"content": [{"type": "text", "text": "1"}]}
+        message, headers = _message("tools/call", {"name": _TOOL, "arguments": {"a": 1}})
+        seconds, answer = self._ask("tools/call", f"/mcp/{self._code}", message, result, headers)
+        if answer.get("result", {}).get("content") != result["content"]:
+            raise ValueError("A tool call brought something else than the result.")
+        return seconds
+
+    def _ask(
+        self, name: str, path: str, content: object, result: object, headers: Mapping[str, str] = _NO_HEADERS
+    ) -> tuple[float, dict[str, Any]]:
+        """Return the seconds until the guest has its answer, and that."""
+        answering = self._beside.submit(self._answer, result)
+        started = time.perf_counter()
+        answer, asked = self._guest.post(path, content, headers)
+        seconds = time.perf_counter() - started
+        self.store_calls[name].append(asked + answering.result()[1])
+        return seconds, answer
+
+    def _answer(self, result: object) -> tuple[float, int]:
         request_id = next(self._events).data["id"]
         arrived = time.perf_counter()
-        return arrived, self._host.post(f"{self._path}/responses", {"id": request_id, "result": 1})[1]
+        return arrived, self._host.post(f"{self._path}/responses", {"id": request_id, "result": result})[1]
 
 
 def calls(url: str, times: int) -> tuple[Milliseconds, dict[str, int]]:
@@ -125,8 +147,19 @@ def calls(url: str, times: int) -> tuple[Milliseconds, dict[str, int]]:
             call("read requests", "GET", f"{path}/requests", headers=host)
             call("answer request", "POST", f"{path}/responses", json={"id": request_id, "result": 1}, headers=host)
             call("read response", "GET", f"{path}/responses/{request_id}")
+            tools = {"tools": [{"name": _TOOL}]}
+            call("register tools", "PUT", f"{path}/tools", json=tools, headers=host)
+            message, headers = _message("tools/list", {})
+            call("tools/list", "POST", f"/mcp/{session['code']}", json=message, headers=headers)
             call("end session", "DELETE", path, headers=host)
     return took, store_calls
+
+
+def _message(method: str, params: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return a request of MCP, and the headers that go with it."""
+    message = {"jsonrpc": "2.0", "id": 1, "method": method, "params": {**params, "_meta": _META}}
+    name = {"Mcp-Name": params["name"]} if "name" in params else {}
+    return message, {"MCP-Protocol-Version": MODERN, "Mcp-Method": method, **name}
 
 
 def _store_calls(server_timing: str) -> int:

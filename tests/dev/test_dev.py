@@ -120,12 +120,18 @@ def test_bench(tmp_path: Path) -> None:
     assert all(line.startswith("… ") for line in done.stderr.splitlines())
     number = r" +[\d.]+"
     for calls in (r" +\d", ""):  # and once more over TLS
-        push, back = (rf"{name}{number * 4}{calls} *\n" for name in ("push", "round trip"))
-        assert re.search(rf"^floor{number * 3} +1.00 *\n{push}{back}", done.stdout, re.MULTILINE)
+        names = ("push", "round trip", *(["tools/call"] if calls else []))
+        rows = "".join(rf"{name}{number * 4}{calls} *\n" for name in names)
+        assert re.search(rf"^floor{number * 3} +1.00 *\n{rows}\n", done.stdout, re.MULTILINE)
+    assert re.search(r"^A tool call takes \d+\.\d\d of a round trip\.$", done.stdout, re.MULTILINE)
+    assert "\n40 round trips: 2 store calls each.\n" in done.stdout
     assert re.search(r"Idle streams: 1 opened, and stayed for 1 s; store calls: [12]\.", done.stdout)
     assert "lost 0, ended 0." in done.stdout
     found = json.loads((tmp_path / "bench.json").read_text())
-    assert found["store calls"] == {**dict.fromkeys(found["store calls"], 1), "round trip": 2}
+    expected = {"round trip": 2, "tools/call": 2}
+    assert found["store calls"] == {**dict.fromkeys(found["store calls"], 1), **expected}
+    assert {"tools/list", "register tools"} <= found["store calls"].keys()
+    assert found["round trip, store calls"] == 2
     assert len(found["milliseconds"]["push"]) == 10
     assert (tmp_path / "bench.png").read_bytes().startswith(b"\x89PNG")
 
@@ -140,8 +146,9 @@ def test_bench_of_starts() -> None:
 
 
 def test_bench_of_a_deployment() -> None:
+    """As often as it does by itself, it stays within the deployment's limits."""
     with running_store(None) as store, running_parley(store) as parley:
-        done = finished("bench", parley.url, "--times", "10")
+        done = finished("bench", parley.url)
     assert done.returncode == 0, done.stderr
     assert "round trip" in done.stdout
     assert "floor" not in done.stdout
