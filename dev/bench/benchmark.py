@@ -77,7 +77,7 @@ class Benchmark:
             pair, agents = latency.Pair(running, url), latency.Pair(running, url)
             own = {"push": pair.push, "round trip": pair.round_trip, "tools/call": agents.tool_call}
             self.series |= _in_turns({**kinds, **own}, times)
-            warm = latency.Pair(running, url)
+            warm = latency.Pair(running, url)  # only now: a connection that stays idle is closed
             for _ in range(_WARM_UP + _ROUND_TRIPS):
                 warm.round_trip()
         store_calls |= {name: round(statistics.median((pair.store_calls | agents.store_calls)[name])) for name in own}

@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -276,6 +277,22 @@ def test_forty_guests_and_their_hosts(parley: Parley) -> None:
     assert [host.late for host in hosts if host.late] == []
     # An answer whose 201 was lost on its way is known when it comes again, and told with 200.
     assert all(host.answers <= 25 for host in hosts)
+
+
+def test_cost(pair: Pair) -> None:
+    """A round trip is two calls to the store, the request and its answer; checks of those that wait may come on top."""
+    faults = pair.parley.store.faults
+    with listening(pair) as found, ThreadPoolExecutor(1) as beside:
+        before = 0
+        for number in range(41):
+            waiting = beside.submit(pair.post, str(number), f"q{number}", "?wait=20")
+            request = next(found)
+            assert request.data["payload"] == number
+            pair.answer(request.data["id"], f'"{number}"')
+            answer = waiting.result()
+            assert (answer.status_code, answer.json()["result"]) == (200, str(number))
+            before = before or faults.calls  # of the first one, which subscribes
+        assert 2 * 40 <= faults.calls - before <= 2.2 * 40
 
 
 @pytest.mark.parametrize(

@@ -200,6 +200,15 @@ FAULTS: dict[str, tuple[str, Call, Change, list[str]]] = {
         from_the(3, refused(problems.SessionNotFound())),
         ["server/discover, 2026-07-28", "session_not_found"],
     ),
+    **{
+        f"no {name}": ("MCP start", Call("POST", SERVER, method), member(f"result.{name}", None), [f"{name} is null."])
+        for method, name in (
+            ("server/discover", "instructions"),
+            ("server/discover", "ttlMs"),
+            ("server/discover", "cacheScope"),
+            ("initialize", "serverInfo"),
+        )
+    },
     "no notifications": (
         "MCP start",
         Call("POST", SERVER, "notifications/initialized"),
@@ -231,6 +240,12 @@ FAULTS: dict[str, tuple[str, Call, Change, list[str]]] = {
         Call("POST", FIXED, "tools/call"),
         only('"structuredContent":{"tools"', member("result.structuredContent", {"tools": []})),
         ["tools/call, 2026-07-28: structuredContent is"],
+    ),
+    "a list by code that is an error": (
+        "MCP list",
+        Call("POST", FIXED, "tools/call"),
+        only('"structuredContent":{"tools"', member("result.isError", True)),
+        ["tools/call, 2026-07-28: isError is true."],
     ),
     "no tool at all": ("MCP list", Call("POST", FIXED, "tools/list"), member("result.tools", None), ["tools is null"]),
     "a limit": (
