@@ -41,9 +41,10 @@ class ResponseWait:
 
         If this process hears nothing yet, the code is known to be a session's before it subscribes.
         """
-        response = self._noted(look(self._waiter.channel))
-        if response.answer is None and not self._waiter.channel:
-            self._waiter.subscribe()
+        channel = self._waiter.channel
+        response = self._noted(look(channel))
+        if response.answer is None and not channel:
+            self._waiter.subscribe()  # unless another call has done so since; then there is still a look to make
             with suppress(StoreProblem):  # which ends no wait whose request was taken
                 response = self._look()
         return response

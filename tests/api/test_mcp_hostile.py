@@ -25,7 +25,7 @@ def any_parley() -> Iterator[Parley]:
     with running_store(None) as store, running_parley(store, **limits) as parley:
         yield parley
         lines = [json.loads(line) for line in parley.lines]
-        assert not [line for line in lines if "defect" in line or (line["status"] or 0) >= 500]
+        assert not [line for line in lines if "defect" in line or (line.get("status") or 0) >= 500]
 
 
 @pytest.fixture

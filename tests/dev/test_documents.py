@@ -41,7 +41,8 @@ def of_dev(command: str) -> list[str]:
     """Return the arguments of `python -m dev` in a command, or in what make runs for it."""
     words = shlex.split(command)
     if words[0] == "make":
-        recipe = subprocess.check_output([need("make", "install make"), "-n", *words[1:]], cwd=PROJECT, text=True)
+        make = [need("make", "install make"), "--no-print-directory", "-n"]
+        recipe = subprocess.check_output([*make, *words[1:]], cwd=PROJECT, text=True)
         words = shlex.split(recipe.splitlines()[-1])
     assert words[:3] == [".venv/bin/python", "-m", "dev"]
     return words[3:]

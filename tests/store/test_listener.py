@@ -424,6 +424,26 @@ def test_first_wait_in_a_process(kv_store: Store, ear: Listener, client: Sockets
     assert found[0].answer == "2"
 
 
+def test_first_wait_beside_another(kv_store: Store, ear: Listener, client: Sockets) -> None:
+    """Another call subscribes while this one looks without a channel: it looks once more, with the channel."""
+    access = host_access()
+    messages.post(access, "q", JsonText("1"))
+    channels: list[str] = []
+
+    def look(channel: str) -> messages.Response:
+        channels.append(channel)
+        found = messages.read(access, "q", channel)
+        ear.subscribe(Way())
+        return found
+
+    with waiting.ResponseWait(access, "q", client[0]) as wait:
+        response = wait.first(look)
+        assert channels == [""]
+        assert ear.channel in str(kv_store.db.hget(f"{kv_store.prefix}res:{access.code}", "~listeners"))
+        messages.answer(access, "q", "result", JsonText("2"))
+        assert wait.next(response, 20).answer == "2"
+
+
 def test_messages_that_come_late_or_twice(kv_store: Store, ear: Listener, client: Sockets) -> None:
     """A client is told each request once, in order, and nothing that is over."""
     access = host_access()
