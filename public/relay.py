@@ -1,28 +1,22 @@
 # /// script
 # requires-python = ">=3.10"
-# dependencies = []
 # ///
 """The client of Parley for Python 3.10 and newer, one file that needs nothing else.
 
     from relay import guest, host
 
     with host([add, weather], relay="https://…") as session:  # offers two functions as tools
-        print(session.code, session.mcp_url)
-        session.wait()
-
+        print(session.code, session.mcp_url, session.wait())
     guest("ABC1-2345", relay="https://…").call_tool("add", {"a": 1, "b": 2})
 
 In asyncio: `async with host(…) as session: await session.await_end()`, `await guest(…).acall_tool(…)`. As a command:
 `python relay.py --help`. The logger `relay` tells what comes and goes, at the level INFO.
 """
 
-from __future__ import annotations
-
 import argparse
 import asyncio
 import contextvars
 import dataclasses
-import functools
 import http.client
 import importlib
 import inspect
@@ -40,60 +34,46 @@ import types
 import typing
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
-from enum import Enum
-from functools import partial
+from contextlib import suppress
+from functools import cache, partial, partialmethod
 from pathlib import Path
-from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, cast
+from typing import Any, Literal, cast
 from urllib.parse import quote, urlsplit
 
-__all__ = ["Guest", "RelayError", "Session", "Tool", "cancelled", "guest", "host"]
-
-_STREAM_OPEN_SECONDS = 8  # nothing comes for so long if a proxy buffers the stream
 _STREAM_IDLE_SECONDS = 40  # more than two of the relay's keep-alive comments, which it sends every 15 s
 _SHORT_STREAM_SECONDS = 5  # a stream that breaks sooner counts as a failure, so that there is a backoff
-_CALL_SECONDS = 20  # in addition to the time that the call asks the relay to wait
-_LAST_SECONDS = 5  # for a call that ends a session or withdraws a request
-_CANCEL_SECONDS = 2  # how long the end of a session waits for functions that it has told
-_POLL_SECONDS = 25
-_POLLING_SECONDS = 300  # how long to poll before the stream is tried again
-_MIN_BACKOFF_SECONDS, _MAX_BACKOFF_SECONDS = 0.5, 15.0
-_RENEWAL_CHECK_SECONDS = 20  # timers stand still while the machine sleeps, so the clock is read this often
+_POLL_SECONDS = 25  # a call may take 20 more
 _RETRY_SECONDS = 30  # how long a guest tries again without a single success
-_MAX_BODY_BYTES = 4_000_000  # the platform refuses 4.5 MB
-# The codes of problems that end the host's session, with its `reason`.
-_END_REASONS = {code: code for code in ("replaced", "host_token_required", "host_token_wrong")}
-_END_REASONS |= {"session_not_found": "expired", "session_ended": "ended"}
-# The codes of a refused answer that mean that the request needs no other. The latter: the guest has withdrawn it.
-_REQUEST_CLOSED = ("already_answered", "request_not_found")
+_END_REASONS = {"session_not_found": "expired", "session_ended": "ended", "replaced": "replaced"}  # code -> reason
+_END_REASONS |= {"host_token_required": "host_token_required", "host_token_wrong": "host_token_wrong"}
 _NETWORK = ("unreachable", "unexpected_answer")  # the codes of errors that are no refusals of the relay's
 
+_NAMES = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
+_NAMES |= {list: "array", dict: "object"}
+_SECTION = re.compile(r"^(?:Args|Arguments|Parameters|Attributes):[ \t]*\n((?:[ \t]+.*(?:\n|$)|\n)*)", re.MULTILINE)
+_ENTRY = re.compile(r"^([ \t]+)\*{0,2}(\w+)(?:[ \t]*\(.*?\))?:[ \t]*(.*(?:\n\1[ \t]+.*)*)", re.MULTILINE)
+_AFTER_FIRST = re.compile(r"\n\s*\n|^\w+:[ \t]*$|^\w+\(.*\)$", re.MULTILINE)  # the last: by dataclass()
+# A request as the relay writes it, in an event or in a list, where it has a cursor.
+_REQUEST = re.compile(r'\{"id":"([^"]+)","payload":(.*?),"createdAt":"[^"]*"(?:,"cursor":"[^"]*")?\}', re.DOTALL)
+
 _log = logging.getLogger("relay")
-_Function = Callable[..., Any]
-_P = ParamSpec("_P")
-_T = TypeVar("_T")
+_Object = dict[str, Any]  # of JSON
+_cancelled: "contextvars.ContextVar[_Over]" = contextvars.ContextVar("cancelled")
 
 
 class RelayError(Exception):
     """What a call to the relay, or a request, fails with.
 
-    `code` is that of the relay's problem document (`session_not_found`, …), `timeout`, `unreachable`,
-    `unexpected_answer` or `client_error`; None if the host has answered with an error, which is `error`. `status` is
-    the HTTP status, if there was an answer, `retry_after` the seconds to wait before trying again. `final` tells
-    whether the same call would fail again. A host may raise one with an `error`, which its guest gets as it is.
+    `code` is that of a problem document, `timeout`, `unreachable`, `unexpected_answer`, `client_error`, or None for an
+    `error` of the host's. `status` is that of HTTP, `retry_after` in seconds. `final`: the same call would fail again.
     """
 
-    def __init__(
-        self, message: str = "", code: str | None = None, status: int = 0, retry_after: int = 0, error: Any = None
-    ) -> None:
+    def __init__(self, message: str = "", code: str = "", status: int = 0, after: int = 0, error: Any = None) -> None:
         super().__init__(message)
-        self.code, self.status, self.retry_after, self.error = code, status or None, retry_after or None, error
+        self.code, self.status, self.retry_after, self.error = code or None, status or None, after or None, error
         self.final = code not in _NETWORK and status < 500 and status != 429
-
-
-# JSON
 
 
 def _json(value: Any) -> str:
@@ -103,397 +83,303 @@ def _json(value: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Return what JSON has in place of an object. Raises TypeError."""
     if dataclasses.is_dataclass(value):
         return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-    if isinstance(value, (set, frozenset, Enum)):
-        return value.value if isinstance(value, Enum) else list(value)
     if type(value).__module__.partition(".")[0] in ("datetime", "decimal", "pathlib", "uuid"):
         return value.isoformat() if hasattr(value, "isoformat") else str(value)
     raise TypeError(f"{type(value).__name__} is no JSON")
 
 
-def _parsed(text: str, *names: str) -> dict[str, Any]:
+def _parsed(text: str, *names: str) -> _Object:
     """Parse what the relay has sent: an object that has members of these names. Raises RelayError."""
-    found = None
     try:
-        found = json.loads(text)
-    except (RecursionError, ValueError) as error:
-        if not isinstance(error, json.JSONDecodeError):
-            raise RelayError(f"The message cannot be read: {error}", "client_error") from error
+        found: Any = json.loads(text)
+    except (RecursionError, ValueError):  # perhaps of a payload, too deep or with too long a number: it stays as it is
+        requests = [{"id": one, "payload": payload.encode()} for one, payload in _REQUEST.findall(text)]
+        found = requests and {"requests": requests, "cursor": text.rpartition('"cursor":"')[2].partition('"')[0]}
     if isinstance(found, dict) and found.keys() >= set(names):
         return found
-    raise RelayError("What answered is not the relay.", "unexpected_answer")
+    raise RelayError("What answered is not the relay, or cannot be read.", "unexpected_answer")
 
 
-def _told(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-
-
-# Tools, and the types of their parameters
-
-_NAMES = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
-_NAMES |= {list: "array", dict: "object"}
-_REQUIRED = inspect.Parameter.empty  # stands for no default
-_Members = Mapping[str, tuple[Any, Any]]  # type and default of each
-
-
-class _Misfit(Exception):
-    """Arguments do not fit; the text says which, and why."""
-
-
-def _schema(hint: Any) -> dict[str, Any]:
+def _schema(hint: Any) -> _Object:
     """Return the JSON Schema of a type. Raises TypeError for one that has none."""
     cls, parts = typing.get_origin(hint) or hint, typing.get_args(hint)
     if hint in (Any, object):
         return {}
     if cls in (typing.Union, types.UnionType):
         return {"anyOf": [_schema(part) for part in parts]}
-    if options := _options(cls, parts):
-        return {"enum": [json.loads(option) for option in options]}
-    if members := _members(cls):
-        return _object(members, cls.__dict__.get("__doc__"))
+    if cls is Literal:
+        return {"enum": json.loads(_json(parts))}
+    if dataclasses.is_dataclass(cls) or typing.is_typeddict(cls):
+        return _object(cls, cls.__dict__.get("__doc__"))
     if cls not in _NAMES or (cls is dict and parts[:1] not in ((), (str,))):
         raise TypeError(f"for {hint!r} there is no JSON Schema")
     inner = {list: "items", dict: "additionalProperties"}.get(cls)
     return {"type": _NAMES[cls]} | ({inner: _schema((*parts, Any)[parts[1:] != ()])} if inner else {})
 
 
-def _read(hint: Any, value: Any, where: str, misfits: list[str]) -> Any:
-    """Return the value of a type that a JSON value stands for. Adds to `misfits` what does not fit, and why."""
-    cls, parts = typing.get_origin(hint) or hint, typing.get_args(hint)
-    if cls in (typing.Union, types.UnionType):
-        whys: list[list[str]] = []
-        for part in parts:
-            whys.append([])
-            found = _read(part, value, where, whys[-1])
-            if not whys[-1]:
-                return found
-        misfits.append(", or ".join(map("; ".join, whys)))
-    elif options := _options(cls, parts):
-        if (text := _json(value)) in options:
-            return options[text]
-        misfits.append(f"{where} must be one of {', '.join(options)}, not {_excerpt(value)}")
-    elif members := _members(cls):
-        found = _read_members(members, value, where, misfits)
-        return None if misfits else cls(**found)
-    elif hint in (Any, object):
-        return value
-    elif not _is_a(cls, value):
-        misfits.append(f"{where} must be of the type {_NAMES[cls]}, not {_excerpt(value)}")
-    elif cls is list:
-        return [_read((*parts, Any)[0], part, f"{where}[{place}]", misfits) for place, part in enumerate(value)]
-    elif cls is dict:
-        return {name: _read((*parts, Any, Any)[1], part, f"{where}.{name}", misfits) for name, part in value.items()}
+def _object(of: Any, doc: str | None) -> _Object:
+    """Return the schema of a function's arguments, a dataclass or a TypedDict, which a docstring describes."""
+    hints, doc = typing.get_type_hints(of), inspect.cleandoc(doc or "")
+    if typing.is_typeddict(of):
+        needed = {name for name in of.__required_keys__ if "NotRequired[" not in str(of.__annotations__[name])}
+        defaults = {name: inspect.Parameter.empty if name in needed else ... for name in hints}
     else:
-        return cls(value) if cls in (int, float) else value
-    return None
-
-
-def _read_members(members: _Members, value: Any, where: str, misfits: list[str]) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        misfits.append(f"{where or 'this'} must be of the type object, not {_excerpt(value)}")
-        return {}
-    at, found = f"{where}." if where else "", {}
-    misfits += [f"{at}{name} is missing" for name in members if members[name][1] is _REQUIRED and name not in value]
-    for name, part in value.items():
-        if name in members:
-            found[name] = _read(members[name][0], part, f"{at}{name}", misfits)
-        else:
-            misfits.append(f"{at}{name} is not known, only {', '.join(members) or 'nothing'}")
-    return found
-
-
-def _is_a(cls: Any, value: Any) -> bool:
-    kind = type(value)
-    return kind is cls or (cls is float and kind is int) or (cls is int and kind is float and value.is_integer())
-
-
-def _excerpt(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 100 else f"{text[:100]}…"
-
-
-def _options(cls: Any, parts: tuple[Any, ...]) -> dict[str, Any]:
-    """Return the values of a Literal or Enum under their JSON; none for others."""
-    is_enum = isinstance(cls, type) and issubclass(cls, Enum)
-    return {_json(option): option for option in (cls if is_enum else parts if cls is Literal else ())}
-
-
-def _members(cls: Any) -> _Members:
-    """Return the members of a dataclass or TypedDict, with ... for a default that is not known; none for others."""
-    if isinstance(cls, type) and dataclasses.is_dataclass(cls):
-        hints, fields = typing.get_type_hints(cls), [field for field in dataclasses.fields(cls) if field.init]
-        needed = {field.name for field in fields if field.default is field.default_factory}  # both are missing
-        return {one.name: (hints[one.name], _REQUIRED if one.name in needed else one.default) for one in fields}
-    if not typing.is_typeddict(cls):
-        return {}
-    needed = {name for name in cls.__required_keys__ if "NotRequired[" not in str(cls.__annotations__[name])}
-    return {name: (hint, _REQUIRED if name in needed else ...) for name, hint in typing.get_type_hints(cls).items()}
-
-
-def _object(members: _Members, doc: str | None) -> dict[str, Any]:
-    """Return the schema of an object with these members, which a docstring describes."""
-    described, texts = _documented(doc)
-    properties = {name: _schema(hint) | texts.get(name, {}) for name, (hint, _) in members.items()}
-    for name, (_, default) in members.items():
+        given = inspect.signature(of).parameters.values()
+        defaults = {one.name: one.default for one in given if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)}
+    texts = {name: " ".join(text.split()) for part in _SECTION.findall(doc) for _, name, text in _ENTRY.findall(part)}
+    told = {name: {"description": text} for name, text in texts.items() if text}
+    properties = {name: _schema(hints.get(name, Any)) | told.get(name, {}) for name in defaults}
+    for name, default in defaults.items():
         with suppress(TypeError, ValueError):  # it is required, not known, or no JSON
             properties[name]["default"] = json.loads(_json(default))
-    required = [name for name, (_, default) in members.items() if default is _REQUIRED]
-    shape = {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
-    return described | shape
-
-
-_SECTION = re.compile(r"^(?:Args|Arguments|Parameters|Attributes):[ \t]*\n((?:[ \t]+.*(?:\n|$)|\n)*)", re.MULTILINE)
-_ENTRY = re.compile(r"^([ \t]+)\*{0,2}(\w+)(?:[ \t]*\(.*?\))?:[ \t]*(.*(?:\n\1[ \t]+.*)*)", re.MULTILINE)
-_PARAM = re.compile(r"^()[ \t]*:param(?:[ \t]+[^:\n]*?)?[ \t]+\*{0,2}(\w+):[ \t]*(.*(?:\n[ \t]+.*)*)", re.MULTILINE)
-_AFTER_FIRST = re.compile(r"\n\s*\n|^[ \t]*:\w.*:|^\w+:[ \t]*$|^\w+\(.*\)$", re.MULTILINE)  # the last: by dataclass()
-
-
-def _documented(doc: str | None) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
-    """Return a docstring's first paragraph, and what it says of parameters as Google or Sphinx do, as descriptions."""
-    doc = inspect.cleandoc(doc or "")
-    entries = [entry for section in _SECTION.findall(doc) for entry in _ENTRY.findall(section)] + _PARAM.findall(doc)
-    texts = {name: {"description": " ".join(text.split())} for _, name, text in entries if text.strip()}
+    required = [name for name, default in defaults.items() if default is inspect.Parameter.empty]
     first = " ".join(_AFTER_FIRST.split(doc, maxsplit=1)[0].split())
-    return {"description": first} if first else {}, texts
+    shape = {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+    return ({"description": first} if first else {}) | shape
 
 
-class Tool:
-    """A function, plain or `async def`, that a host offers; `definition` is what guests see of it.
-
-    What is left out comes from the function. `annotations` are MCP's hints, such as `{"readOnlyHint": True}`. Raises
-    TypeError for what is no function, and for a parameter whose type has no JSON Schema.
-    """
-
-    def __init__(self, function: _Function, name: str = "", description: str = "", annotations: Any = None) -> None:
-        self.function, self.name = function, name or getattr(function, "__name__", repr(function))
-        try:
-            hints, given = typing.get_type_hints(function), inspect.signature(function).parameters.values()
-            named = [one for one in given if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)]
-            self._members = {one.name: (hints.get(one.name, Any), one.default) for one in named}
-            schema = _object(self._members, inspect.getdoc(function))
-        except (TypeError, ValueError, NameError, AttributeError, RecursionError) as error:
-            raise TypeError(f"{self.name} cannot be a tool: {_told(error)}") from error
-        own = schema.pop("description", "")
-        told = {"name": self.name, "description": description or own, "annotations": annotations}
-        self.definition = {key: text for key, text in told.items() if text} | {"inputSchema": schema}
-
-    def bind(self, arguments: Any) -> Callable[[], Any]:
-        """Return the function with its arguments. Raises _Misfit."""
-        misfits: list[str] = []
-        found = _read_members(self._members, arguments, "", misfits)
-        if misfits:
-            raise _Misfit("; ".join(misfits))
-        return partial(self.function, **found)
+def _misfits(schema: _Object, value: Any, where: str = "") -> Iterator[str]:
+    """Tell what of a value does not fit a schema that `_schema` has made, and why."""
+    kind, told = schema.get("type"), f"{json.dumps(value, ensure_ascii=False):.100}"
+    own = "integer" if isinstance(value, float) and value.is_integer() else _NAMES[type(value)]
+    if "anyOf" in schema:
+        whys = ["; ".join(_misfits(part, value, where)) for part in schema["anyOf"]]
+        if all(whys):
+            yield ", or ".join(whys)
+    elif "enum" in schema:
+        options = [_json(option) for option in schema["enum"]]
+        if _json(value) not in options:
+            yield f"{where} must be one of {', '.join(options)}, not {told}"
+    elif kind and kind != own and (kind, own) != ("number", "integer"):
+        yield f"{where or 'this'} must be of the type {kind}, not {told}"
+    elif kind == "array":
+        for place, part in enumerate(value):
+            yield from _misfits(schema["items"], part, f"{where}[{place}]")
+    elif kind == "object":
+        at, known, others = f"{where}." if where else "", schema.get("properties", {}), schema["additionalProperties"]
+        yield from (f"{at}{name} is missing" for name in schema.get("required", ()) if name not in value)
+        for name, part in value.items():
+            if name not in known and others is False:
+                yield f"{at}{name} is not known, only {', '.join(known) or 'nothing'}"
+            else:
+                yield from _misfits(known.get(name, others), part, f"{at}{name}")
 
 
-# Threads, and calls to the relay
+def _made(hint: Any, value: Any) -> Any:
+    """Return the value of a type that a JSON value stands for, which fits."""
+    cls, parts = typing.get_origin(hint) or hint, typing.get_args(hint)
+    if cls in (typing.Union, types.UnionType):
+        return _made(next(part for part in parts if not any(_misfits(_schema(part), value))), value)
+    if dataclasses.is_dataclass(cls) or typing.is_typeddict(cls):
+        return _bound(cls, value)()
+    if cls is list:
+        return [_made((*parts, Any)[0], part) for part in value]
+    if cls is dict:
+        return {name: _made((*parts, Any, Any)[1], part) for name, part in value.items()}
+    return cls(value) if cls in (int, float) else value
+
+
+def _bound(of: Any, values: _Object) -> partial[Any]:
+    hints = typing.get_type_hints(of)
+    return partial(of, **{name: _made(hints.get(name, Any), value) for name, value in values.items()})
+
+
+def _tool(name: str, function: Any) -> _Object:
+    """Describe a function in the words of MCP. Raises TypeError for one that cannot be a tool."""
+    try:
+        schema = _object(function, inspect.getdoc(function))
+    except (TypeError, ValueError, NameError, AttributeError, RecursionError) as error:
+        raise TypeError(f"{name} cannot be a tool: {type(error).__name__}: {error}") from error
+    described = {"description": schema.pop("description")} if "description" in schema else {}
+    return {"name": name, **described, "inputSchema": schema}
+
+
+def _tool_result(value: Any) -> _Object:
+    """Return what a tool has returned in the words of MCP. Raises as `_json` does."""
+    text = _json(value)
+    plain = json.loads(text)
+    content = plain.get("content") if isinstance(plain, dict) else None
+    if isinstance(content, list) and all(isinstance(b, dict) and isinstance(b.get("type"), str) for b in content):
+        return dict(plain)
+    told = {"content": [{"type": "text", "text": plain if isinstance(plain, str) else text}]}
+    return told if isinstance(plain, str) else told | {"structuredContent": plain}
+
+
+def _error(error: BaseException) -> str:
+    code, own = getattr(error, "code", None), getattr(error, "error", None)
+    told = {"name": type(error).__name__, "message": str(error)} | ({"code": code} if isinstance(code, str) else {})
+    with suppress(TypeError, ValueError, RecursionError):
+        return _json(told if own is None else own)
+    return _json(told)
 
 
 class _Over(threading.Event):
     """Is set when nobody waits for some work any more, and then stops what the work itself waits for."""
 
-    stop: Callable[[], object] | None = None
+    stop: Callable[[], object] = bool  # does nothing
 
     def set(self) -> None:
         super().set()
-        if self.stop:
-            self.stop()
-
-
-_cancelled: contextvars.ContextVar[_Over] = contextvars.ContextVar("cancelled")
+        self.stop()
 
 
 def cancelled() -> _Over:
-    """Return the `threading.Event` that is set when nobody waits any more for the call in which this is asked.
-
-    A function that takes long looks at it: `while not cancelled().wait(1): …`. A coroutine is cancelled by itself.
-    """
+    """Return what is set when nobody waits for this call any more: a slow function asks `cancelled().is_set()`."""
     return _cancelled.get(_Over())
 
 
-def _start(over: _Over, work: _Function, *arguments: Any) -> None:
+def _start(over: _Over, work: Callable[..., Any], *arguments: Any) -> None:
     """Run work in a thread that does not keep the interpreter from ending, and in which `over` is `cancelled()`."""
     context = contextvars.copy_context()
     context.run(_cancelled.set, over)
-    threading.Thread(target=context.run, args=(work, *arguments), name="relay", daemon=True).start()
+    threading.Thread(target=context.run, args=(work, *arguments), daemon=True).start()
 
 
-async def _awaited(work: Callable[[], _T]) -> _T:
-    """Return the result of work in a thread. If this is cancelled, `cancelled()` is set in the work."""
-    over, context = _Over(), contextvars.copy_context()
+async def _awaited(of: Any, work: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+    """Return what a method does in a thread. If this is cancelled, `cancelled()` is set in it."""
+    over, context, call = _Over(), contextvars.copy_context(), partial(work, of, *arguments, **named)
     context.run(_cancelled.set, over)
     try:
-        return await asyncio.get_running_loop().run_in_executor(ThreadPoolExecutor(1), context.run, work)
+        return await asyncio.get_running_loop().run_in_executor(ThreadPoolExecutor(1), context.run, call)
     except asyncio.CancelledError:
         over.set()
         raise
 
 
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *_: Any) -> None:
-        """Follow none, so that a token goes nowhere else."""
+@cache
+def _shared_loop() -> asyncio.AbstractEventLoop:
+    """Return the event loop for coroutines of programs that have none. It runs in a thread, until the program ends."""
+    loop = asyncio.new_event_loop()
+
+    def run() -> None:
+        while True:
+            with suppress(SystemExit, KeyboardInterrupt):  # which a coroutine may raise
+                loop.run_forever()
+
+    threading.Thread(target=run, daemon=True).start()
+    return loop
+
+
+def _backoff(failures: int, error: RelayError) -> float:  # in seconds
+    seconds = min(15, 0.5 * 2.0 ** min(failures - 1, 10))
+    return max(seconds * random.uniform(0.5, 1), float(error.retry_after or 0))  # noqa: S311
 
 
 class _Api:
     """The relay's HTTP API; `failed` is told the code of each error. Raises ValueError for a relay that is no URL."""
 
-    def __init__(self, relay: str | None, failed: Callable[[str], None] = lambda _: None) -> None:
-        self.token, self.url, self._failed = "", (relay or os.environ.get("PARLEY_URL", "")).rstrip("/"), failed
+    def __init__(self, relay: str, failed: Callable[[str], None] = lambda _: None) -> None:
+        self.url, self._failed = (relay or os.environ.get("PARLEY_URL", "")).rstrip("/"), failed
+        self.headers = {"User-Agent": "relay.py"}
         parts = urlsplit(self.url)
         if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
             raise ValueError(f"relay, or PARLEY_URL, has to be a URL that begins with https://, not {self.url!r}")
-        contexts = [ssl.create_default_context()] if parts.scheme == "https" else []  # made once, since it takes long
-        handlers = [urllib.request.HTTPSHandler(context=context) for context in contexts]
-        self._opener = urllib.request.build_opener(_NoRedirects, *handlers)
+        https = urllib.request.HTTPSHandler(context=ssl.create_default_context())  # made once, since it takes long
+        still = type("", (urllib.request.HTTPRedirectHandler,), {"redirect_request": lambda *_: None})
+        self._opener = urllib.request.build_opener(https, still)  # without redirects: a token goes nowhere else
 
-    def call(self, method: str, path: str, body: str = "", seconds: float = _CALL_SECONDS) -> str:
-        """Return what is answered. Raises RelayError."""
-        with self.open(method, path, body, seconds) as response:
-            return response.read().decode()
-
-    @contextmanager
-    def open(
-        self, method: str, path: str, body: str = "", seconds: float = _CALL_SECONDS, cursor: str = ""
-    ) -> Iterator[http.client.HTTPResponse]:
-        """Give a successful response, which fails if nothing comes for so many seconds. Raises RelayError."""
-        told = {"Authorization": self.token and f"Bearer {self.token}", "Last-Event-ID": cursor}
-        told |= {"Content-Type": body and "application/json", "User-Agent": "relay.py"}
-        headers, data = {name: text for name, text in told.items() if text}, body.encode() or None
+    def call(self, method: str, path: str, *names: str, body: str = "", limit: float = 20, hear: Any = None) -> _Object:
+        """Return the answer, an object with these members, or let `hear` read it. `limit`: seconds without a byte."""
+        headers, data = self.headers | ({"Content-Type": "application/json"} if body else {}), body.encode() or None
         request = urllib.request.Request(self.url + path, data, headers, method=method)  # noqa: S310 - it is checked
+        if data and len(data) > 4_000_000:  # the platform refuses 4.5 MB
+            raise RelayError("The message is too large.", "payload_too_large", 413)
         try:
-            if data and len(data) > _MAX_BODY_BYTES:
-                raise RelayError("The message is too large.", "payload_too_large", 413)
-            with self._opener.open(request, timeout=seconds) as response:
+            with self._opener.open(request, timeout=limit) as response:
                 _log.debug("%s %s: %d", method, path, response.status)
-                yield response
+                text = hear(response) if hear else response.read().decode()
         except (OSError, http.client.HTTPException, UnicodeDecodeError) as error:
             failure = _failure(error)
             _log.debug("%s %s: %s", method, path, failure)
             self._failed(failure.code or "")
             raise failure from error
+        return _parsed(text, *names) if names else {}
 
 
-def _failure(error: BaseException) -> RelayError:
+def _failure(error: Any) -> RelayError:
     """Return what a call fails with: the relay's refusal, or what is not the relay's, or the network's failure."""
     if not isinstance(error, urllib.error.HTTPError):
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
-        return RelayError(f"The relay cannot be reached: {_told(cast(Any, reason))}", "unreachable")
-    problem, status, headers = None, error.code, error.headers
-    with error, suppress(ValueError, RecursionError, OSError, http.client.HTTPException):
-        problem = json.loads(error.read())
-    if isinstance(problem, dict) and isinstance(problem.get("code"), str):
-        after = re.match(r"\d+", headers.get("Retry-After", ""))
-        return RelayError(str(problem.get("detail", "")), problem["code"], status, int(after[0]) if after else 0)
-    if status == 413:
-        return RelayError("The message is too large.", "payload_too_large", status)
-    told = f"What answered is not the relay: HTTP {status} {headers.get('Location', '')}"
-    return RelayError(told, "unexpected_answer", status)
-
-
-def _events(stream: http.client.HTTPResponse) -> Iterator[tuple[str, str, str]]:
-    """Yield id, name and data of each event of a stream. The relay writes one line of data for each."""
-    fields = {"id": "", "event": "", "data": ""}
-    while (line := stream.readline()).endswith(b"\n"):
-        name, _, value = line.decode("utf-8", "replace").rstrip("\r\n").partition(":")
-        if name in fields:
-            fields[name] = value.removeprefix(" ")
-        elif not line.strip() and fields["data"]:
-            yield fields["id"], fields["event"], fields["data"]
-            fields["data"] = ""
-
-
-def _backoff(failures: int, error: RelayError) -> float:
-    """Return how many seconds to wait after the last of so many failures in a row."""
-    seconds = min(_MAX_BACKOFF_SECONDS, _MIN_BACKOFF_SECONDS * 2.0 ** min(failures - 1, 10))
-    return max(seconds * random.uniform(0.5, 1), float(error.retry_after or 0))  # noqa: S311
-
-
-# The host's side
+        return RelayError(f"The relay cannot be reached: {type(reason).__name__}: {reason}", "unreachable")
+    place, after = error.headers.get("Location", ""), error.headers.get("Retry-After", "")
+    problem = {"code": "unexpected_answer", "detail": f"What answered is not the relay: HTTP {error.code} {place}"}
+    if error.code == 413:
+        problem = {"code": "payload_too_large", "detail": "The message is too large."}
+    with error, suppress(ValueError, TypeError, RecursionError, OSError, http.client.HTTPException):
+        problem |= json.loads(error.read())
+    seconds = int(after) if after.isdecimal() else 0
+    return RelayError(str(problem["detail"]), str(problem["code"]), error.code, seconds)
 
 
 class Session:
     """The host's side of a session, which lasts as long as a `with` or `async with` block. `host` is its short name.
 
-    `tools` are functions, or Tools. Each call of one runs once, beside others: a coroutine in the block's event loop,
-    or without one in a loop of this module; any other function in a thread, up to `workers` of them. Other requests go
-    to `on_request(payload)`, whose result is the answer, and what it raises the error. `relay` is by default the
-    environment variable PARLEY_URL. Entering the block raises RelayError, and wrong arguments TypeError or ValueError.
+    `tools` are functions, or name -> function. Each call runs once, beside others: a coroutine in the block's event
+    loop or one of this module, others in up to `workers` threads. `on_request(payload)` answers other requests. `relay`
+    is by default PARLEY_URL. Raises RelayError; TypeError or ValueError for wrong use.
 
-    `code` is what guests need, `mcp_url` an MCP server with the session's tools. `state` is `connecting`, `connected`,
-    `polling` (a proxy blocks the stream, or the relay is too busy for one), `disconnected` (and trying again), or
-    `ended`, with a `reason`: `ended`, `expired`, `replaced` (by another host), or the code of a problem.
+    `code` is for guests, `mcp_url` an MCP server with the tools. `state`: `connecting`, `connected`, `polling` (without
+    stream), `disconnected` or `ended`, with a `reason`: `ended`, `expired`, `replaced`, or a problem's code.
     """
 
-    code = mcp_url = reason = _path = _cursor = ""
-    state = "connecting"
-    _attempt = _failed_opens = 0
-    _poll_until = 0.0
-    _busy = False  # whether the relay had no place for the stream or poll: it has for one that does not wait
+    code = mcp_url = reason = _path = ""
+    state, _opened_at = "connecting", 0.0  # the latter: when the stream began
     _loop: asyncio.AbstractEventLoop | None = None
 
-    def __init__(
-        self, tools: Iterable[Any] = (), on_request: _Function | None = None, *, relay: str = "", workers: int = 8
-    ) -> None:
+    def __init__(self, tools: Any = (), on_request: Any = None, *, relay: str = "", workers: int = 8) -> None:
         self._api = _Api(relay, lambda code: self._finish(_END_REASONS.get(code, "")))
-        self._tools = [tool if isinstance(tool, Tool) else Tool(tool) for tool in tools]
+        named = tools if isinstance(tools, Mapping) else {getattr(one, "__name__", repr(one)): one for one in tools}
+        self._tools = {name: (function, _tool(name, function)) for name, function in named.items()}
         if not self._tools and not on_request:
-            raise TypeError("host() needs tools, or on_request: a function that answers a request")
+            raise TypeError("host() needs tools, which are public functions, or on_request")
         self._on_request, self._slots = on_request, threading.Semaphore(workers)
         self._name = os.urandom(8).hex()  # the relay prefers the host that came last
         self._accepted = set[str]()  # the ids of all requests: the relay may repeat them
-        self._running: dict[str, _Over] = {}
-        self._over = _Over()
+        self._running, self._over = dict[str, _Over](), _Over()
 
-    def __enter__(self) -> Session:
+    def __enter__(self) -> "Session":
         try:
-            session = _parsed(self._api.call("POST", "/api/sessions"), "code", "token", "expiresAt", "ttl")
-            self.code, self._api.token = session["code"], session["token"]
+            session = self._api.call("POST", "/api/sessions", "code", "token", "expiresAt", "ttl")
+            self.code, self._api.headers["Authorization"] = session["code"], f"Bearer {session['token']}"
             self.mcp_url, self._path = f"{self._api.url}/mcp/{self.code}", f"/api/sessions/{self.code}"
             if self._tools:
-                tools = [tool.definition for tool in self._tools]
-                self._api.call("PUT", f"{self._path}/tools", _json({"tools": tools}))
+                tools = [tool for _, tool in self._tools.values()]
+                self._api.call("PUT", f"{self._path}/tools", body=_json({"tools": tools}))
         except BaseException:
-            self._leave()
+            self.end()
             raise
         _start(self._over, self._live)
         _start(self._over, self._renew, session)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._leave()
-        until = time.monotonic() + _CANCEL_SECONDS
-        while self._running and time.monotonic() < until:
-            time.sleep(0.01)
+        self.end()
+        for _turn in range(200):  # 2 s for functions that look at `cancelled()`
+            time.sleep(0.01 if self._running else 0)
 
-    async def __aenter__(self) -> Session:
+    async def __aenter__(self) -> "Session":
         self._loop = asyncio.get_running_loop()
-        return await _awaited(self.__enter__)
+        await _awaited(self, Session.__enter__)
+        return self
 
-    async def __aexit__(self, *_: object) -> None:
-        await _awaited(self.__exit__)
+    __aexit__ = partialmethod(_awaited, __exit__)
 
     def end(self) -> None:
-        """Let the session end, for guests too, and do not wait for it."""
-        _start(_Over(), self._leave)
+        """End the session, for guests too."""
+        if self.code and not self.reason:
+            with suppress(RelayError):
+                self._api.call("DELETE", self._path, limit=5)
+        self._finish("ended")
 
-    def wait(self, timeout: float = float("inf")) -> str:
-        """Wait for the end of the session, or for so many seconds. Returns the `reason`, empty before the end."""
-        until = time.monotonic() + timeout
-        while (left := until - time.monotonic()) > 0 and not self._over.wait(min(1, left)):
+    def wait(self) -> str:
+        """Wait for the end of the session, and return the `reason`. `await_end` is the same for asyncio programs."""
+        while not self._over.wait(1):
             pass  # on Windows, Ctrl+C is heard between two waits
         return self.reason
 
-    async def await_end(self) -> str:
-        """Wait for the end of the session in an asyncio program. Returns the `reason`."""
-        return await _awaited(self.wait)
-
-    def _leave(self) -> None:
-        if self.code and not self.reason:
-            with suppress(RelayError):
-                self._api.call("DELETE", self._path, seconds=_LAST_SECONDS)
-        self._finish("ended")
+    await_end = partialmethod(_awaited, wait)
 
     def _finish(self, reason: str) -> None:
         if reason and not self.reason:
@@ -507,87 +393,74 @@ class Session:
             self.state = state
             _log.info("%s %s", state, why)
 
-    # Connection
-
     def _live(self) -> None:
-        """Stay connected until the session ends."""
-        failures = 0
+        attempt, failures, poll_until, busy = 0, 0, 0.0, False  # busy: the relay had no place for a call that waits
         while not self.reason:
-            busy, self._attempt = self._busy, self._attempt + 1
-            host = f"host={self._name}&attempt={self._attempt}"
+            attempt, self._opened_at, was_busy = attempt + 1, float("inf"), busy
+            host, polls = f"host={self._name}&attempt={attempt}", busy or time.monotonic() < poll_until
             try:
-                (self._poll if busy or time.monotonic() < self._poll_until else self._listen)(host)
-                failures = failures if busy else 0
+                if polls:  # the first call does not wait, and shows whether it works
+                    wait = _POLL_SECONDS if self.state == "polling" and not busy else 0
+                    path = f"{self._path}/requests?wait={wait}&{host}"
+                    found = self._api.call("GET", path, "requests", "cursor", limit=wait + 20)
+                    busy, self._api.headers["Last-Event-ID"] = False, found["cursor"]
+                    self._set_state("polling")
+                    self._accept(found["requests"])
+                else:  # a proxy that buffers the stream lets nothing through for so many seconds
+                    self._api.call("GET", f"{self._path}/stream?{host}", limit=8, hear=self._hear)
+                failures = failures if was_busy else 0
             except RelayError as error:
-                failures, self._busy = failures + 1, error.code == "busy"
-                if not self._busy or self.state != "polling":
-                    self._set_state("disconnected", error)
-                self._over.wait(_backoff(failures, error))
+                lost, lasted = error.code in _NETWORK and not polls, time.monotonic() - self._opened_at
+                if lost and lasted >= _SHORT_STREAM_SECONDS:
+                    failures = 0
+                    self._set_state("connecting")
+                elif lost and lasted < 0 and (failures or isinstance(error.__cause__, TimeoutError)):
+                    poll_until = time.monotonic() + 300  # then the stream is tried again
+                else:
+                    failures, busy = failures + 1, error.code == "busy"
+                    if not busy or self.state != "polling":
+                        self._set_state("disconnected", error)
+                    self._over.wait(_backoff(failures, error))
 
-    def _listen(self, host: str) -> None:
-        """Read the stream to its end. Raises RelayError if it does not open, or breaks at once."""
-        opened_at, event = 0.0, ""
-        try:
-            with self._api.open("GET", f"{self._path}/stream?{host}", "", _STREAM_OPEN_SECONDS, self._cursor) as stream:
-                for self._cursor, event, text in _events(stream):
-                    if event == "open":
-                        opened_at, self._failed_opens = time.monotonic(), 0
-                        cast(Any, stream).fp.raw._sock.settimeout(_STREAM_IDLE_SECONDS)
-                        self._set_state("connected")
-                    self._hear(event, _readable(text))
-            raise RelayError("The stream broke.", "unreachable")
-        except RelayError as error:
-            if event == "reconnect" or self.reason:
+    def _hear(self, stream: http.client.HTTPResponse) -> None:
+        """Read a stream until the relay wants another one. It writes one line of data for each event."""
+        fields = {"id": "", "event": "", "data": ""}
+        while (line := stream.readline()).endswith(b"\n"):
+            name, _, value = line.decode("utf-8", "replace").rstrip("\r\n").partition(":")
+            if name in fields:
+                fields[name] = value.removeprefix(" ")
+            if line.strip() or not fields["data"]:
+                continue
+            self._api.headers["Last-Event-ID"], event = fields["id"], fields["event"]
+            content, fields["data"] = _parsed(fields["data"]), ""
+            if event == "open":
+                self._opened_at = time.monotonic()
+                cast(Any, stream).fp.raw._sock.settimeout(_STREAM_IDLE_SECONDS)
+                self._set_state("connected")
+            elif event == "request":
+                self._accept(content.get("requests", [content]))
+            elif event == "ended":
+                self._finish(content["reason"])
+            elif event == "withdrawn":  # its id may be used again
+                self._accepted.discard(content["id"])
+                if over := self._running.pop(content["id"], None):
+                    _log.info("withdrawn %s", content["id"])
+                    over.set()
+            elif event == "reconnect":
                 return
-            if error.code not in _NETWORK:
-                raise
-            if opened_at:
-                self._set_state("connecting")
-                if time.monotonic() - opened_at < _SHORT_STREAM_SECONDS:
-                    raise
-                return
-            self._failed_opens += 1
-            if self._failed_opens < 2 and not isinstance(error.__cause__, TimeoutError):
-                raise
-            self._poll_until = time.monotonic() + _POLLING_SECONDS
+        raise RelayError("The stream broke.", "unreachable")
 
-    def _hear(self, event: str, content: dict[str, Any]) -> None:
-        if event == "request":
-            self._accept(content.get("requests", [content]))
-        elif event == "ended":
-            self._finish(content["reason"])
-        elif event == "withdrawn":  # its id may be used again
-            self._accepted.discard(content["id"])
-            if over := self._running.pop(content["id"], None):
-                _log.info("withdrawn %s", content["id"])
-                over.set()
-
-    def _poll(self, host: str) -> None:
-        """Read requests with one call, which waits for some, except for the first, which shows whether it works."""
-        seconds = _POLL_SECONDS if self.state == "polling" and not self._busy else 0
-        after = f"&after={self._cursor}" if self._cursor else ""
-        path = f"{self._path}/requests?wait={seconds}{after}&{host}"
-        found = _readable(self._api.call("GET", path, seconds=seconds + _CALL_SECONDS), "requests", "cursor")
-        self._busy, self._cursor = False, found["cursor"]
-        self._set_state("polling")
-        self._accept(found["requests"])
-
-    def _renew(self, session: dict[str, Any]) -> None:
+    def _renew(self, session: _Object) -> None:
         """Renew the session when a third of its time is left, until that has no effect, at its greatest age."""
         before, due = "", time.time() + session["ttl"] * 2 / 3
-        while session["expiresAt"] != before and not self.reason:
-            if (left := due - time.time()) > 0:
-                self._over.wait(min(left, _RENEWAL_CHECK_SECONDS))
-                continue
-            try:
-                renewed = _parsed(self._api.call("PATCH", self._path), "expiresAt", "ttl")
-                before, session, due = session["expiresAt"], renewed, time.time() + renewed["ttl"] * 2 / 3
-            except RelayError:
-                self._over.wait(_MAX_BACKOFF_SECONDS)
+        while session["expiresAt"] != before and not self._over.wait(min(20, max(0, due - time.time()))):
+            with suppress(RelayError):  # timers stand still while the machine sleeps, so the clock is read often
+                if time.time() >= due:
+                    due = time.time() + 15  # if this fails
+                    before, session = session["expiresAt"], self._api.call("PATCH", self._path, "expiresAt", "ttl")
+                    due = time.time() + session["ttl"] * 2 / 3
 
-    # Requests
-
-    def _accept(self, requests: list[dict[str, Any]]) -> None:
+    def _accept(self, requests: list[_Object]) -> None:
         for request in requests:
             if request["id"] not in self._accepted and not self.reason:
                 self._accepted.add(request["id"])
@@ -597,7 +470,7 @@ class Session:
     def _handle(self, over: _Over, request_id: str, payload: Any) -> None:
         """Answer a request, again until the relay has the answer. If it is refused, the guest is told why."""
         try:
-            _log.info("request %s: %s", request_id, payload if isinstance(payload, RelayError) else _excerpt(payload))
+            _log.info("request %s: %.100s", request_id, json.dumps(payload, default=str))
             answer = f'"result":{_json(self._result(payload))}'
         except BaseException as error:  # noqa: BLE001 - whatever a function raises is an answer
             _log.info("request %s failed", request_id, exc_info=True)
@@ -606,18 +479,15 @@ class Session:
         while not over.is_set():
             _log.info("answer %s: %.100s", request_id, answer)
             try:
-                _parsed(
-                    self._api.call("POST", f"{self._path}/responses", f'{{"id":"{request_id}",{answer}}}'), "status"
-                )
+                self._api.call("POST", f"{self._path}/responses", "status", body=f'{{"id":"{request_id}",{answer}}}')
                 break
             except RelayError as error:
-                _log.info("answer %s failed: %s", request_id, error)
                 failures += 1
-                if error.code == "request_not_found":
+                if error.code == "request_not_found":  # the guest has withdrawn it
                     self._accepted.discard(request_id)
                 if not error.final:
                     over.wait(_backoff(failures, error))
-                elif refused or error.code in _REQUEST_CLOSED:
+                elif refused or error.code in ("already_answered", "request_not_found"):
                     break
                 else:
                     refused, answer = True, f'"error":{_error(error)}'
@@ -625,23 +495,27 @@ class Session:
             del self._running[request_id]
 
     def _result(self, payload: Any) -> Any:
-        if isinstance(payload, RelayError):
-            raise payload
+        try:
+            payload = json.loads(payload) if isinstance(payload, bytes) else payload
+        except (RecursionError, ValueError) as error:
+            raise RelayError(f"The host cannot read this: {error}", "client_error") from error
         call = payload.get("params") if isinstance(payload, dict) and payload.get("method") == "tools/call" else None
         if not isinstance(call, dict) or not isinstance(call.get("name"), str):
             if not self._on_request:
                 raise RelayError("This host takes no other requests than the calls of its tools.", "no_handler")
             return self._run(partial(self._on_request, payload))
-        tool = next((tool for tool in self._tools if tool.name == call["name"]), None)
-        if not tool:
+        if call["name"] not in self._tools:
             raise RelayError(error={"code": "unknown_tool", "message": f"There is no tool {call['name']}."})
+        (function, definition), arguments = self._tools[call["name"]], call.get("arguments")
+        arguments = {} if arguments is None else arguments
         try:
-            arguments = call.get("arguments")
-            return _tool_result(self._run(tool.bind({} if arguments is None else arguments)))
+            if not (why := "; ".join(_misfits(definition["inputSchema"], arguments))):
+                return _tool_result(self._run(_bound(function, arguments)))
+            text = f"The arguments do not fit: {why}."
         except BaseException as error:  # noqa: BLE001 - what a function raises is a result that says so
-            _log.info("%s failed", tool.name, exc_info=True)
-            text = f"The arguments do not fit: {error}." if isinstance(error, _Misfit) else _told(error)
-            return {"content": [{"type": "text", "text": text}], "isError": True}
+            _log.info("%s failed", call["name"], exc_info=True)
+            text = f"{type(error).__name__}: {error}"
+        return {"content": [{"type": "text", "text": text}], "isError": True}
 
     def _run(self, function: Callable[[], Any]) -> Any:
         """Call a function, of which only so many run beside each other. A coroutine runs in an event loop."""
@@ -657,76 +531,11 @@ class Session:
         return task.result()
 
 
-@functools.cache
-def _shared_loop() -> asyncio.AbstractEventLoop:
-    """Return the event loop for coroutines of programs that have none. It runs in a thread, until the program ends."""
-    loop = asyncio.new_event_loop()
-
-    def run() -> None:
-        while True:
-            with suppress(SystemExit, KeyboardInterrupt):  # which a coroutine may raise
-                loop.run_forever()
-
-    threading.Thread(target=run, daemon=True).start()
-    return loop
-
-
-# A request as the relay writes it, in an event or in a list, where it has a cursor.
-_REQUEST = re.compile(r'\{"id":"([^"]+)","payload":(.*?),"createdAt":"[^"]*"(?:,"cursor":"[^"]*")?\}', re.DOTALL)
-
-
-def _readable(text: str, *names: str) -> dict[str, Any]:
-    """Parse what the relay sends. A payload that Python cannot read is replaced by the error, which its guest gets."""
-    try:
-        return _parsed(text, *names)
-    except RelayError as error:
-        if error.code != "client_error":
-            raise
-        requests: list[dict[str, Any]] = []
-        for request_id, payload in _REQUEST.findall(text):
-            requests.append({"id": request_id, "payload": error})
-            with suppress(RecursionError, ValueError):
-                requests[-1]["payload"] = json.loads(payload)
-        return {"requests": requests, "cursor": text.rpartition('"cursor":"')[2].partition('"')[0]}
-
-
-def _tool_result(value: Any) -> dict[str, Any]:
-    """Return what a tool has returned in the words of MCP. Raises as `_json` does."""
-    text = _json(value)
-    plain = json.loads(text)
-    content = plain.get("content") if isinstance(plain, dict) else None
-    if isinstance(content, list) and all(isinstance(b, dict) and isinstance(b.get("type"), str) for b in content):
-        return dict(plain)
-    if isinstance(plain, str):
-        return {"content": [{"type": "text", "text": plain}]}
-    return {"content": [{"type": "text", "text": text}], "structuredContent": plain}
-
-
-def _error(error: BaseException) -> str:
-    """Return what a guest is told of an error, as JSON."""
-    code, own = getattr(error, "code", None), getattr(error, "error", None)
-    told = {"name": type(error).__name__, "message": str(error)} | ({"code": code} if isinstance(code, str) else {})
-    with suppress(TypeError, ValueError, RecursionError):
-        return _json(told if own is None else own)
-    return _json(told)
-
-
-# The guest's side
-
-
-def _coroutine(method: Callable[Concatenate[Any, _P], _T]) -> Callable[Concatenate[Any, _P], Coroutine[Any, Any, _T]]:
-    @functools.wraps(method)
-    async def call(self: Any, /, *args: _P.args, **named: _P.kwargs) -> _T:
-        return await _awaited(partial(method, self, *args, **named))
-
-    return call
-
-
 class Guest:
     """A guest of a session. `guest` is its short name. All methods raise RelayError.
 
-    The code may be in lower case, or with spaces or hyphens, for example. `arequest`, `acall_tool` and `atools` are the
-    same as `request`, `call_tool` and `tools` for asyncio programs; when they are cancelled, the request is withdrawn.
+    `arequest`, `acall_tool` and `atools` are the same as `request`, `call_tool` and `tools` for asyncio programs; when
+    they are cancelled, the request is withdrawn.
     """
 
     def __init__(self, code: str, *, relay: str = "") -> None:
@@ -735,105 +544,84 @@ class Guest:
     def request(self, payload: Any, *, timeout: float | None = None, id: str = "") -> Any:
         """Send a request, and return the host's result.
 
-        After `timeout` seconds, or at Ctrl+C, the request is withdrawn; by default it is waited for until the session
-        ends. The same `id`, 1 to 64 letters, digits or `_ . : -`, with the same payload is the same request.
+        After `timeout` seconds, by default at the session's end, or at Ctrl+C it is withdrawn. The same `id`, 1 to 64
+        letters, digits or `_ . : -`, with the same payload is the same request.
         """
         request_id, over = id or os.urandom(8).hex(), cancelled()
-        body, query = (
-            f'{{"id":{_json(request_id)},"payload":{_json(payload)}}}',
-            f"?code={quote(self.code)}&id={quote(request_id)}",
-        )
+        body = f'{{"id":{_json(request_id)},"payload":{_json(payload)}}}'
+        query = f"?code={quote(self.code)}&id={quote(request_id)}"
 
         def withdraw() -> None:
             with suppress(RelayError):
-                self._api.call("DELETE", f"/api/requests{query}", seconds=_LAST_SECONDS)
+                self._api.call("DELETE", f"/api/requests{query}", limit=5)
 
         over.stop = partial(_start, _Over(), withdraw)
+        accepted = busy = False  # whether the relay has it; had no place for a call that waits
+        failures, since = 0, time.monotonic()  # the last sign of life
+        until = since + (float("inf") if timeout is None else timeout)
         try:
-            return self._ask(body, query, time.monotonic() + (float("inf") if timeout is None else timeout), over)
+            while (left := until - time.monotonic()) > 0 and not over.is_set():
+                wait = 0 if busy else _POLL_SECONDS
+                method, path = ("GET", f"/api/responses{query}&") if accepted else ("POST", f"{self._path}/requests?")
+                text, limit = "" if accepted else body, min(left, wait + 20)
+                try:  # sending it again is safe, since the id stays the same
+                    response = self._api.call(method, f"{path}wait={wait}", "id", "status", body=text, limit=limit)
+                except RelayError as error:
+                    if error.final or (error.status == 429 and not (accepted or failures)):
+                        raise
+                    failures, busy = failures + 1, error.code == "busy"
+                    if error.status == 429 or (busy and wait):
+                        since = time.monotonic()
+                    elif time.monotonic() - since > _RETRY_SECONDS:
+                        raise
+                    over.wait(min(_backoff(failures, error), until - time.monotonic()))
+                    continue
+                if "result" in response:
+                    return response["result"]
+                if response["status"] == "answered":
+                    own = response.get("error")
+                    told = own.get("message") if isinstance(own, dict) else own
+                    raise RelayError(told if isinstance(told, str) else "The host answered with an error.", error=own)
+                accepted, busy, failures, since = True, False, failures if busy else 0, time.monotonic()
+            raise RelayError("The host did not answer in time.", "timeout")
         except BaseException as error:
             if not isinstance(error, RelayError) or error.code == "timeout":
                 withdraw()
             raise
 
-    def call_tool(
-        self, name: str, arguments: Mapping[str, Any] | None = None, *, timeout: float | None = None, id: str = ""
-    ) -> dict[str, Any]:
+    def call_tool(self, name: str, arguments: Any = None, *, timeout: float | None = None, id: str = "") -> _Object:
         """Call a tool, and return its result in the words of MCP, also one with `isError`. As in `request`."""
         payload = {"method": "tools/call", "params": {"name": name, "arguments": arguments or {}}}
         return _tool_result(self.request(payload, timeout=timeout, id=id))
 
-    def tools(self) -> list[dict[str, Any]]:
+    def tools(self) -> list[_Object]:
         """Return the tools that the host offers, in the words of MCP."""
-        return list(_parsed(self._api.call("GET", f"{self._path}/tools"), "tools")["tools"])
+        return list(self._api.call("GET", f"{self._path}/tools", "tools")["tools"])
 
-    arequest, acall_tool, atools = _coroutine(request), _coroutine(call_tool), _coroutine(tools)
-
-    def _ask(self, body: str, query: str, until: float, over: _Over) -> Any:
-        """Post a request, and wait for its result. Sending it again is safe, since the id stays the same."""
-        accepted = posted = busy = False  # whether the relay has it; may have it; had no place for a call that waits
-        failures, since = 0, time.monotonic()  # the last sign of life
-        while (left := until - time.monotonic()) > 0 and not over.is_set():
-            wait = 0 if busy else _POLL_SECONDS
-            method, path = ("GET", f"/api/responses{query}&") if accepted else ("POST", f"{self._path}/requests?")
-            text, limit = "" if accepted else body, min(left, wait + _CALL_SECONDS)
-            try:
-                response = _parsed(self._api.call(method, f"{path}wait={wait}", text, limit), "id", "status")
-            except RelayError as error:
-                if error.final or (error.status == 429 and not posted):
-                    raise
-                failures, busy = failures + 1, error.code == "busy"
-                posted = posted or not busy
-                if error.status == 429 or (busy and wait):
-                    since = time.monotonic()
-                elif time.monotonic() - since > _RETRY_SECONDS:
-                    raise
-                over.wait(min(_backoff(failures, error), until - time.monotonic()))
-                continue
-            if "result" in response:
-                return response["result"]
-            if response["status"] == "answered":
-                own = response.get("error")
-                message = own.get("message") if isinstance(own, dict) else own
-                raise RelayError(message if isinstance(message, str) else "The host answered with an error.", error=own)
-            accepted, posted, failures = True, True, failures if busy else 0
-            busy, since = False, time.monotonic()
-        raise RelayError("The host did not answer in time.", "timeout")
-
-
-host, guest = Session, Guest
-
-# The command
-
-
-def _offered(path: Path) -> list[Tool]:
-    """Return the public functions that a file defines. Raises what running it does."""
-    sys.modules["relay"] = sys.modules[__name__]  # for `from relay import cancelled`
-    sys.path.insert(0, str(path.resolve().parent))
-    if not path.is_file():
-        raise ImportError("this is no Python file")
-    sys.modules.pop(path.stem, None)  # what else has the file's name
-    module = importlib.import_module(path.stem)
-    found = {name: one for name, one in vars(module).items() if inspect.isroutine(inspect.unwrap(one))}
-    own = [name for name, one in found.items() if name[0] != "_" and one.__module__ == module.__name__]
-    return [Tool(found[name], name) for name in getattr(module, "__all__", own) if name in found]
+    arequest, acall_tool = partialmethod(_awaited, request), partialmethod(_awaited, call_tool)
+    atools = partialmethod(_awaited, tools)
 
 
 def _host(file: str, relay: str) -> None:
-    """Offer a file's functions until Ctrl+C. What they print goes to standard error."""
-    output, sys.stdout = sys.stdout, sys.stderr
-    for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
-        signal.signal(number, signal.default_int_handler)
+    """Offer the public functions that a file defines until Ctrl+C. What they print goes to standard error."""
+    output, sys.stdout, path = sys.stdout, sys.stderr, Path(file)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        tools = _offered(Path(file))
+        sys.modules["relay"] = sys.modules[__name__]  # for `from relay import cancelled`
+        sys.path.insert(0, str(path.resolve().parent))
+        if not path.is_file():
+            raise ImportError("this is no Python file")
+        sys.modules.pop(path.stem, None)  # what else has the file's name
+        module = importlib.import_module(path.stem)
+        found = {name: one for name, one in vars(module).items() if inspect.isroutine(inspect.unwrap(one))}
+        own = [name for name, one in found.items() if name[0] != "_" and one.__module__ == module.__name__]
+        tools = {name: found[name] for name in getattr(module, "__all__", own) if name in found}
+        session = Session(tools, relay=relay)
     except (Exception, SystemExit) as error:
-        raise ValueError(f"{file}: {_told(error)}") from error
-    if not tools:
-        raise ValueError(f"{file} has no public functions")
-    session = Session(tools, relay=relay)
+        raise ValueError(f"{file}: {type(error).__name__}: {error}") from error
     with suppress(KeyboardInterrupt), session:
         print(f"{session.code[:4]}-{session.code[4:]}\n{session.mcp_url}", file=output, flush=True)
-        print(f"Offers {', '.join(tool.name for tool in tools)}. Ctrl+C ends the session.", file=sys.stderr)
+        print(f"Offers {', '.join(tools)}. Ctrl+C ends the session.", file=sys.stderr)
         session.wait()
     if session.reason not in ("", "ended"):
         raise RelayError(f"The session has ended: {session.reason}.", session.reason)
@@ -866,6 +654,7 @@ def main() -> int:
     common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
     common.add_argument("--relay", metavar="URL", help="default: PARLEY_URL")
     common.add_argument("--verbose", action="store_true", help="show what comes and goes")
+    common.add_argument("--timeout", type=float, metavar="SECONDS", help="how long ask and call wait for an answer")
     parser = argparse.ArgumentParser("relay.py", parents=[common], description="Offer or use functions over a relay.")
     parser.epilog = "Exit status: 1 for an error of the host or tool, 2 for wrong usage, 3 for a refusal or no answer."
     commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
@@ -878,8 +667,6 @@ def main() -> int:
         command = commands.add_parser(name, help=told, description=told, parents=[common])
         for place in places:
             command.add_argument(place.lower(), metavar=place, nargs="*" if "=" in place else None)
-        if name in ("ask", "call"):
-            command.add_argument("--timeout", type=float, metavar="SECONDS", help="default: until the session ends")
     options = vars(parser.parse_args())
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     _log.setLevel(logging.DEBUG if "verbose" in options else logging.WARNING)
@@ -889,11 +676,11 @@ def main() -> int:
             return 0
         one = Guest(options["code"], relay=options.get("relay", ""))
         if options["command"] == "ask":
-            found = one.request(_json_or_text(options["payload"]), timeout=options["timeout"])
+            found = one.request(_json_or_text(options["payload"]), timeout=options.get("timeout"))
         elif options["command"] == "tools":
             found = one.tools()
         else:
-            found = _call(one, options["name"], options["arg=value"], options["timeout"])
+            found = _call(one, options["name"], options["arg=value"], options.get("timeout"))
         print(found if isinstance(found, str) else _json(found), flush=True)
     except (TypeError, ValueError) as error:
         parser.error(str(error))
@@ -906,9 +693,6 @@ def main() -> int:
     return 0
 
 
+host, guest = Session, Guest
 if __name__ == "__main__":
-    exit_status = main()
-    if any(thread.name == "relay" for thread in threading.enumerate()):  # a function that does not end
-        sys.stderr.flush()
-        os._exit(exit_status)
-    sys.exit(exit_status)
+    sys.exit(main())

@@ -255,7 +255,7 @@ def test_pauses_grow(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
         wait_until(lambda: len(pauses) > 8)
     assert all(0.25 * 2**turn <= pause <= 0.5 * 2**turn for turn, pause in enumerate(pauses[:5]))
     assert all(7.5 <= pause <= 15 for pause in pauses[5:])
-    assert relay._backoff(1, RelayError("", "rate_limited", 429, retry_after=60)) == 0.001
+    assert relay._backoff(1, RelayError("", "rate_limited", 429, 60)) == 0.001
     assert pauses[-1] == 60
 
 

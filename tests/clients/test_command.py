@@ -168,7 +168,7 @@ def test_relay_that_is_not_there(tmp_path: Path) -> None:
         (["host", "missing.py"], "missing.py: ImportError: this is no Python file"),
         (["host", "broken.py"], "broken.py: SyntaxError"),
         (["host", "raises.py"], "raises.py: ZeroDivisionError"),
-        (["host", "empty.py"], "empty.py has no public functions"),
+        (["host", "empty.py"], "needs tools, which are public functions"),
         (["host", "odd.py"], "odd.py: TypeError: f cannot be a tool"),
     ],
 )
