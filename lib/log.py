@@ -5,4 +5,5 @@ import json
 
 def line(**fields: object) -> None:
     """Print one event. Short and in one write, so that lines of concurrent requests stay whole."""
-    print(json.dumps({name: value for name, value in fields.items() if value is not None}), flush=True)
+    text = json.dumps({name: value for name, value in fields.items() if value is not None})
+    print(f"{text}\n", end="", flush=True)

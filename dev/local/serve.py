@@ -11,7 +11,7 @@ from watchfiles import Change, watch
 
 from dev import PROJECT
 from dev.local import environment
-from dev.local.deployment import deploy, local_store
+from dev.local.deployment import deploy, local_store, print_line
 
 _SOURCES = (PROJECT / "api", PROJECT / "lib", PROJECT / "lib" / "scripts")
 _SETTINGS = ("vercel.json", ".env.local")
@@ -28,17 +28,17 @@ def platform(arguments: argparse.Namespace) -> None:
         nullcontext() if chosen.upstash else local_store(chosen.redis) as local,
         deploy(PROJECT, variables, port=arguments.port) as deployment,
     ):
-        print(f"Parley  {deployment.url}  (Ctrl-C stops it, a changed file reloads it)")
-        print(f"Store   {chosen}{_store_problem(deployment.url)}")
+        print_line(f"Parley  {deployment.url}  (Ctrl-C stops it, a changed file reloads it)")
+        print_line(f"Store   {chosen}{_store_problem(deployment.url)}")
         if local:
-            print(f"        REST at {local.url} with the token {local.token}")
-        print(f"Try     curl -X POST {deployment.url}/api/sessions", flush=True)
+            print_line(f"        REST at {local.url} with the token {local.token}")
+        print_line(f"Try     curl -X POST {deployment.url}/api/sessions")
         for _ in watch(PROJECT, *_SOURCES, recursive=False, watch_filter=_is_source):
             try:
                 deployment.platform.reload()
-                print("Reloaded", flush=True)
+                print_line("Reloaded")
             except ValueError as error:
-                print(error, flush=True)
+                print_line(str(error))
 
 
 def store(arguments: argparse.Namespace) -> None:
@@ -47,9 +47,9 @@ def store(arguments: argparse.Namespace) -> None:
     if chosen.upstash:
         raise ValueError("The environment names an Upstash database already: unset its variables to run a local one.")
     with local_store(chosen.redis, arguments.token, arguments.port) as local:
-        print(f"Store   {chosen}")
-        print(f"UPSTASH_REDIS_REST_URL={local.url}")
-        print(f"UPSTASH_REDIS_REST_TOKEN={local.token}", flush=True)
+        print_line(f"Store   {chosen}")
+        print_line(f"UPSTASH_REDIS_REST_URL={local.url}")
+        print_line(f"UPSTASH_REDIS_REST_TOKEN={local.token}")
         threading.Event().wait()
 
 

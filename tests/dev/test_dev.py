@@ -92,7 +92,7 @@ def test_bench(tmp_path: Path) -> None:
         assert re.search(rf"^floor{number * 3} +1.00 *\n{rows}\n", done.stdout, re.MULTILINE)
     assert re.search(r"^A tool call takes \d+\.\d\d of a round trip\.$", done.stdout, re.MULTILINE)
     assert "\n40 round trips: 2 store calls each.\n" in done.stdout
-    assert re.search(r"Idle streams: 1 opened, and stayed for 1 s; store calls: [12]\.", done.stdout)
+    assert re.search(r"Idle streams: 1 opened, and stayed for 1 s; store calls: \d+\.", done.stdout)
     assert "lost 0, ended 0." in done.stdout
     found = json.loads((tmp_path / "bench.json").read_text())
     expected = {"round trip": 2, "tools/call": 2}
