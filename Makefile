@@ -25,7 +25,7 @@ lint: .venv/ready-dev
 	.venv/bin/mypy
 
 check: .venv/ready-check
-	@.venv/bin/python -m dev check "$(URL)"
+	@.venv/bin/python -m dev check "$(URL)" $(ARGS)
 
 bench: .venv/ready-dev
 	@.venv/bin/python -m dev bench $(URL) --json bench.json --plot bench.png $(ARGS)
