@@ -102,6 +102,7 @@ def _parsed(text: str, *names: str) -> _Object:
     raise RelayError("What answered is not the relay, or cannot be read.", "unexpected_answer")
 
 
+@cache
 def _schema(hint: Any) -> _Object:
     """Return the JSON Schema of a type. Raises TypeError for one that has none."""
     cls, parts = typing.get_origin(hint) or hint, typing.get_args(hint)

@@ -93,3 +93,17 @@ def site(any_site: Parley) -> Iterator[Parley]:
     """Give a deployment whose sessions are not the test's alone."""
     yield any_site
     any_site.store.faults.heal()
+
+
+@pytest.fixture(scope="module")
+def deployment() -> Iterator[Parley]:
+    """Give a deployment on the embedded store to a module for which another store changes nothing."""
+    with running_store(None) as store, running_parley(store) as parley:
+        yield parley
+
+
+@pytest.fixture
+def well(deployment: Parley) -> Parley:
+    """Give a deployment with an empty store."""
+    deployment.store.clear()
+    return deployment

@@ -108,7 +108,7 @@ class Benchmark:
 
     def measure_bursts(self, local: Isolated) -> None:
         """Measure calls that come at the same time, and plain calls beside more waits than there are places."""
-        _progress(f"bursts, and 1,500 waits, on one instance with {bursts.DESCRIPTORS} descriptors")
+        _progress(f"bursts, and {bursts.WAITS:,} waits, on one instance with {bursts.DESCRIPTORS} descriptors")
         with bursts.built() as output:
             names = ("sessions", "requests", "responses")
             with bursts.instances(local.store, output, *names) as functions:
@@ -130,10 +130,9 @@ class Benchmark:
             alone, beside = statistics.median(waits.alone), statistics.median(waits.beside)
             self.found[f"waits of {addresses}"] = {**waits._asdict(), "ratio": beside / alone}
             outcomes = ", ".join(f"{count} x {outcome}" for outcome, count in sorted(waits.outcomes.items()))
-            print(
-                f"1,500 waits from {addresses} addresses: {outcomes}; a plain call beside takes {beside / alone:.2f} of"
-            )
-            print(f"its usual time ({alone:.1f} ms); left over: {waits.left[0]} threads, {waits.left[1]} descriptors.")
+            print(f"{bursts.WAITS:,} waits from {addresses} addresses: {outcomes}.")
+            print(f"A plain call beside takes {beside / alone:.2f} of its usual time ({alone:.1f} ms);")
+            print(f"left over: {waits.left[0]} threads, {waits.left[1]} descriptors.")
         print()
 
     def measure_starts(self, times: int) -> None:

@@ -21,7 +21,7 @@ from dev.local.function import Function, from_bundle, from_source
 
 SIZES = (20, 60, 200)
 DESCRIPTORS = 1024  # of an instance on Vercel
-_WAITS = 1500
+WAITS = 1500
 _WAIT_SECONDS = 40
 # They come in groups, each after a plain call has come through: a call that gets no connection to the store within five
 # seconds is refused, and the local store is slow on a busy machine.
@@ -137,7 +137,7 @@ async def waits(function: Function, path: str, addresses: int) -> Waits:
     before = (process.num_threads(), process.num_fds())
     alone = await plain()
     waiting = []
-    for number in range(_WAITS):
+    for number in range(WAITS):
         address = f"192.0.2.{number % addresses}"
         waiting.append(asyncio.create_task(call(port, "GET", f"{path}?wait={_WAIT_SECONDS}", address)))
         if len(waiting) % _GROUP == 0:

@@ -14,27 +14,18 @@ import pytest
 
 from lib import toolcall
 from tests.support.agents import VERSIONS, Agent, result_of, text_of
-from tests.support.deployments import Pair, Parley, running_parley
+from tests.support.deployments import Pair, Parley
 from tests.support.functions import quick_mcp
-from tests.support.stores import running_store
 from tests.support.toolhosts import Held, Refused, ToolHost
 from tests.support.tools import wait_until
 
 TICK = 0.2
 
 
-@pytest.fixture(scope="module")
-def any_parley() -> Iterator[Parley]:
-    """Give a deployment on the embedded store: what another store changes is not the matter here."""
-    with running_store(None) as store, running_parley(store) as parley:
-        yield parley
-
-
 @pytest.fixture
-def parley(any_parley: Parley) -> Parley:
-    """Give a deployment with an empty store, for the hosts."""
-    any_parley.store.clear()
-    return any_parley
+def parley(well: Parley) -> Parley:
+    """Give the deployment for the hosts."""
+    return well
 
 
 @pytest.fixture

@@ -2,15 +2,12 @@
 
 import fcntl
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from requests_mock import Mocker
 
 from dev.local import bundle
-from tests.support.deployments import Parley, running_parley
-from tests.support.stores import running_store
 from tests.support.tools import PROJECT, need
 
 
@@ -29,20 +26,6 @@ def output(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
                 pytest.fail(error.output)
             built_at.write(path)
     return Path(path)
-
-
-@pytest.fixture(scope="module")
-def deployment() -> Iterator[Parley]:
-    """Give a deployment on the embedded store: what another store changes is not the checker's matter."""
-    with running_store(None) as store, running_parley(store) as parley:
-        yield parley
-
-
-@pytest.fixture
-def well(deployment: Parley) -> Parley:
-    """Give a deployment with an empty store."""
-    deployment.store.clear()
-    return deployment
 
 
 @pytest.fixture

@@ -28,8 +28,7 @@ IN_THE_CLOUD = {
     "npm install --global vercel\nvercel link\n",
     "make check URL=https://your-project.vercel.app\n",
 }
-TARGETS = re.search(r"^\.PHONY: (.+)$", (PROJECT / "Makefile").read_text("utf-8"), re.MULTILINE)
-assert TARGETS
+TARGETS = re.findall(r"^\.PHONY: (.+)$", (PROJECT / "Makefile").read_text("utf-8"), re.MULTILINE)[0].split()
 
 
 def pasted(*texts: str) -> subprocess.CompletedProcess[str]:
@@ -37,13 +36,17 @@ def pasted(*texts: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["sh", "-euc", "\n".join(texts)], capture_output=True, text=True, check=False)
 
 
+def recipe(arguments: list[str]) -> list[str]:
+    """Return what make would run with these arguments, which it has to know."""
+    make = [need("make", "install make"), "--no-print-directory", "-n"]
+    return subprocess.check_output([*make, *arguments], cwd=PROJECT, text=True).splitlines()
+
+
 def of_dev(command: str) -> list[str]:
     """Return the arguments of `python -m dev` in a command, or in what make runs for it."""
     words = shlex.split(command)
     if words[0] == "make":
-        make = [need("make", "install make"), "--no-print-directory", "-n"]
-        recipe = subprocess.check_output([*make, *words[1:]], cwd=PROJECT, text=True)
-        words = shlex.split(recipe.splitlines()[-1])
+        words = shlex.split(recipe(words[1:])[-1])
     assert words[:3] == [".venv/bin/python", "-m", "dev"]
     return words[3:]
 
@@ -81,10 +84,9 @@ def test_a_laptops_functions(parley: Parley, tmp_path: Path) -> None:
     """As pasted, in two terminals, with this Python as python3."""
     (tmp_path / "python3").symlink_to(sys.executable)
     path = f"PATH={tmp_path}:$PATH\n"
-    title = "Give an agent your laptop's functions"
-    (functions,) = blocks("README.md", title, "python")
-    offer, call = blocks("README.md", title, "sh", parley.url)
-    offered, called = blocks("README.md", title, "text", parley.url)
+    (functions,) = blocks("README.md", "Give an agent your laptop's functions", "python")
+    offer, call = blocks("README.md", "Give an agent your laptop's functions", "sh", parley.url)
+    offered, called = blocks("README.md", "Give an agent your laptop's functions", "text", parley.url)
     (tmp_path / "tools.py").write_text(functions, "utf-8")
     with terminal(path + offer, tmp_path) as host:
         shown = lines(host, 3)
@@ -151,18 +153,21 @@ def test_stores() -> None:
 
 def test_make() -> None:
     """Every target is told, and what is told of make is there."""
-    assert TARGETS
     (told,) = blocks("README.md", "Versions and tests", "sh")
     everything = told + documents.chapters("docs/development.md")["Commands"]
-    assert set(re.findall(r"make (\w+)", everything)) == set(TARGETS[1].split())
+    assert set(re.findall(r"make (\w+)", everything)) == set(TARGETS)
     for command in re.findall(r"^make \w+", told, re.MULTILINE):
-        subprocess.run([need("make", "install make"), "-n", *command.split()[1:]], cwd=PROJECT, check=True, stdout=-3)
+        subprocess.run(
+            [need("make", "install make"), "-n", *command.split()[1:]],
+            cwd=PROJECT,
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
 
 
 def test_every_block_is_tried() -> None:
     """Some test asks for the blocks of each chapter, in each language; it has to name every one of them."""
     sources = "\n".join(file.read_text("utf-8") for file in (PROJECT / "tests").rglob("test_*.py"))
-    sources = sources.replace('", title, "', '", "Give an agent your laptop\'s functions", "')
     tried = set(re.findall(r'blocks\("([\w./]+)", "([^"]+)", "(\w+)"', sources))
     there = {
         (document, title, language)
@@ -232,10 +237,9 @@ def of_call(parts: str) -> list[str]:
 
 
 def test_every_tool_of_development_is_documented() -> None:
-    assert TARGETS
     usage = subprocess.check_output([sys.executable, "-m", "dev", "--help"], cwd=PROJECT, text=True)
     parts = re.search(r"\{([\w,]+)\}", usage)
     assert parts
     text = documents.read("docs/development.md")
     for part in parts[1].split(","):
-        assert part in TARGETS[1].split() or f"python -m dev {part}" in text, part
+        assert part in TARGETS or f"python -m dev {part}" in text, part
