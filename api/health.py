@@ -1,13 +1,14 @@
 """/api/health: does the deployment reach its store, and with ?deep=1, does the store do what is asked of it?"""
 
-from lib import probe, settings
-from lib.call import Call
-from lib.endpoint import Actions, Endpoint, Reply
+from lib import settings
+from lib.store import health
+from lib.web.call import Call
+from lib.web.endpoint import Actions, Endpoint, Reply
 
 
-def health(call: Call) -> Reply:
+def check(call: Call) -> Reply:
     """Answer 200 if the store answers, and else with the store's problem."""
-    latency = probe.latency(call.store, deep=call.target.query.get("deep") == "1")
+    latency = health.latency(call.store, deep=call.target.query.get("deep") == "1")
     return Reply(
         200,
         {
@@ -24,4 +25,4 @@ class handler(Endpoint):
 
     def actions(self, call: Call) -> Actions:
         """Return what it answers."""
-        return {"GET": health}
+        return {"GET": check}

@@ -3,10 +3,12 @@
 import secrets
 from functools import partial
 
-from lib import fields, messages, waiting
-from lib.call import Call
-from lib.endpoint import Actions, Endpoint, Reply
 from lib.jsontext import JsonText, compose
+from lib.session import messages
+from lib.wait import long_poll
+from lib.web import fields
+from lib.web.call import Call
+from lib.web.endpoint import Actions, Endpoint, Reply
 
 
 def post(call: Call) -> Reply:
@@ -15,7 +17,7 @@ def post(call: Call) -> Reply:
     payload = fields.message(given, "payload")
     request_id = fields.request_id(given) if "id" in given else secrets.token_urlsafe(9)
     look = partial(messages.post, access, request_id, payload)
-    response = waiting.for_response(access, request_id, call.connection, call.wait.seconds, look)
+    response = long_poll.for_response(access, request_id, call.connection, call.wait.seconds, look)
     headers = {"Location": _location(access.code, request_id)} | call.wait.headers
     return Reply(202 if response.answer is None else 200, response.public(), headers)
 
@@ -33,7 +35,7 @@ def read(call: Call) -> Reply:
     """
     access, cursor, wait = call.host_access(), call.cursor, call.wait
     if wait.seconds or call.names_host:
-        found = waiting.for_requests(access, call.host, cursor, call.connection, wait.seconds).requests
+        found = long_poll.for_requests(access, call.host, cursor, call.connection, wait.seconds).requests
     else:
         found = messages.unanswered(access, cursor).requests
     requests = [compose(**request.public(), cursor=request.cursor) for request in found]

@@ -2,11 +2,13 @@
 
 from functools import partial
 
-from lib import fields, messages, waiting
-from lib.call import Call
-from lib.endpoint import Actions, Endpoint, Reply
 from lib.jsontext import compose
 from lib.problems import InvalidRequest
+from lib.session import messages
+from lib.wait import long_poll
+from lib.web import fields
+from lib.web.call import Call
+from lib.web.endpoint import Actions, Endpoint, Reply
 
 
 def answer(call: Call) -> Reply:
@@ -25,7 +27,7 @@ def read(call: Call) -> Reply:
     """Read what became of a request; with `wait`, as soon as it is answered."""
     access, request_id = call.access, call.target.id
     look = partial(messages.read, access, request_id)
-    response = waiting.for_response(access, request_id, call.connection, call.wait.seconds, look)
+    response = long_poll.for_response(access, request_id, call.connection, call.wait.seconds, look)
     return Reply(202 if response.answer is None else 200, response.public(), call.wait.headers)
 
 

@@ -1,8 +1,8 @@
 """/api/sessions: create a session. /api/sessions/{code}: read it, renew it, end it."""
 
-from lib import sessions, tokens
-from lib.call import Call
-from lib.endpoint import Actions, Endpoint, Reply
+from lib.session import sessions, tokens
+from lib.web.call import Call
+from lib.web.endpoint import Actions, Endpoint, Reply
 
 
 def create(call: Call) -> Reply:

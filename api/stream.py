@@ -1,8 +1,9 @@
 """/api/sessions/{code}/stream: the host hears of each request as it comes."""
 
-from lib import messages, stream
-from lib.call import Call
-from lib.endpoint import Actions, Endpoint, Reply
+from lib.session import messages
+from lib.wait import host_stream
+from lib.web.call import Call
+from lib.web.endpoint import Actions, Endpoint, Reply
 
 _HEADERS = {"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"}
 
@@ -14,7 +15,8 @@ def listen(call: Call) -> Reply:
         messages.unanswered(access, call.cursor)
         return Reply(200, headers=_HEADERS)
     predecessor = "*" if call.names_host else ""
-    return Reply(200, headers=_HEADERS, stream=stream.run(access, call.host, predecessor, call.cursor, call.connection))
+    events = host_stream.run(access, call.host, predecessor, call.cursor, call.connection)
+    return Reply(200, headers=_HEADERS, stream=events)
 
 
 class handler(Endpoint):

@@ -1,10 +1,10 @@
 """/api/sessions/{code}/tools: the host says which tools it offers, guests read them."""
 
-from lib import tools
-from lib.call import Call
-from lib.endpoint import Actions, Endpoint, Reply
 from lib.jsontext import compose
 from lib.problems import InvalidRequest
+from lib.session import tools
+from lib.web.call import Call
+from lib.web.endpoint import Actions, Endpoint, Reply
 
 
 def register(call: Call) -> Reply:

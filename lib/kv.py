@@ -26,7 +26,8 @@ _NO_ANSWER = (httpx.HTTPError, httpx.InvalidURL, ValueError, TypeError, KeyError
 _QUOTA = re.compile(r"max (daily |monthly )?(request|bandwidth)s? limit exceeded|quota exceeded", re.IGNORECASE)
 _UNAUTHORIZED = re.compile(r"unauthorized|WRONGPASS|NOAUTH|NOPERM", re.IGNORECASE)
 
-# Calls to the store at a time. Each holds a descriptor, of which the calls that wait take nearly all (lib/places.py).
+# How many calls to the store may run at a time. Each holds a descriptor, and waiting calls take nearly all of those
+# (lib/wait/capacity.py).
 _slots = threading.BoundedSemaphore(10)
 _SLOT_SECONDS = 5.0
 

@@ -114,7 +114,8 @@ bytes_a_minute = Number("RATE_LIMIT_BYTES", 16 * 1024 * 1024)
 # How many seconds a stream lasts before it asks its client to connect again. `maxDuration` in vercel.json is 300 s, and
 # the last events may take their time.
 stream_seconds = Number("STREAM_SECONDS", 280, most=280)
-# How many calls may wait or stream in one function instance; 0: as many as its descriptors allow (lib/places.py).
+# How many calls may wait or stream in one function instance; 0: as many as its descriptors allow, which
+# lib/wait/capacity.py works out.
 max_waits = Number("MAX_WAITS", 0)
 
 

@@ -10,9 +10,9 @@ import requests
 from dev.check import diagnosis, reading
 from dev.check.caller import Caller, Failed, expect, parsed
 from dev.check.diagnosis import Diagnosis
-from lib import mcp
+from lib.mcp import protocol
 
-MODERN, LEGACY = mcp.MODERN, mcp.LEGACY[0]
+MODERN, LEGACY = protocol.MODERN, protocol.LEGACY[0]
 
 _META = "io.modelcontextprotocol/"
 _CLIENT = {"name": "parley-check", "version": "1"}

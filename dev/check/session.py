@@ -15,7 +15,7 @@ from dev.check.caller import Caller, Failed, expect, parsed, require
 from dev.check.deployment import DeploymentChecks
 from dev.check.diagnosis import Diagnosis
 from dev.check.listener import Listener, Received
-from lib import codes
+from lib.session import codes
 
 _PUSHES = 3
 _WAIT_SECONDS = 20

@@ -8,7 +8,7 @@ from dev.check.agent import LEGACY, MODERN, Agent
 from dev.check.caller import Caller, Failed, expect, parsed, require
 from dev.check.deployment import ORIGIN
 from dev.check.session import SessionChecks
-from lib import codes
+from lib.session import codes
 
 _ANY_ARGUMENTS = {"type": "object"}
 _NUMBERS = {"type": "object", "properties": {"a": {"type": "number"}, "b": {"type": "number"}}, "required": ["a", "b"]}

@@ -13,7 +13,7 @@ from dev import PROJECT
 from dev.local import environment
 from dev.local.deployment import deploy, local_store, print_line
 
-_SOURCES = (PROJECT / "api", PROJECT / "lib", PROJECT / "lib" / "scripts")
+_SOURCES = (PROJECT / "api", PROJECT / "lib", *(folder for folder in (PROJECT / "lib").rglob("*") if folder.is_dir()))
 _SETTINGS = ("vercel.json", ".env.local")
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import httpx
 import schemathesis
 
-from lib import codes
 from lib.problems import InvalidCode
+from lib.session import codes
 
 _URL = os.environ["PARLEY_URL"]
 _USES = 25

@@ -1,4 +1,4 @@
-"""lib/endpoint.py, lib/body.py: what HTTP brings, and what no caller should see."""
+"""lib/web/endpoint.py, lib/web/body.py: what HTTP brings, and what no caller should see."""
 
 import io
 import json
@@ -13,10 +13,10 @@ import httpx
 import pytest
 
 from dev.local.function import from_source
-from lib import body, endpoint
-from lib.call import Call
-from lib.endpoint import Actions, Endpoint, Reply
 from lib.problems import Problem
+from lib.web import body, endpoint
+from lib.web.call import Call
+from lib.web.endpoint import Actions, Endpoint, Reply
 from tests.support.deployments import Parley, clean_environment, refusal
 from tests.support.functions import serving
 from tests.support.tools import PROJECT, wait_until
@@ -371,7 +371,7 @@ def test_dripping_body(monkeypatch: pytest.MonkeyPatch, sent: bytes, more: bytes
 
 
 BROKEN = """
-from lib.endpoint import Endpoint
+from lib.web.endpoint import Endpoint
 
 def fail(call):
     raise ERROR("a secret")

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from lib import mcp
+from lib.mcp import protocol
 from tests.support.agents import BOTH, META, VERSIONS, Agent, error
 from tests.support.deployments import Pair, Parley, refusal, running_parley
 from tests.support.stores import running_store
@@ -57,7 +57,7 @@ def test_discover(url: str) -> None:
 @pytest.mark.parametrize(
     ("wanted", "spoken"),
     [
-        *((version, version) for version in mcp.LEGACY),
+        *((version, version) for version in protocol.LEGACY),
         *((version, "2025-11-25") for version in ("2024-11-05", "2026-07-28", "2099-01-01", "", 1, None)),
     ],
 )
@@ -79,7 +79,7 @@ def test_initialize(url: str, wanted: object, spoken: str) -> None:
 def test_eras_do_not_mix(url: str) -> None:
     assert error(Agent(url).send("initialize", {"protocolVersion": "2025-11-25"})) == (404, -32601)
     assert error(Agent(url).send("ping")) == (404, -32601)
-    for version in mcp.LEGACY:
+    for version in protocol.LEGACY:
         assert error(Agent(url, version).send("server/discover")) == (200, -32601)
         assert Agent(url, version).ask("ping") == {}
 
@@ -101,9 +101,9 @@ def test_list(pair: Pair, version: str) -> None:
     for path in (f"/mcp/{pair.code}", f"/api/sessions/{pair.code}/mcp", f"/api/mcp?code={pair.code}"):
         for code in (pair.code, f"{pair.code[:4]}-{pair.code[4:]}".lower()):
             answer = Agent(f"{pair.parley.url}{path.replace(pair.code, code)}", version).send("tools/list")
-            modern = '"resultType":"complete",' if version == mcp.MODERN else ""
+            modern = '"resultType":"complete",' if version == protocol.MODERN else ""
             assert answer.text.startswith(f'{{"jsonrpc":"2.0","id":1,"result":{{{modern}"tools":{listed}')
-    if version == mcp.MODERN:
+    if version == protocol.MODERN:
         rest = {name: value for name, value in answer.json()["result"].items() if name != "tools"}
         assert rest == {"resultType": "complete", "ttlMs": 0, "cacheScope": "private", "_meta": MODERN_META}
     else:
@@ -186,13 +186,13 @@ def posted(url: str, body: Any, headers: dict[str, str]) -> tuple[int, Any]:
         return answer.status, json.loads(answer.read())
 
 
-HEADERS = {"MCP-Protocol-Version": mcp.MODERN, "Mcp-Method": "tools/call", "Mcp-Name": encoded("é b")}
+HEADERS = {"MCP-Protocol-Version": protocol.MODERN, "Mcp-Method": "tools/call", "Mcp-Name": encoded("é b")}
 WRONG_META: list[tuple[Any, int]] = [
     ({}, -32602),
     (1, -32602),
     (None, -32602),
     ({**META, "io.modelcontextprotocol/clientCapabilities": None}, -32602),
-    ({"io.modelcontextprotocol/protocolVersion": mcp.MODERN}, -32602),
+    ({"io.modelcontextprotocol/protocolVersion": protocol.MODERN}, -32602),
     ({**META, "io.modelcontextprotocol/protocolVersion": None}, -32602),
 ]
 
@@ -272,7 +272,7 @@ def test_malformed_codes(parley: Parley, code: str) -> None:
 def test_session_that_is_not_there(pair: Pair, version: str) -> None:
     """A client may connect all the same: it must not take the server for broken because a page is closed."""
     agent = Agent(f"{pair.parley.url}/mcp/{NO_SESSION}", version)
-    opening = "server/discover" if version == mcp.MODERN else "initialize"
+    opening = "server/discover" if version == protocol.MODERN else "initialize"
     assert agent.ask(opening)["capabilities"] == {"tools": {}}
     answer = agent.send("tools/list")
     assert error(answer) == (200, 404)

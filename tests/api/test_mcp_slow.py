@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from lib import toolcall
+from lib.mcp import tool_call
 from tests.support.agents import VERSIONS, Agent, result_of, text_of
 from tests.support.deployments import Pair, Parley
 from tests.support.functions import quick_mcp
@@ -112,8 +112,8 @@ def test_fault_in_a_stream(parley: Parley, quick: str) -> None:
 
 def test_longest_call(parley: Parley, quick: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """After 280 seconds the model is told, and the host."""
-    assert toolcall._TICKS * 5 == 280
-    monkeypatch.setattr(toolcall, "_TICKS", 3)
+    assert tool_call._TICKS * 5 == 280
+    monkeypatch.setattr(tool_call, "_TICKS", 3)
     held = Held()
     with ToolHost(parley.url, {"a": held.tool}) as host:
         *comments, last = streamed(Agent(f"{quick}/mcp/{host.code}"), held, 99)
@@ -144,8 +144,8 @@ def test_no_host(parley: Parley, quick: str) -> None:
 
 def test_host_that_goes(parley: Parley, quick: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is asked again, every minute, whether there is one."""
-    assert (toolcall._HOST_ASKED_AT, toolcall._HOST_ASKED_EVERY) == (2, 12)
-    monkeypatch.setattr(toolcall, "_HOST_ASKED_EVERY", 4)
+    assert (tool_call._HOST_ASKED_AT, tool_call._HOST_ASKED_EVERY) == (2, 12)
+    monkeypatch.setattr(tool_call, "_HOST_ASKED_EVERY", 4)
     held = Held()
     with ToolHost(parley.url, {"a": held.tool}) as host:
         told: list[str] = []

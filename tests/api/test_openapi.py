@@ -13,8 +13,9 @@ import jsonschema_rs
 import pytest
 
 from dev.local import environment
-from lib import mcp, stream
+from lib.mcp import protocol
 from lib.problems import Problem
+from lib.wait import host_stream
 from tests.support import documents
 from tests.support.deployments import Parley, clean_environment, running_parley
 from tests.support.stores import running_store
@@ -75,11 +76,11 @@ def test_every_problem_is_described() -> None:
 
 def test_every_event_is_described() -> None:
     events = {one["properties"]["event"]["const"] for one in OPENAPI["components"]["schemas"]["Event"]["oneOf"]}
-    assert events == set(stream.EVENTS)
+    assert events == set(host_stream.EVENTS)
     row = next(line for line in CALLS.splitlines() if "/stream` |" in line)
     assert events == set(re.findall(r"`(\w+)`", row))
     reasons = OPENAPI["components"]["schemas"]["EndedEvent"]["properties"]["reason"]["enum"]
-    assert set(reasons) == set(stream.REASONS.values())
+    assert set(reasons) == set(host_stream.REASONS.values())
 
 
 def test_every_example_is_one() -> None:
@@ -126,9 +127,11 @@ def test_every_header_is_described(parley: Parley) -> None:
 
 def test_one_version() -> None:
     """Parley is of the same version in every protocol."""
-    assert json.loads(mcp.initialized(mcp.LEGACY[0], ""))["serverInfo"]["version"] == OPENAPI["info"]["version"]
+    assert (
+        json.loads(protocol.initialized(protocol.LEGACY[0], ""))["serverInfo"]["version"] == OPENAPI["info"]["version"]
+    )
     told = OPENAPI["components"]["parameters"]["MCP-Protocol-Version"]["description"]
-    assert re.findall(r"[\d-]{10}", told) == [mcp.MODERN, *mcp.LEGACY]
+    assert re.findall(r"[\d-]{10}", told) == [protocol.MODERN, *protocol.LEGACY]
 
 
 def test_it_is_linked() -> None:

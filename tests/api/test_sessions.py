@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from lib import codes, tokens
+from lib.session import codes, tokens
 from tests.support.deployments import Parley, refusal, running_parley
 
 MINUTES = 600

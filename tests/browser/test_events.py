@@ -6,7 +6,7 @@ Source: https://html.spec.whatwg.org/multipage/server-sent-events.html#event-str
 import pytest
 from playwright.sync_api import Page
 
-from lib import events
+from lib.web import sse
 
 # Let a host read a stream of this text as one chunk, as two chunks that meet at each byte, and as chunks of one byte.
 # Returns the different outcomes: for each event what it did in the host, if anything, and its data; then the cursor
@@ -33,11 +33,11 @@ READ = r"""async (text) => {
       return new Response(streams > 1 ? new ReadableStream() : new ReadableStream({ start }));
     };
     const parse = (text) => {
-      if (text !== created) events.push(["", text]);
+      if (text !== created) sse.push(["", text]);
       return JSON.parse(text);
     };
     const session = await host({ parse, autoRenew: false, onRequest() {} });
-    const note = (name) => (events.at(-1)[0] = name);
+    const note = (name) => (sse.at(-1)[0] = name);
     session.addEventListener("request", () => note("request"));
     session.addEventListener("renewed", () => note("renewed"));
     session.addEventListener("ended", ({ detail }) => detail.reason === "ended" || note("ended"));
@@ -70,7 +70,7 @@ BOTH = [["request", Q1], ["request", Q2]]
 
 def written(*parts: tuple[str, str, str]) -> str:
     """Return events as the relay writes them, with a comment after each."""
-    return "".join((events.encode(*part) + events.KEEP_ALIVE).decode() for part in parts)
+    return "".join((sse.encode(*part) + sse.KEEP_ALIVE).decode() for part in parts)
 
 
 @pytest.mark.parametrize(

@@ -56,9 +56,11 @@ def test_one_function_a_file(output: Path) -> None:
 def test_a_function_holds_what_it_needs(output: Path, name: str) -> None:
     said = bundle.config(output / "functions" / "api" / f"{name}.func")
     ours = {file for file in said["filePathMap"] if not file.startswith("_vendor/")}
-    allowed = re.compile(r"api/\w+\.py|lib/\w+\.py|lib/scripts/\w+\.lua|(api|lib)/__pycache__/[\w.-]+\.pyc")
+    allowed = re.compile(
+        r"api/\w+\.py|lib/(\w+/)?\w+\.py|lib/store/scripts/\w+\.lua|(api|lib(/\w+)?)/__pycache__/[\w.-]+\.pyc"
+    )
     assert {file for file in ours if not allowed.fullmatch(file)} == set()
-    assert {f"api/{name}.py", "lib/kv.py", "lib/scripts/common.lua"} <= ours
+    assert {f"api/{name}.py", "lib/kv.py", "lib/store/scripts/common.lua"} <= ours
     packages = {file.split("/")[1].split("-")[0] for file in said["filePathMap"] if file.startswith("_vendor/")}
     assert packages & {"fakeredis", "pytest", "redis", "requests", "starlette", "uvicorn"} == set()
     assert any(file.endswith(".pyc") for file in said["filePathMap"])

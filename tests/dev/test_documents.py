@@ -222,18 +222,13 @@ def test_every_part_is_described() -> None:
     """docs/architecture.md knows each file of the service and each script, and no others."""
     chapters = documents.chapters("docs/architecture.md")
     parts = chapters["What it is made of"]
-    there = {f"lib/{file.name}" for file in (PROJECT / "lib").glob("*.py")} - {"lib/__init__.py"}
-    assert set(re.findall(r"`(lib/\w+\.py)`", parts)) | {f"lib/{name}" for name in of_call(parts)} == there
+    files = {file for file in (PROJECT / "lib").rglob("*.py") if file.name != "__init__.py"}
+    assert set(re.findall(r"`(lib/[\w/]+\.py)`", parts)) == {f"{file.relative_to(PROJECT)}" for file in files}
     for folder in ("api", "public", "dev", "tests"):
         assert f"`{folder}/" in parts
     text = documents.read("docs/architecture.md")
-    for script in (PROJECT / "lib" / "scripts").glob("*.lua"):
+    for script in (PROJECT / "lib").rglob("*.lua"):
         assert re.search(rf"`{script.stem}(\.lua)?`", text), script.name
-
-
-def of_call(parts: str) -> list[str]:
-    """Return the files that the row of lib/call.py names without their folder."""
-    return re.findall(r"`(\w+\.py)`", next(line for line in parts.splitlines() if line.startswith("| `lib/call.py`")))
 
 
 def test_every_tool_of_development_is_documented() -> None:

@@ -10,8 +10,10 @@ import httpx
 import pytest
 
 from dev.local.server import Server
-from lib import codes, kv, probe, sessions
+from lib import kv
 from lib.problems import Problem, StoreNotConfigured, StoreQuotaExceeded, StoreUnauthorized, StoreUnavailable
+from lib.session import codes, sessions
+from lib.store import health
 from tests.support.deployments import Parley, refusal, running_parley
 from tests.support.faults import BODIES
 from tests.support.stores import Store
@@ -197,8 +199,8 @@ def test_not_configured(monkeypatch: pytest.MonkeyPatch, variables: dict[str, st
 @pytest.fixture
 def probed(kv_store: Store, monkeypatch: pytest.MonkeyPatch) -> Store:
     """Give a store whose health is not remembered."""
-    monkeypatch.setattr(probe, "_REMEMBERED_SECONDS", -1.0)
-    assert probe.latency(kv.Store(), deep=True) > 0
+    monkeypatch.setattr(health, "_REMEMBERED_SECONDS", -1.0)
+    assert health.latency(kv.Store(), deep=True) > 0
     return kv_store
 
 
@@ -215,15 +217,15 @@ def test_store_that_does_not_keep_what_it_is_given(
 
     monkeypatch.setattr(kv.Store, "evaluate", changed)
     with pytest.raises(StoreUnavailable) as raised:
-        probe.latency(kv.Store(), deep=True)
+        health.latency(kv.Store(), deep=True)
     assert raised.value.cause == "the store does not keep what it is given"
 
 
 def test_store_that_brings_no_messages(probed: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probe, "_HEARD_WITHIN_SECONDS", 0.1)
+    monkeypatch.setattr(health, "_HEARD_WITHIN_SECONDS", 0.1)
     probed.faults.deliver(list)
     with pytest.raises(StoreUnavailable) as raised:
-        probe.latency(kv.Store(), deep=True)
+        health.latency(kv.Store(), deep=True)
     assert raised.value.cause == "a message was not heard"
 
 

@@ -1,4 +1,4 @@
-"""lib/listener.py, lib/waiter.py: a waiting call hears what it wants to, whatever becomes of the subscription."""
+"""lib/wait/dispatcher.py, lib/wait/waiter.py: a waiting call is woken, whatever becomes of the subscription."""
 
 import socket
 import threading
@@ -11,15 +11,16 @@ from itertools import islice
 import pytest
 
 from dev.events import events_of
-from lib import listener, messages, places, sessions, stream, waiting
-from lib.access import Access
-from lib.bell import Message
 from lib.jsontext import JsonText
 from lib.kv import Store as Way
-from lib.listener import Listener
 from lib.problems import Busy, StoreUnavailable
-from lib.subscription import Subscription
-from lib.waiter import ClientGone, Waiter, Wakeup, Watched
+from lib.session import messages, sessions
+from lib.session.access import Access
+from lib.store.subscription import Subscription
+from lib.wait import capacity, dispatcher, host_stream, long_poll
+from lib.wait.dispatcher import Listener
+from lib.wait.notifications import Message
+from lib.wait.waiter import ClientGone, Waiter, Wakeup, Watched
 from tests.support.stores import Store
 from tests.support.tools import wait_until
 
@@ -40,12 +41,12 @@ def client() -> Iterator[Sockets]:
 @pytest.fixture
 def ear(kv_store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Listener]:
     """Give this process's listener, a new one, which is gone soon after its last call."""
-    monkeypatch.setattr(listener, "_TICK_SECONDS", 0.05)
-    monkeypatch.setattr(listener, "_LINGER_SECONDS", 0.2)
+    monkeypatch.setattr(dispatcher, "_TICK_SECONDS", 0.05)
+    monkeypatch.setattr(dispatcher, "_LINGER_SECONDS", 0.2)
     # A machine may pause for longer than five seconds, which is not what most of these tests are about.
-    monkeypatch.setattr(listener, "_FROZEN_SECONDS", 600)
-    listener._listeners.clear()
-    made = listener.current()
+    monkeypatch.setattr(dispatcher, "_FROZEN_SECONDS", 600)
+    dispatcher._listeners.clear()
+    made = dispatcher.current()
     yield made
     kv_store.faults.heal()
     wait_until(lambda: made._selector is None)
@@ -123,7 +124,7 @@ def test_one_subscription_for_all(kv_store: Store, ear: Listener) -> None:
 def test_the_subscription_stays_for_the_next_call(
     kv_store: Store, ear: Listener, client: Sockets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(listener, "_LINGER_SECONDS", 2)
+    monkeypatch.setattr(dispatcher, "_LINGER_SECONDS", 2)
     way = Way()
     for _ in range(3):
         with wait_for(ear, client, way=way) as waiter:
@@ -160,7 +161,7 @@ def test_client_talks(kv_store: Store, ear: Listener, client: Sockets) -> None:
 
 def test_check(kv_store: Store, ear: Listener, client: Sockets, monkeypatch: pytest.MonkeyPatch) -> None:
     """A message that is lost costs time, and nothing else: the check finds it, again and again."""
-    monkeypatch.setattr(listener, "_CHECK_SECONDS", 0.1)
+    monkeypatch.setattr(dispatcher, "_CHECK_SECONDS", 0.1)
     way = Way()
     with wait_for(ear, client, way=way) as waiter:
         waiter.subscribe()
@@ -173,7 +174,7 @@ def test_check(kv_store: Store, ear: Listener, client: Sockets, monkeypatch: pyt
 
 
 def test_checks_take_many_calls_at_once(kv_store: Store, ear: Listener, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listener, "_CALLS_A_CHECK", 3)
+    monkeypatch.setattr(dispatcher, "_CALLS_A_CHECK", 3)
     with ExitStack() as waiting_now:
         waiters = []
         for _ in range(7):
@@ -205,7 +206,7 @@ def test_subscription_cannot_be_had_at_all(
     kv_store: Store, ear: Listener, client: Sockets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Attempts slow down, and calls do not wait for one another's."""
-    monkeypatch.setattr(listener, "_RETRY_SECONDS", (0.05, 0.1, 0.2, 30))
+    monkeypatch.setattr(dispatcher, "_RETRY_SECONDS", (0.05, 0.1, 0.2, 30))
     kv_store.faults.fail("html")
     way = Way()
     with wait_for(ear, client, way=way) as waiter:
@@ -221,7 +222,7 @@ def test_failures_are_forgotten(
     kv_store: Store, ear: Listener, client: Sockets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Once a subscription stands, the next failure is the first one again."""
-    monkeypatch.setattr(listener, "_RETRY_SECONDS", (0.05, 30))
+    monkeypatch.setattr(dispatcher, "_RETRY_SECONDS", (0.05, 30))
     kv_store.faults.fail("html", times=1)
     with wait_for(ear, client) as waiter:
         waiter.subscribe()
@@ -264,7 +265,7 @@ def test_subscription_drops(kv_store: Store, ear: Listener, client: Sockets) -> 
 
 def test_deaf_subscription(kv_store: Store, ear: Listener, client: Sockets, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that stands but brings nothing is found out by the check's echo, and replaced."""
-    monkeypatch.setattr(listener, "_ECHO_SECONDS", 0.3)
+    monkeypatch.setattr(dispatcher, "_ECHO_SECONDS", 0.3)
     with wait_for(ear, client) as waiter:
         waiter.subscribe()
         deaf = ear._subscription
@@ -284,7 +285,7 @@ def test_subscription_that_hears(
     kv_store: Store, ear: Listener, client: Sockets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One that brings the check's echo stays."""
-    monkeypatch.setattr(listener, "_ECHO_SECONDS", 1)
+    monkeypatch.setattr(dispatcher, "_ECHO_SECONDS", 1)
     with wait_for(ear, client) as waiter:
         waiter.subscribe()
         before = ear._subscription
@@ -300,9 +301,9 @@ def test_frozen_process(kv_store: Store, ear: Listener, client: Sockets, monkeyp
     with wait_for(ear, client) as waiter:
         waiter.subscribe()
         before = ear._subscription
-        clocks = listener._clocks
+        clocks = dispatcher._clocks
         offset = 0.0
-        monkeypatch.setattr(listener, "_clocks", lambda: (clocks()[0], clocks()[1] + offset))
+        monkeypatch.setattr(dispatcher, "_clocks", lambda: (clocks()[0], clocks()[1] + offset))
         waiter.watched = Watched("guest", "q")
         kv_store.db.publish(ear.channel, "ABC12345 response before")
         assert waiter.wait(soon()) == Message(CODE, "response", ("before",))
@@ -358,7 +359,7 @@ def test_message_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_address_of_nothing(kv_store: Store, client: Sockets, monkeypatch: pytest.MonkeyPatch) -> None:
     for url in ("http://127.0.0.1:1", "http://127.0.0.1:99999", "http://[", "https://host.invalid"):
         monkeypatch.setenv("KV_REST_API_URL", url)
-        with wait_for(listener.current(), client) as waiter:
+        with wait_for(dispatcher.current(), client) as waiter:
             waiter.subscribe()
             assert waiter.channel == ""
 
@@ -372,12 +373,16 @@ def test_idle_stream_costs_little(
     kv_store: Store, ear: Listener, client: Sockets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two minutes at a hundredth of their length: one subscription, one opening, and a check every half minute."""
-    for module, name in ((listener, "_CHECK_SECONDS"), (listener, "_TICK_SECONDS"), (stream, "_KEEP_ALIVE_SECONDS")):
+    for module, name in (
+        (dispatcher, "_CHECK_SECONDS"),
+        (dispatcher, "_TICK_SECONDS"),
+        (host_stream, "_KEEP_ALIVE_SECONDS"),
+    ):
         monkeypatch.setattr(module, name, vars(module)[name] / 100)
     monkeypatch.setattr("lib.settings.stream_seconds", lambda: 1.2)
     access = host_access()
     kv_store.faults.heal()
-    sent = list(stream.run(access, "a/1", "*", messages.START, client[0]))
+    sent = list(host_stream.run(access, "a/1", "*", messages.START, client[0]))
     assert sent[0].startswith(b"id: 0-0\nevent: open\n")
     assert sent[-1] == b"id: 0-0\nevent: reconnect\ndata: {}\n\n"
     assert set(sent[1:-1]) == {b":\n\n"}
@@ -393,8 +398,8 @@ def test_requests_come_without_a_look(kv_store: Store, ear: Listener, client: So
     with (
         ours,
         theirs,
-        closing(stream.run(access, "a/1", "*", messages.START, ours)) as older,
-        closing(stream.run(access, "a/2", "*", messages.START, client[0])) as newer,
+        closing(host_stream.run(access, "a/1", "*", messages.START, ours)) as older,
+        closing(host_stream.run(access, "a/2", "*", messages.START, client[0])) as newer,
     ):
         next(older)
         kv_store.faults.heal()
@@ -414,7 +419,7 @@ def test_first_wait_in_a_process(kv_store: Store, ear: Listener, client: Sockets
 
     def wait() -> None:
         look = partial(messages.read, guest, "q")
-        found.append(waiting.for_response(guest, "q", client[0], 20, look))
+        found.append(long_poll.for_response(guest, "q", client[0], 20, look))
 
     waiting_now = threading.Thread(target=wait)
     waiting_now.start()
@@ -436,7 +441,7 @@ def test_first_wait_beside_another(kv_store: Store, ear: Listener, client: Socke
         ear.subscribe(Way())
         return found
 
-    with waiting.ResponseWait(access, "q", client[0]) as wait:
+    with long_poll.ResponseWait(access, "q", client[0]) as wait:
         response = wait.first(look)
         assert channels == [""]
         assert ear.channel in str(kv_store.db.hget(f"{kv_store.prefix}res:{access.code}", "~listeners"))
@@ -447,7 +452,7 @@ def test_first_wait_beside_another(kv_store: Store, ear: Listener, client: Socke
 def test_messages_that_come_late_or_twice(kv_store: Store, ear: Listener, client: Sockets) -> None:
     """A client is told each request once, in order, and nothing that is over."""
     access = host_access()
-    running = stream.run(access, "a/1", "*", messages.START, client[0])
+    running = host_stream.run(access, "a/1", "*", messages.START, client[0])
     next(running)
     when = "2020-01-01T00:00:00.000Z"
     first, second = f"request 1-9 0-0 {when} q9 1 1", f"request 1-10 1-9 {when} q10 1 1"
@@ -477,10 +482,10 @@ def test_lost_request_is_found_by_the_next(kv_store: Store, ear: Listener, clien
 
     def listen() -> None:
         if way == "stream":
-            told = events_of(stream.run(access, "a/1", "*", messages.START, client[0]))
+            told = events_of(host_stream.run(access, "a/1", "*", messages.START, client[0]))
             found.extend(event.data["id"] for event in islice(told, 1, 3))
         else:
-            backlog = waiting.for_requests(access, "a/1", messages.START, client[0], 20)
+            backlog = long_poll.for_requests(access, "a/1", messages.START, client[0], 20)
             found.extend(request.id for request in backlog.requests)
 
     listening = threading.Thread(target=listen, daemon=True)
@@ -502,7 +507,7 @@ def test_slow_reader_gets_no_more_time(
         messages.post(Access(Way(), access.code, ADDRESS), f"q{number}", JsonText("1"))
     events = []
     started = time.monotonic()
-    for event in stream.run(access, "a/1", "*", messages.START, client[0]):
+    for event in host_stream.run(access, "a/1", "*", messages.START, client[0]):
         events.append(event)
         time.sleep(0.1)
     assert time.monotonic() - started < 2
@@ -514,7 +519,7 @@ def test_slow_reader_gets_no_more_time(
 def test_store_fails_under_a_stream(kv_store: Store, ear: Listener, client: Sockets, fault: str) -> None:
     """A look that fails ends the stream without `ended`: its client connects again, and nothing is lost."""
     access = host_access()
-    running = stream.run(access, "a/1", "*", messages.START, client[0])
+    running = host_stream.run(access, "a/1", "*", messages.START, client[0])
     next(running)
     kv_store.faults.fail_after(1, fault)
     messages.post(Access(Way(), access.code, ADDRESS), "q", JsonText('"' + "x" * 9000 + '"'))
@@ -527,9 +532,9 @@ def test_check_fails_under_a_stream(
     kv_store: Store, ear: Listener, client: Sockets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Streams stay open while the store is out of reach: what comes afterwards is pushed as before."""
-    monkeypatch.setattr(listener, "_ECHO_SECONDS", 0.1)
+    monkeypatch.setattr(dispatcher, "_ECHO_SECONDS", 0.1)
     access = host_access()
-    running = stream.run(access, "a/1", "*", messages.START, client[0])
+    running = host_stream.run(access, "a/1", "*", messages.START, client[0])
     next(running)
     pushed: list[bytes] = []
     reading = threading.Thread(target=lambda: pushed.append(next(running)))
@@ -552,9 +557,9 @@ def test_store_fails_under_a_wait(kv_store: Store, ear: Listener, client: Socket
         return messages.post(access, "q", JsonText("1"), channel)
 
     kv_store.faults.fail_after(1, "html")
-    assert waiting.for_response(access, "q", client[0], 1, post).answer is None
+    assert long_poll.for_response(access, "q", client[0], 1, post).answer is None
     with pytest.raises(StoreUnavailable):
-        waiting.for_response(access, "q", client[0], 1, post)
+        long_poll.for_response(access, "q", client[0], 1, post)
     kv_store.faults.heal()
 
 
@@ -571,10 +576,10 @@ def test_nothing_to_wait_with(
     with monkeypatch.context() as patch:
         patch.setattr(lack, fail)
         with pytest.raises(Busy):
-            waiting.for_response(access, "q", client[0], 5, lambda channel: messages.read(access, "q", channel))
+            long_poll.for_response(access, "q", client[0], 5, lambda channel: messages.read(access, "q", channel))
         with pytest.raises(Busy):
-            next(stream.run(access, "a/1", "*", messages.START, client[0]))
-    assert (places._taken, ear._waiters) == (0, {})
+            next(host_stream.run(access, "a/1", "*", messages.START, client[0]))
+    assert (capacity._taken, ear._waiters) == (0, {})
     with wait_for(ear, client) as waiter:
         waiter.subscribe()
         assert waiter.channel
@@ -584,6 +589,6 @@ def test_unknown_code_subscribes_to_nothing(kv_store: Store, ear: Listener, clie
     access = Access(Way(), CODE, ADDRESS)
     kv_store.faults.heal()
     with pytest.raises(Exception, match="Check the code"):
-        waiting.for_response(access, "q", client[0], 5, lambda channel: messages.read(access, "q", channel))
+        long_poll.for_response(access, "q", client[0], 5, lambda channel: messages.read(access, "q", channel))
     assert kv_store.faults.calls == 1
     assert not ear.hears

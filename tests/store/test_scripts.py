@@ -1,4 +1,4 @@
-"""lib/scripts: each script's replies, on an embedded and a real Redis; running one twice is running it once."""
+"""lib/store/scripts: each script's replies, on an embedded and a real Redis; running one twice is running it once."""
 
 import json
 import re
@@ -12,8 +12,8 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from lib import bell
-from lib.script import REFUSALS, Script
+from lib.store.script import REFUSALS, Script
+from lib.wait import notifications
 from tests.support.stores import Store
 from tests.support.tools import PROJECT
 
@@ -74,7 +74,7 @@ ANSWER: list[Any] = [*HOST, "q", "result", "1", 100, 1000]
 RENEW: list[Any] = [*HOST, 600, 999_999_999]
 CHECK_KEYS = ["session:ABC12345", "req:ABC12345", "res:ABC12345"]
 CHECK: list[Any] = ["a channel", "echo 1", "guest", "q", "", ""]
-COMMON = (PROJECT / "lib" / "scripts" / "common.lua").read_text("utf-8")
+COMMON = (PROJECT / "lib" / "store" / "scripts" / "common.lua").read_text("utf-8")
 
 type Held = dict[str, str | dict[str, str]]
 
@@ -325,7 +325,7 @@ def test_bell(store: Store, name: str, keys: list[str], args: list[Any], before:
     found = re.sub(r"(?<= )\d+-\d+(?= [^0-9]|$| 0-0| 7-8)", "CURSOR", "; ".join(told), count=1)
     assert re.sub(r"20\d\d-[^ ]*Z", "WHEN", found) == expected
     for text in told:
-        assert bell.parse(text.partition(": ")[2]), "it is one of the messages that listeners know"
+        assert notifications.parse(text.partition(": ")[2]), "it is one of the messages that listeners know"
 
 
 def test_an_instance_is_told_once(store: Store) -> None:
@@ -381,13 +381,13 @@ def test_a_record_keeps_what_it_has(store: Store) -> None:
     assert store.db.get(f"{store.prefix}session:{CODE}") == written.replace("true", "false")
 
 
-SCRIPTS = sorted(path.stem for path in (PROJECT / "lib" / "scripts").glob("*.lua") if path.stem != "common")
+SCRIPTS = sorted(path.stem for path in (PROJECT / "lib" / "store" / "scripts").glob("*.lua") if path.stem != "common")
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_header(name: str) -> None:
     """The header lists the keys, the arguments and every reply; arguments have names; no key is put together inside."""
-    text = (PROJECT / "lib" / "scripts" / f"{name}.lua").read_text("utf-8")
+    text = (PROJECT / "lib" / "store" / "scripts" / f"{name}.lua").read_text("utf-8")
     lines = text.splitlines()
     header = "\n".join(line for line in lines if line.startswith("--"))
     code = Script(name).text.removeprefix(_code(COMMON))

@@ -6,11 +6,11 @@ from typing import Any
 
 import httpx
 
-from lib import mcp
+from lib.mcp import protocol
 
-VERSIONS = (mcp.MODERN, *mcp.LEGACY)
+VERSIONS = (protocol.MODERN, *protocol.LEGACY)
 BOTH = {"Accept": "application/json, text/event-stream", "Content-Type": "application/json"}
-META = {"io.modelcontextprotocol/protocolVersion": mcp.MODERN, "io.modelcontextprotocol/clientCapabilities": {}}
+META = {"io.modelcontextprotocol/protocolVersion": protocol.MODERN, "io.modelcontextprotocol/clientCapabilities": {}}
 
 # One for all: making a client reads all certificates.
 _http = httpx.Client(timeout=60, limits=httpx.Limits(max_connections=None, max_keepalive_connections=0))
@@ -19,7 +19,7 @@ _http = httpx.Client(timeout=60, limits=httpx.Limits(max_connections=None, max_k
 class Agent:
     """A client at a URL of MCP that speaks one version: it adds what that version wants to each request."""
 
-    def __init__(self, url: str, speaks: str = mcp.MODERN, **headers: str) -> None:
+    def __init__(self, url: str, speaks: str = protocol.MODERN, **headers: str) -> None:
         self.url = url
         self.speaks = speaks
         self.headers = BOTH | {"MCP-Protocol-Version": speaks} | headers
@@ -27,13 +27,13 @@ class Agent:
 
     def message(self, method: str, params: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return a request with the next id."""
-        meta = META if self.speaks == mcp.MODERN else {}
+        meta = META if self.speaks == protocol.MODERN else {}
         merged = {**(params or {}), "_meta": {**(params or {}).get("_meta", {}), **meta}}
         return {"jsonrpc": "2.0", "id": next(self._ids), "method": method, "params": merged}
 
     def headers_of(self, message: dict[str, Any]) -> dict[str, str]:
         """Return the headers that go with a message."""
-        if self.speaks != mcp.MODERN:
+        if self.speaks != protocol.MODERN:
             return self.headers
         name = {"Mcp-Name": message["params"]["name"]} if message["method"] == "tools/call" else {}
         return self.headers | {"Mcp-Method": message["method"]} | name
@@ -78,7 +78,7 @@ def error(answer: httpx.Response) -> tuple[int, int]:
 
 def result_of(version: str, content: str, structured: str = "", *, failed: bool = False, meta: str = "") -> str:
     """Return the text of a result, as far as the version allows it."""
-    modern = version == mcp.MODERN
+    modern = version == protocol.MODERN
     allowed = structured and (modern or (structured.startswith("{") and version != "2025-03-26"))
     server = '"io.modelcontextprotocol/serverInfo":{"name":"parley","title":"Parley","version":"2.0.0"}'
     all_meta = ",".join(filter(None, [meta, server if modern else ""]))

@@ -8,8 +8,10 @@ from http.server import ThreadingHTTPServer
 import pytest
 
 from api import mcp
-from lib import kv, listener, toolcall
-from lib.endpoint import Endpoint
+from lib import kv
+from lib.mcp import tool_call
+from lib.wait import dispatcher
+from lib.web.endpoint import Endpoint
 from tests.support.stores import Store
 from tests.support.tools import wait_until
 
@@ -35,14 +37,14 @@ def quick_mcp(store: Store, monkeypatch: pytest.MonkeyPatch, tick: float) -> Ite
     """
     for name, value in store.variables().items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(toolcall, "TICK_SECONDS", tick)
-    monkeypatch.setattr(listener, "_TICK_SECONDS", 0.05)
-    monkeypatch.setattr(listener, "_LINGER_SECONDS", 0.2)
-    listener._listeners.clear()
+    monkeypatch.setattr(tool_call, "TICK_SECONDS", tick)
+    monkeypatch.setattr(dispatcher, "_TICK_SECONDS", 0.05)
+    monkeypatch.setattr(dispatcher, "_LINGER_SECONDS", 0.2)
+    dispatcher._listeners.clear()
     with serving(mcp.handler) as url:
         yield url
         store.faults.heal()
-        ear = listener.current()
+        ear = dispatcher.current()
         wait_until(lambda: ear._selector is None)
     while kv._connections:
         kv._connections.popitem()[1].client.close()  # type: ignore[no-untyped-call]

@@ -1,9 +1,9 @@
-"""lib/bell.py: the messages, and nothing that only looks like one."""
+"""lib/wait/notifications.py: the messages, and nothing that only looks like one."""
 
 import pytest
 
-from lib import bell
-from lib.bell import Message
+from lib.wait import notifications
+from lib.wait.notifications import Message
 
 WHEN = "2026-11-24T10:23:26.166Z"
 
@@ -40,4 +40,4 @@ WHEN = "2026-11-24T10:23:26.166Z"
 )
 def test_parse(text: str, kind: str | None, words: tuple[str, ...] | None) -> None:
     expected = Message("ABC12345", kind, words) if kind and words is not None else None
-    assert bell.parse(text) == expected
+    assert notifications.parse(text) == expected

@@ -1,13 +1,13 @@
-"""lib/caller.py: nobody chooses the address that counts, and only the host is taken for the host."""
+"""lib/web/caller.py: nobody chooses the address that counts, and only the host is taken for the host."""
 
 from email.message import Message
 
 import pytest
 
-from lib import tokens
-from lib.caller import Caller
 from lib.kv import Store
 from lib.problems import HostTokenRequired, HostTokenWrong
+from lib.session import tokens
+from lib.web.caller import Caller
 
 CODE, CREATED = "ABC12345", "2026-11-24T10:23:26.166Z"
 

@@ -1,4 +1,4 @@
-"""lib/codes.py: drawn at random, read forgivingly."""
+"""lib/session/codes.py: drawn at random, read forgivingly."""
 
 from contextlib import suppress
 
@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lib import codes
 from lib.problems import InvalidCode
+from lib.session import codes
 
 CODES = st.text(codes.ALPHABET, min_size=8, max_size=8)
 

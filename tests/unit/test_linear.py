@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from api import mcp, requests, responses, sessions, stream, tools
-from lib import kv, tokens
-from lib.endpoint import Endpoint
+from lib import kv
+from lib.session import tokens
+from lib.web.endpoint import Endpoint
 
 CODE = "/api/sessions/ABC12345"
 _RUNS = 3

@@ -1,4 +1,4 @@
-"""lib/jsonrpc.py, lib/mcp.py: what is made of any message, and what is made for any version."""
+"""lib/mcp/jsonrpc.py, lib/mcp/protocol.py: what is made of any message, and what is made for any version."""
 
 import json
 from collections.abc import Callable
@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lib import jsonrpc, mcp
-from lib.jsonrpc import Fault
 from lib.jsontext import JsonText, compose, shape, write
+from lib.mcp import jsonrpc, protocol
+from lib.mcp.jsonrpc import Fault
 from tests.support.values import JSON
 
 _KNOWN = {-32700, -32600, -32601, -32602, -32020, -32022}
@@ -41,7 +41,8 @@ def test_any_body_is_a_message_or_a_fault(body: bytes) -> None:
     meta=st.dictionaries(st.sampled_from(["protocolVersion", "clientCapabilities", "clientInfo"]), JSON),
     headers=st.dictionaries(
         st.sampled_from(["MCP-Protocol-Version", "Mcp-Method", "Mcp-Name"]),
-        st.text(alphabet=st.characters(max_codepoint=255, categories=["L", "N", "P"])) | st.sampled_from(mcp.LEGACY),
+        st.text(alphabet=st.characters(max_codepoint=255, categories=["L", "N", "P"]))
+        | st.sampled_from(protocol.LEGACY),
     ),
 )
 def test_any_request_has_a_version_or_a_fault(
@@ -52,11 +53,11 @@ def test_any_request_has_a_version_or_a_fault(
     for name, value in headers.items():
         sent[name] = value
     message = jsonrpc.Message(JsonText("1"), method, {name: write(value) for name, value in whole.items()})
-    match outcome(lambda: mcp.version(message, sent)):
+    match outcome(lambda: protocol.version(message, sent)):
         case Fault() as fault:
             assert (fault.status, fault.code in _KNOWN) == (400, True)
         case version:
-            assert version in (mcp.MODERN, *mcp.LEGACY)
+            assert version in (protocol.MODERN, *protocol.LEGACY)
 
 
 @given(st.text(), JSON)
@@ -77,5 +78,5 @@ def test_shape_of_what_is_too_deep() -> None:
 )
 def test_progress_tokens(token: str, taken: bool) -> None:
     params = {"_meta": compose(progressToken=JsonText(token))}
-    found = mcp.progress_token(jsonrpc.Message(JsonText("1"), "tools/call", params))
+    found = protocol.progress_token(jsonrpc.Message(JsonText("1"), "tools/call", params))
     assert found == (token if taken else None)

@@ -1,4 +1,4 @@
-"""lib/places.py: calls that wait leave room for the others, and one address leaves room for its neighbours."""
+"""lib/wait/capacity.py: calls that wait leave room for the others, and one address leaves room for its neighbours."""
 
 import resource
 import threading
@@ -6,22 +6,22 @@ from contextlib import ExitStack
 
 import pytest
 
-from lib import places
 from lib.problems import Busy
+from lib.wait import capacity
 
 
 def test_all_places(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MAX_WAITS", "3")
     with ExitStack() as held:
         for _ in range(3):
-            held.enter_context(places.take())
-        with pytest.raises(Busy), places.take():
+            held.enter_context(capacity.take())
+        with pytest.raises(Busy), capacity.take():
             pass
-        with pytest.raises(Busy), places.take("192.0.2.1"):
+        with pytest.raises(Busy), capacity.take("192.0.2.1"):
             pass
     with ExitStack() as held:
         for _ in range(3):
-            held.enter_context(places.take())
+            held.enter_context(capacity.take())
 
 
 def test_guests_of_one_address(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -29,21 +29,21 @@ def test_guests_of_one_address(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MAX_WAITS", "8")
     with ExitStack() as held:
         for _ in range(2):
-            held.enter_context(places.take("192.0.2.1"))
+            held.enter_context(capacity.take("192.0.2.1"))
         for _ in range(20):
-            with pytest.raises(Busy), places.take("192.0.2.1"):
+            with pytest.raises(Busy), capacity.take("192.0.2.1"):
                 pass
         for guest in ("192.0.2.2", "192.0.2.2", "192.0.2.3", "", "", ""):
-            held.enter_context(places.take(guest))
-        with pytest.raises(Busy), places.take():
+            held.enter_context(capacity.take(guest))
+        with pytest.raises(Busy), capacity.take():
             pass
-    assert not places._guests
-    assert places._taken == 0
+    assert not capacity._guests
+    assert capacity._taken == 0
 
 
 def test_one_place_is_for_guests_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MAX_WAITS", "1")
-    with places.take("192.0.2.1"):
+    with capacity.take("192.0.2.1"):
         pass
 
 
@@ -55,7 +55,7 @@ def test_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     def wait() -> None:
         gate.wait()
         try:
-            with places.take():
+            with capacity.take():
                 taken.append(1)
                 over.wait(20)
         except Busy:
@@ -78,4 +78,4 @@ def test_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_as_many_as_there_are_descriptors(monkeypatch: pytest.MonkeyPatch, limit: int, expected: int) -> None:
     monkeypatch.delenv("MAX_WAITS", raising=False)
     monkeypatch.setattr(resource, "getrlimit", lambda _: (limit, limit))
-    assert places._room() == expected
+    assert capacity._room() == expected

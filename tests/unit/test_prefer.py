@@ -1,9 +1,9 @@
-"""lib/prefer.py: RFC 7240 as far as it is about waiting."""
+"""lib/web/preference.py: RFC 7240 as far as it is about waiting."""
 
 import pytest
 
-from lib import prefer
 from lib.problems import InvalidRequest
+from lib.web import preference
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ from lib.problems import InvalidRequest
     ],
 )
 def test_wait(query: dict[str, str], preferences: list[str], seconds: int, told: bool) -> None:
-    found = prefer.wait(query, preferences)
+    found = preference.wait(query, preferences)
     assert found == (seconds, told)
     assert found.headers == ({"Preference-Applied": f"wait={seconds}"} if told else {})
 
@@ -39,4 +39,4 @@ def test_wait(query: dict[str, str], preferences: list[str], seconds: int, told:
 @pytest.mark.parametrize("text", ["", "x", "-1", "1.5", "²", " 1"])
 def test_no_number(text: str) -> None:
     with pytest.raises(InvalidRequest):
-        prefer.wait({"wait": text}, [])
+        preference.wait({"wait": text}, [])

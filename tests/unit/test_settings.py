@@ -1,11 +1,12 @@
-"""lib/settings.py, lib/keys.py: defaults, overrides, and names that never meet."""
+"""lib/settings.py, lib/store/keys.py: defaults, overrides, and names that never meet."""
 
 import json
 
 import pytest
 
-from lib import keys, settings
+from lib import settings
 from lib.problems import StoreNotConfigured
+from lib.store import keys
 
 CREDENTIALS = ("KV_REST_API_URL", "KV_REST_API_TOKEN", "UPSTASH_REDIS_REST_URL", "UPSTASH_REDIS_REST_TOKEN")
 

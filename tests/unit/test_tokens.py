@@ -1,9 +1,9 @@
-"""lib/tokens.py: derived from the session and the deployment's secret, and from nothing else."""
+"""lib/session/tokens.py: derived from the session and the deployment's secret, and from nothing else."""
 
 import pytest
 
-from lib import tokens
 from lib.problems import StoreNotConfigured
+from lib.session import tokens
 
 CODE, CREATED = "ABC12345", "2026-11-24T10:23:26.166Z"
 

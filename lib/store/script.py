@@ -44,7 +44,7 @@ REFUSALS: dict[str, type[Problem]] = {
 
 
 class Script:
-    """A script of `lib/scripts`; its header lists keys, arguments and replies. Its file is read when it first runs."""
+    """A script of `lib/store/scripts`, read when it first runs. Its header lists keys, arguments and replies."""
 
     def __init__(self, name: str) -> None:
         self._name = name

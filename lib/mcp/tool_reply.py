@@ -3,16 +3,17 @@
 from collections.abc import Generator
 from contextlib import ExitStack, closing
 
-from lib import events, jsonrpc, mcp, toolcall
-from lib.call import Call
-from lib.endpoint import Reply
-from lib.jsonrpc import Fault
 from lib.jsontext import JsonText
+from lib.mcp import jsonrpc, protocol, tool_call
+from lib.mcp.jsonrpc import Fault
+from lib.mcp.tool_call import Results
 from lib.problems import Problem
-from lib.toolcall import Results
+from lib.web import sse
+from lib.web.call import Call
+from lib.web.endpoint import Reply
 
 _HEADERS = {"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"}
-# Counted in `toolcall.TICK_SECONDS`: a comment every 15 seconds, progress every 10.
+# Counted in `tool_call.TICK_SECONDS`: a comment every 15 seconds, progress every 10.
 _TICKS_A_KEEP_ALIVE, _TICKS_A_PROGRESS = 3, 2
 
 
@@ -38,7 +39,7 @@ def _next(call: Call, results: Results, speaks: str) -> JsonText | None:
         return next(results)
     except Problem as problem:
         call.refused = problem
-        return mcp.refused(speaks, problem)
+        return protocol.refused(speaks, problem)
 
 
 def _events(
@@ -47,7 +48,7 @@ def _events(
     """Yield a comment now and then, progress if there is a token for it, and the answer. Raises ClientGone."""
     tick, answer = 1, None
     with closing(results):
-        yield events.KEEP_ALIVE
+        yield sse.KEEP_ALIVE
         while answer is None:
             try:
                 result = _next(call, results, speaks)
@@ -56,7 +57,7 @@ def _events(
                 answer = jsonrpc.error(request_id, fault)
             tick += 1
             if answer is None and token is not None and tick % _TICKS_A_PROGRESS == 0:
-                yield events.encode("message", mcp.progress(token, tick * toolcall.TICK_SECONDS))
+                yield sse.encode("message", protocol.progress(token, tick * tool_call.TICK_SECONDS))
             elif answer is None and tick % _TICKS_A_KEEP_ALIVE == 0:
-                yield events.KEEP_ALIVE
-    yield events.encode("message", answer)
+                yield sse.KEEP_ALIVE
+    yield sse.encode("message", answer)

@@ -13,14 +13,16 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from lib import bell, keys, settings
+from lib import settings
 from lib.kv import Store
 from lib.problems import Busy, StoreProblem
-from lib.script import Script
-from lib.waiter import ClientGone, Waiter, Wakeup, Watched, hung_up
+from lib.store import keys
+from lib.store.script import Script
+from lib.wait import notifications
+from lib.wait.waiter import ClientGone, Waiter, Wakeup, Watched, hung_up
 
 if TYPE_CHECKING:
-    from lib.subscription import Subscription
+    from lib.store.subscription import Subscription
 
 _CHECK = Script("check_waiting")
 _CALLS_A_CHECK = 100
@@ -75,7 +77,7 @@ class Listener:
     def subscribe(self, store: Store) -> None:
         """Subscribe, unless the subscription stands, or failed a moment ago. Counts as a call to the store."""
         # Imported here: with h11 and ssl it takes a tenth of the cold start, and most calls do not wait.
-        from lib.subscription import Subscription
+        from lib.store.subscription import Subscription
 
         with self._subscribing:
             if self.hears or time.monotonic() < self._retry_at:
@@ -145,7 +147,7 @@ class Listener:
             if text == self._echo:
                 with self._lock:
                     self._echo, self._echo_until = "", float("inf")
-            elif message := bell.parse(text):
+            elif message := notifications.parse(text):
                 with self._lock:
                     waiters = list(self._waiters.get(message.code, ()))
                 for waiter in waiters:
@@ -181,7 +183,7 @@ class Listener:
                     self._check_at = min(self._check_at, max(self._retry_at, time.monotonic()))
 
     def _check_some(self, watched: list[tuple[Waiter, Watched]]) -> None:
-        echo = f"{bell.ECHO} {secrets.token_hex(8)}"
+        echo = f"{notifications.ECHO} {secrets.token_hex(8)}"
         with self._lock:
             self._echo = echo if self._subscription else ""
         reply = _CHECK.run(

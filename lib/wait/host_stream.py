@@ -5,13 +5,16 @@ import time
 from collections.abc import Generator, Iterator
 from itertools import chain
 
-from lib import bell, events, listener, messages, places, settings
-from lib.access import Access
-from lib.bell import Message
+from lib import settings
 from lib.jsontext import compose
-from lib.messages import Backlog, Request
 from lib.problems import Problem, Replaced, SessionEnded, SessionNotFound, StoreProblem
-from lib.waiter import Waiter, Wakeup, Watched
+from lib.session import messages
+from lib.session.access import Access
+from lib.session.messages import Backlog, Request
+from lib.wait import capacity, dispatcher, notifications
+from lib.wait.notifications import Message
+from lib.wait.waiter import Waiter, Wakeup, Watched
+from lib.web import sse
 
 _KEEP_ALIVE_SECONDS = 15
 _AFTER_EXPIRY_SECONDS = 0.01
@@ -30,17 +33,17 @@ def run(access: Access, host: str, predecessor: str, cursor: str, client: socket
     """
     until = time.monotonic() + settings.stream_seconds()
     stream = _Stream(access, host, cursor, client)
-    with places.take(), stream.waiter:
+    with capacity.take(), stream.waiter:
         try:
             for event in chain(stream.open(predecessor), stream.follow(until)):
                 yield event
                 if time.monotonic() >= until:  # a client that reads slowly gets no more time either
                     break
-            yield events.encode(_RECONNECT, "{}", stream.cursor)
+            yield sse.encode(_RECONNECT, "{}", stream.cursor)
         except (SessionNotFound, SessionEnded, Replaced) as problem:
             if not stream.opened and not isinstance(problem, Replaced):
                 raise
-            yield events.encode(_ENDED, compose(reason=REASONS[type(problem)]), stream.cursor)
+            yield sse.encode(_ENDED, compose(reason=REASONS[type(problem)]), stream.cursor)
         except StoreProblem:
             if not stream.opened:
                 raise
@@ -51,7 +54,7 @@ class _Stream:
 
     def __init__(self, access: Access, host: str, cursor: str, client: socket.socket) -> None:
         self.cursor = cursor
-        self.waiter = Waiter(listener.current(), access.store, access.code, client, self._wants)
+        self.waiter = Waiter(dispatcher.current(), access.store, access.code, client, self._wants)
         self._access = access
         self._host = host
         self._expires_at = ""
@@ -78,7 +81,7 @@ class _Stream:
                 self.waiter.require_client()
                 predecessor = conflict.newest
         self._expires_at = backlog.session.expires_at
-        yield events.encode(_OPEN, compose(code=self._access.code, expiresAt=self._expires_at), self.cursor)
+        yield sse.encode(_OPEN, compose(code=self._access.code, expiresAt=self._expires_at), self.cursor)
         yield from self._told(backlog)
 
     def follow(self, until: float) -> Iterator[bytes]:
@@ -89,26 +92,26 @@ class _Stream:
             event = self.waiter.wait(min(until, keep_alive, self._expires))
             if time.monotonic() >= keep_alive:
                 keep_alive = time.monotonic() + _KEEP_ALIVE_SECONDS
-                yield events.KEEP_ALIVE
+                yield sse.KEEP_ALIVE
             if isinstance(event, Message):
                 yield from self._heard(event)
             elif event is Wakeup.LOOK or time.monotonic() >= self._expires:
                 yield from self._looked()
 
     def _wants(self, message: Message) -> bool:
-        return message.kind != bell.RESPONSE and message.words != (self._host,)
+        return message.kind != notifications.RESPONSE and message.words != (self._host,)
 
     def _heard(self, message: Message) -> Iterator[bytes]:
         """Yield what a message says; if it does not follow on what the client knows, or says too little, look."""
-        if message.kind == bell.RENEWED:
+        if message.kind == notifications.RENEWED:
             expires_at, milliseconds = message.words
             if expires_at > self._expires_at:
                 yield from self._renewed(expires_at, int(milliseconds))
             return
-        if message.kind == bell.WITHDRAWN:
-            yield events.encode(_WITHDRAWN, compose(id=message.words[0]), self.cursor)
+        if message.kind == notifications.WITHDRAWN:
+            yield sse.encode(_WITHDRAWN, compose(id=message.words[0]), self.cursor)
             return
-        if message.kind == bell.REQUEST:
+        if message.kind == notifications.REQUEST:
             if _place(message.words[0]) <= _place(self.cursor):
                 return
             request = messages.request_in(message)
@@ -127,13 +130,13 @@ class _Stream:
 
     def _request(self, request: Request) -> bytes:
         self.cursor = request.cursor
-        return events.encode(_REQUEST, compose(**request.public()), self.cursor)
+        return sse.encode(_REQUEST, compose(**request.public()), self.cursor)
 
     def _renewed(self, expires_at: str, milliseconds: int) -> Iterator[bytes]:
         self._expires = time.monotonic() + milliseconds / 1000 + _AFTER_EXPIRY_SECONDS
         if expires_at != self._expires_at:
             self._expires_at = expires_at
-            yield events.encode(_RENEWED, compose(expiresAt=expires_at), self.cursor)
+            yield sse.encode(_RENEWED, compose(expiresAt=expires_at), self.cursor)
 
 
 def _place(cursor: str) -> tuple[int, ...]:

@@ -3,11 +3,13 @@
 import hashlib
 from typing import Any, NamedTuple
 
-from lib import keys, sessions, settings
-from lib.access import Access
-from lib.bell import Message
+from lib import settings
 from lib.jsontext import JsonText, compose
-from lib.script import Script, unreadable
+from lib.session import sessions
+from lib.session.access import Access
+from lib.store import keys
+from lib.store.script import Script, unreadable
+from lib.wait.notifications import Message
 
 SESSION_BYTES = 4 * 1024 * 1024
 PENDING = 100

@@ -4,11 +4,12 @@ import json
 import re
 from typing import Any
 
-from lib import jsontext, keys, settings
-from lib.access import Access
+from lib import jsontext, settings
 from lib.jsontext import JsonText, compose
 from lib.problems import InvalidRequest, PayloadTooLarge
-from lib.script import Script, unreadable
+from lib.session.access import Access
+from lib.store import keys
+from lib.store.script import Script, unreadable
 
 _WRITE = Script("write_tools")
 _READ = Script("read_tools")

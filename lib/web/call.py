@@ -6,14 +6,16 @@ import socket
 from email.message import Message
 from functools import cached_property
 
-from lib import fields, messages, prefer, settings
-from lib.access import Access
-from lib.caller import Caller
+from lib import settings
 from lib.jsontext import JsonText
 from lib.kv import Store
-from lib.prefer import Wait
 from lib.problems import InvalidRequest, Problem
-from lib.target import Target, identifier
+from lib.session import messages
+from lib.session.access import Access
+from lib.web import fields, preference
+from lib.web.caller import Caller
+from lib.web.preference import Wait
+from lib.web.url import Target, identifier
 
 _ATTEMPT = re.compile(r"[0-9]{1,15}")
 _CURSOR = re.compile(r"[0-9]{1,15}-[0-9]{1,15}")
@@ -86,7 +88,7 @@ class Call:
     @cached_property
     def wait(self) -> Wait:
         """Return how long the caller wants to wait. Raises InvalidRequest."""
-        return prefer.wait(self.target.query, self.headers.get_all("Prefer", []))
+        return preference.wait(self.target.query, self.headers.get_all("Prefer", []))
 
     def fields(self, *known: str) -> dict[str, JsonText]:
         """Return the members of the body's JSON object as text; none if there is no body.

@@ -29,7 +29,7 @@ def of_session(code: str) -> list[str]:
 
 
 def bell(listener: str) -> str:
-    """Return the channel of a function instance: `lib/bell.py` lists its messages."""
+    """Return the channel of a function instance: `lib/wait/notifications.py` lists its messages."""
     return _named("bell", listener)
 
 

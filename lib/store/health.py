@@ -8,10 +8,10 @@ import threading
 import time
 from contextlib import closing
 
-from lib import keys
 from lib.kv import Store
 from lib.problems import StoreProblem, StoreUnavailable
-from lib.script import Script
+from lib.store import keys
+from lib.store.script import Script
 
 _PROBE = Script("probe")
 _KEY_SECONDS = 60
@@ -43,7 +43,7 @@ def latency(store: Store, *, deep: bool) -> float:
 
 def _deep(store: Store) -> None:
     """Write, read, check expiry, stream and clock, delete, and hear a message; nothing is left behind."""
-    from lib.subscription import Subscription  # as in lib/listener.py
+    from lib.store.subscription import Subscription  # as in lib/wait/dispatcher.py
 
     value = secrets.token_hex(8)
     channel = keys.bell(value)

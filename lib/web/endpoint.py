@@ -11,12 +11,13 @@ from socketserver import TCPServer
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from lib import body, log, settings
-from lib.call import Call
+from lib import log, settings
 from lib.jsontext import write
 from lib.kv import Store
 from lib.problems import InternalError, InvalidRequest, MethodNotAllowed, PayloadTooLarge, Problem, StoreProblem
-from lib.waiter import ClientGone
+from lib.wait.waiter import ClientGone
+from lib.web import body
+from lib.web.call import Call
 
 # A message's envelope (its id, white space) comes on top of its payload.
 _ENVELOPE_BYTES = 16 * 1024

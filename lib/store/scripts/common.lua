@@ -1,4 +1,4 @@
--- Functions that several scripts use. The loader (lib/script.py) puts those that a script needs before it.
+-- Functions that several scripts use. The loader (lib/store/script.py) puts those that a script needs before it.
 -- A refusal is a reply whose first element is a code of the API's (lib/problems.py), or 'unreadable' for data in the
 -- store that no script has written.
 

@@ -4,9 +4,10 @@ import json
 import re
 from collections.abc import Sequence
 
-from lib import jsontext, settings, target
+from lib import jsontext, settings
 from lib.jsontext import JsonText
 from lib.problems import InvalidRequest, PayloadTooLarge, Problem, UnsupportedMediaType
+from lib.web import url
 
 
 def content(body: bytes | Problem, content_type: str) -> bytes:
@@ -42,4 +43,4 @@ def message(fields: dict[str, JsonText], name: str) -> JsonText:
 def request_id(fields: dict[str, JsonText]) -> str:
     """Return the field `id`, a string. Raises InvalidRequest."""
     text = fields.get("id", "")
-    return target.identifier(json.loads(text) if text.startswith('"') else None)
+    return url.identifier(json.loads(text) if text.startswith('"') else None)

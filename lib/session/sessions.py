@@ -5,11 +5,13 @@ import secrets
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from lib import codes, keys, settings
-from lib.access import Access
+from lib import settings
 from lib.kv import Store
 from lib.problems import StoreUnavailable
-from lib.script import Script, unreadable
+from lib.session import codes
+from lib.session.access import Access
+from lib.store import keys
+from lib.store.script import Script, unreadable
 
 _CREATE = Script("create_session")
 _READ = Script("read_session")

@@ -3,10 +3,11 @@
 import ipaddress
 from email.message import Message
 
-from lib import settings, tokens
-from lib.access import Access
+from lib import settings
 from lib.kv import Store
 from lib.problems import HostTokenRequired, HostTokenWrong
+from lib.session import tokens
+from lib.session.access import Access
 
 _NETWORK_BITS = 64  # what one customer of a provider is given at the least
 

@@ -9,9 +9,10 @@ import base64
 import binascii
 from email.message import Message as Headers
 
-from lib import jsonrpc, jsontext
-from lib.jsonrpc import INVALID_PARAMS, METHOD_NOT_FOUND, Fault, Message
+from lib import jsontext
 from lib.jsontext import JsonText, compose
+from lib.mcp import jsonrpc
+from lib.mcp.jsonrpc import INVALID_PARAMS, METHOD_NOT_FOUND, Fault, Message
 from lib.problems import Busy, InvalidRequest, Problem
 
 MODERN = "2026-07-28"

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from lib import keys, settings
+from lib import settings
 from lib.kv import Store
-from lib.script import Script
+from lib.store import keys
+from lib.store.script import Script
 
 
 class Access(NamedTuple):

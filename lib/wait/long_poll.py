@@ -6,12 +6,13 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from typing import Self
 
-from lib import bell, listener, messages, places
-from lib.access import Access
-from lib.bell import Message
-from lib.messages import Backlog, Response
 from lib.problems import StoreProblem
-from lib.waiter import Waiter, Wakeup, Watched
+from lib.session import messages
+from lib.session.access import Access
+from lib.session.messages import Backlog, Response
+from lib.wait import capacity, dispatcher, notifications
+from lib.wait.notifications import Message
+from lib.wait.waiter import Waiter, Wakeup, Watched
 
 # Its session has expired by the store's clock when a call looks again at this session's end.
 _AFTER_EXPIRY_SECONDS = 0.01
@@ -23,12 +24,12 @@ class ResponseWait:
     def __init__(self, access: Access, request_id: str, client: socket.socket) -> None:
         self._access = access
         self._id = request_id
-        self._waiter = Waiter(listener.current(), access.store, access.code, client, self._wants)
+        self._waiter = Waiter(dispatcher.current(), access.store, access.code, client, self._wants)
         self._expires = 0.0
 
     def __enter__(self) -> Self:
         with ExitStack() as holds:
-            holds.enter_context(places.take("" if self._access.created else self._access.network))
+            holds.enter_context(capacity.take("" if self._access.created else self._access.network))
             holds.enter_context(self._waiter)
             self._holds = holds.pop_all()
         return self
@@ -58,15 +59,15 @@ class ResponseWait:
         until = time.monotonic() + seconds
         while response.answer is None and time.monotonic() < until:
             event = self._waiter.wait(min(until, self._expires))
-            if isinstance(event, Message) and event.kind == bell.RESPONSE:
+            if isinstance(event, Message) and event.kind == notifications.RESPONSE:
                 response = messages.response_in(event) or self._look()
             elif event is not Wakeup.TIME or time.monotonic() >= self._expires:
                 response = self._look()
         return response
 
     def _wants(self, message: Message) -> bool:
-        return message.kind == bell.ENDED or (
-            message.kind in (bell.RESPONSE, bell.WITHDRAWN) and message.words[0] == self._id
+        return message.kind == notifications.ENDED or (
+            message.kind in (notifications.RESPONSE, notifications.WITHDRAWN) and message.words[0] == self._id
         )
 
     def _look(self) -> Response:
@@ -103,13 +104,15 @@ def for_requests(access: Access, host: str, cursor: str, client: socket.socket, 
     """
 
     def wants(message: Message) -> bool:
-        return message.kind in (bell.REQUEST, bell.HOST, bell.ENDED) and message.words != (host,)
+        return message.kind in (notifications.REQUEST, notifications.HOST, notifications.ENDED) and message.words != (
+            host,
+        )
 
     if not seconds:
         return messages.take_over(access, cursor, host, "")
-    waiter = Waiter(listener.current(), access.store, access.code, client, wants)
+    waiter = Waiter(dispatcher.current(), access.store, access.code, client, wants)
     until = time.monotonic() + seconds
-    with places.take(), waiter:
+    with capacity.take(), waiter:
         waiter.subscribe()
         backlog = messages.take_over(access, cursor, host, waiter.channel)
         while not backlog.requests and time.monotonic() < until:
@@ -118,7 +121,11 @@ def for_requests(access: Access, host: str, cursor: str, client: socket.socket, 
             event = waiter.wait(min(until, expires))
             if event is Wakeup.TIME and time.monotonic() < expires:
                 break
-            request = messages.request_in(event) if isinstance(event, Message) and event.kind == bell.REQUEST else None
+            request = (
+                messages.request_in(event)
+                if isinstance(event, Message) and event.kind == notifications.REQUEST
+                else None
+            )
             if request and isinstance(event, Message) and event.words[1] == cursor:
                 return backlog._replace(requests=[request])
             backlog = messages.unanswered(access, cursor, host, waiter.channel)

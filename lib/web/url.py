@@ -4,8 +4,8 @@ import re
 from functools import cached_property
 from urllib.parse import parse_qs, unquote
 
-from lib import codes
 from lib.problems import InvalidRequest
+from lib.session import codes
 
 _SESSION_PATH = re.compile(
     r"(?P<root>/api/sessions|/mcp)(?:\.py)?/(?P<code>[^/]+)(?P<rest>/[a-z]+)?(?:/(?P<id>[^/]+))?/?"

@@ -8,11 +8,11 @@ from enum import Enum
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, NamedTuple, Self
 
-from lib.bell import Message
 from lib.kv import Store
+from lib.wait.notifications import Message
 
 if TYPE_CHECKING:
-    from lib.listener import Listener
+    from lib.wait.dispatcher import Listener
 
 
 class Wakeup(Enum):

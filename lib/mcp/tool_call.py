@@ -9,13 +9,15 @@ from collections.abc import Generator
 from contextlib import suppress
 from functools import partial
 
-from lib import jsontext, mcp, messages, sessions, settings
-from lib.access import Access
-from lib.jsonrpc import INVALID_PARAMS, Fault
+from lib import jsontext, settings
 from lib.jsontext import JsonText, compose, write
-from lib.messages import Response
+from lib.mcp import protocol
+from lib.mcp.jsonrpc import INVALID_PARAMS, Fault
 from lib.problems import InvalidJson, InvalidRequest, PayloadTooLarge, Problem, StoreProblem
-from lib.waiting import ResponseWait
+from lib.session import messages, sessions
+from lib.session.access import Access
+from lib.session.messages import Response
+from lib.wait.long_poll import ResponseWait
 
 # A result, and before it None at each tick.
 type Results = Generator[JsonText | None]
@@ -68,10 +70,10 @@ def run(access: Access, payload: JsonText, speaks: str, client: socket.socket) -
                     yield result_of(response, speaks)
                     return
                 if not _has_host(access, response, tick + 1):
-                    yield mcp.failed(speaks, _NO_HOST)
+                    yield protocol.failed(speaks, _NO_HOST)
                     return
                 yield None
-        yield mcp.failed(speaks, _NO_ANSWER)
+        yield protocol.failed(speaks, _NO_ANSWER)
     except Problem as problem:
         at_work = isinstance(problem, StoreProblem)  # else it was refused, or the session is over
         raise
@@ -97,7 +99,7 @@ def result_of(response: Response, speaks: str) -> JsonText:
         with suppress(InvalidRequest, InvalidJson):
             members = jsontext.members(answer.encode())
             if _is_content(members.get("content")):
-                return mcp.called(
+                return protocol.called(
                     speaks,
                     members["content"],
                     members.get("structuredContent"),
@@ -105,8 +107,8 @@ def result_of(response: Response, speaks: str) -> JsonText:
                     meta=members.get("_meta"),
                 )
     if answer.startswith('"'):
-        return mcp.called(speaks, mcp.text(answer))
-    return mcp.called(speaks, mcp.text(str(answer)), answer)
+        return protocol.called(speaks, protocol.text(answer))
+    return protocol.called(speaks, protocol.text(str(answer)), answer)
 
 
 def _error_result(answer: JsonText, speaks: str) -> JsonText:
@@ -114,7 +116,7 @@ def _error_result(answer: JsonText, speaks: str) -> JsonText:
     message = told.get("message") if isinstance(told, dict) else told
     if isinstance(told, dict) and told.get("code") == "unknown_tool":
         raise Fault(INVALID_PARAMS, message if isinstance(message, str) else "The session has no such tool.")
-    return mcp.failed(speaks, message if isinstance(message, str) else str(write(answer)))
+    return protocol.failed(speaks, message if isinstance(message, str) else str(write(answer)))
 
 
 def _is_content(text: JsonText | None) -> bool:

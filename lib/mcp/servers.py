@@ -3,12 +3,14 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from lib import codes, jsontext, mcp, toolcall, tools
-from lib.access import Access
-from lib.jsonrpc import INVALID_PARAMS, Fault
+from lib import jsontext
 from lib.jsontext import JsonText, compose
+from lib.mcp import protocol, tool_call
+from lib.mcp.jsonrpc import INVALID_PARAMS, Fault
+from lib.mcp.tool_call import Results
 from lib.problems import InvalidCode, InvalidRequest
-from lib.toolcall import Results
+from lib.session import codes, tools
+from lib.session.access import Access
 
 type Run = Callable[[Access, JsonText], Results]
 type Server = SessionServer | FixedServer
@@ -93,8 +95,8 @@ class SessionServer:
         return JsonText(f"[{_SEND_REQUEST.listed}]") if found == "[]" else found
 
     def call(self, name: str, arguments: dict[str, JsonText], text: JsonText) -> Results:
-        """Yield what `toolcall.run` does, and raise what it does. `text` is the JSON of the arguments."""
-        payload = toolcall.tool_payload(name, text)
+        """Yield what `tool_call.run` does, and raise what it does. `text` is the JSON of the arguments."""
+        payload = tool_call.tool_payload(name, text)
         if name == "send_request" and tools.read(self._access) == "[]":
             _check(arguments, _SEND_REQUEST)
             payload = arguments["payload"]
@@ -116,19 +118,19 @@ class FixedServer:
         return JsonText(f"[{','.join(tool.listed for tool in _FIXED.values())}]")
 
     def call(self, name: str, arguments: dict[str, JsonText], text: JsonText) -> Results:
-        """Yield what `toolcall.run` does, and raise what it does; a Fault for an unknown tool."""
+        """Yield what `tool_call.run` does, and raise what it does; a Fault for an unknown tool."""
         if name not in _FIXED:
             raise Fault(INVALID_PARAMS, f"Unknown tool: {name[:128]}")
         _check(arguments, _FIXED[name])
         access = self._access(codes.parse(_string(arguments, "code")))
         if name == "list_tools":
             found = compose(tools=tools.read(access))
-            yield mcp.called(self._speaks, mcp.text(str(found)), found)
+            yield protocol.called(self._speaks, protocol.text(str(found)), found)
         elif name == "call_tool":
             given = arguments.get("arguments", JsonText("{}"))
             if not given.startswith("{"):
                 raise InvalidRequest("arguments must be an object.")
-            yield from self._run(access, toolcall.tool_payload(_string(arguments, "name"), given))
+            yield from self._run(access, tool_call.tool_payload(_string(arguments, "name"), given))
         else:
             yield from self._run(access, arguments["payload"])
 
