@@ -3,75 +3,70 @@
 from functools import partial
 
 from lib import jsontext, settings
-from lib.jsontext import JsonText, compose
-from lib.mcp import jsonrpc, protocol, tool_call, tool_reply
-from lib.mcp.jsonrpc import INVALID_PARAMS, Fault, Message
+from lib.jsontext import JsonText
+from lib.mcp import jsonrpc, protocol, tool_reply
+from lib.mcp.jsonrpc import INVALID_PARAMS, Fault
+from lib.mcp.protocol import Request
 from lib.mcp.servers import FixedServer, Server, SessionServer
 from lib.problems import InvalidCode, InvalidRequest, Problem
-from lib.session.access import Access
 from lib.web.call import Call
 from lib.web.endpoint import Actions, Endpoint, Reply
 
 
 def receive(call: Call) -> Reply:
-    """Answer a JSON-RPC request; take note of anything else."""
+    """Answer a JSON-RPC request; accept notifications and responses, which get no answer."""
     request_id: JsonText | None = None
     try:
         _check_origin(call)
         message = jsonrpc.parse(call.content())
         request_id = message.id
-        access = call.access if call.target.names_session else None
+        if call.target.names_session:
+            call.target.code  # noqa: B018 - raises InvalidCode, also for a notification
         if request_id is None:
-            return Reply(202)
-        speaks = protocol.version(message, call.headers)
-        return _answer(call, _server(call, access, speaks), message, request_id, speaks)
+            reply = Reply(202)
+        else:
+            request = protocol.read(message, request_id, call.headers)
+            reply = _answer(call, request, _server(call, request))
     except Fault as fault:
-        return Reply(fault.status, jsonrpc.error(request_id or fault.request_id, fault))
+        reply = Reply(fault.status, jsonrpc.error(request_id or fault.request_id, fault))
     except Problem as problem:
         call.refused = problem
-        # What is wrong with the URL or the body is told in HTTP, too; the rest is an answer.
+        # An HTTP status reports a wrong URL or body; for any other refusal the response is the answer.
         status = problem.status if request_id is None or isinstance(problem, InvalidCode) else 200
-        return Reply(status, jsonrpc.error(request_id, protocol.refusal(problem)), problem.headers)
+        reply = Reply(status, jsonrpc.error(request_id, protocol.refusal(problem)), problem.headers)
+    return reply
 
 
-def _server(call: Call, access: Access | None, speaks: str) -> Server:
-    run = partial(tool_call.run, speaks=speaks, client=call.connection)
-    if access:
-        return SessionServer(access, run, speaks)
-    return FixedServer(partial(call.caller.access, call.store), run, speaks)
+def _server(call: Call, request: Request) -> Server:
+    if call.target.names_session:
+        return SessionServer(call.access, request.era, call.connection)
+    return FixedServer(partial(call.caller.access, call.store), request.era, call.connection)
 
 
-def _answer(call: Call, server: Server, message: Message, request_id: JsonText, speaks: str) -> Reply:
-    modern = speaks == protocol.MODERN
-    match message.method:
-        case "server/discover" if modern:
-            result = protocol.discovered(server.instructions)
-        case "initialize" if not modern:
-            result = protocol.initialized(speaks, server.instructions)
-        case "ping" if not modern:
-            result = compose()
-        case "tools/list":
-            if "cursor" in message.params:
-                raise Fault(INVALID_PARAMS, "There is one page: leave the cursor out.")
-            result = protocol.listed(speaks, server.list())
-        case "tools/call":
-            return _call_tool(call, server, message, request_id, speaks)
-        case other:
-            raise protocol.no_method(speaks, other)
-    return Reply(200, jsonrpc.result(request_id, result))
+def _answer(call: Call, request: Request, server: Server) -> Reply:
+    if request.method == "tools/call":
+        return _call_tool(call, request, server)
+    if request.method == "tools/list":
+        if "cursor" in request.params:
+            raise Fault(INVALID_PARAMS, "There is one page: leave the cursor out.")
+        result: JsonText | None = request.era.listed(server.list())
+    else:
+        result = request.era.handshake(request.method, server.instructions)
+    if result is None:
+        raise protocol.unknown_method(request)
+    return Reply(200, jsonrpc.result(request.id, result))
 
 
-def _call_tool(call: Call, server: Server, message: Message, request_id: JsonText, speaks: str) -> Reply:
-    name = jsontext.shape(message.params.get("name", JsonText("null")))
+def _call_tool(call: Call, request: Request, server: Server) -> Reply:
+    name = jsontext.shape(request.params.get("name", JsonText("null")))
     if not isinstance(name, str):
         raise Fault(INVALID_PARAMS, "name must be a string.")
     try:
-        arguments = jsonrpc.members_of(message.params, "arguments")
-        token = protocol.progress_token(message)
+        arguments = jsonrpc.members_of(request.params, "arguments")
     except InvalidRequest as problem:
         raise Fault(INVALID_PARAMS, problem.detail) from None
-    results = server.call(name, arguments, message.params.get("arguments", JsonText("{}")))
-    return tool_reply.reply(call, results, request_id, token, speaks)
+    text = request.params.get("arguments", JsonText("{}"))
+    return tool_reply.reply(call, request, server.call(name, arguments, text))
 
 
 def _check_origin(call: Call) -> None:

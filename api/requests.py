@@ -1,7 +1,6 @@
 """/api/sessions/{code}/requests: a guest posts, the host reads. …/requests/{id}: the guest withdraws."""
 
 import secrets
-from functools import partial
 
 from lib.jsontext import JsonText, compose
 from lib.session import messages
@@ -16,8 +15,8 @@ def post(call: Call) -> Reply:
     access, given = call.access, call.fields("id", "payload")
     payload = fields.message(given, "payload")
     request_id = fields.request_id(given) if "id" in given else secrets.token_urlsafe(9)
-    look = partial(messages.post, access, request_id, payload)
-    response = long_poll.for_response(access, request_id, call.connection, call.wait.seconds, look)
+    with long_poll.response(access, request_id, call.connection, call.wait.seconds) as wait:
+        response = wait.until_answered(messages.post(access, request_id, payload, wait.channel))
     headers = {"Location": _location(access.code, request_id)} | call.wait.headers
     return Reply(202 if response.answer is None else 200, response.public(), headers)
 
@@ -35,7 +34,7 @@ def read(call: Call) -> Reply:
     """
     access, cursor, wait = call.host_access(), call.cursor, call.wait
     if wait.seconds or call.names_host:
-        found = long_poll.for_requests(access, call.host, cursor, call.connection, wait.seconds).requests
+        found = long_poll.requests(access, call.host, cursor, call.connection, wait.seconds).requests
     else:
         found = messages.unanswered(access, cursor).requests
     requests = [compose(**request.public(), cursor=request.cursor) for request in found]

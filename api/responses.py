@@ -1,7 +1,5 @@
 """/api/sessions/{code}/responses: the host answers a request. …/responses/{id}: the guest reads the answer."""
 
-from functools import partial
-
 from lib.jsontext import compose
 from lib.problems import InvalidRequest
 from lib.session import messages
@@ -26,8 +24,8 @@ def answer(call: Call) -> Reply:
 def read(call: Call) -> Reply:
     """Read what became of a request; with `wait`, as soon as it is answered."""
     access, request_id = call.access, call.target.id
-    look = partial(messages.read, access, request_id)
-    response = long_poll.for_response(access, request_id, call.connection, call.wait.seconds, look)
+    with long_poll.response(access, request_id, call.connection, call.wait.seconds) as wait:
+        response = wait.until_answered(messages.read(access, request_id, wait.channel))
     return Reply(202 if response.answer is None else 200, response.public(), call.wait.headers)
 
 

@@ -1,11 +1,10 @@
-"""/api/sessions/{code}/stream: the host hears of each request as it comes."""
+"""/api/sessions/{code}/stream: the host receives each request as it comes."""
 
 from lib.session import messages
 from lib.wait import host_stream
+from lib.web import sse
 from lib.web.call import Call
 from lib.web.endpoint import Actions, Endpoint, Reply
-
-_HEADERS = {"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"}
 
 
 def listen(call: Call) -> Reply:
@@ -13,10 +12,10 @@ def listen(call: Call) -> Reply:
     access = call.host_access(in_query=True)
     if call.method == "HEAD":  # which must not end the stream of the host that listens
         messages.unanswered(access, call.cursor)
-        return Reply(200, headers=_HEADERS)
+        return Reply(200, headers=sse.HEADERS)
     predecessor = "*" if call.names_host else ""
     events = host_stream.run(access, call.host, predecessor, call.cursor, call.connection)
-    return Reply(200, headers=_HEADERS, stream=events)
+    return Reply(200, headers=sse.HEADERS, stream=events)
 
 
 class handler(Endpoint):

@@ -1,4 +1,4 @@
-"""JSON-RPC 2.0: one message in, one message out. Ids, parameters and results are passed on as they are written.
+"""JSON-RPC 2.0: one message in, one message out. Ids, parameters and results pass through as they are written.
 
 Source: https://www.jsonrpc.org/specification
 """
@@ -10,14 +10,14 @@ from lib import jsontext
 from lib.jsontext import JsonText, compose
 from lib.problems import InvalidJson, InvalidRequest
 
-# The start of what an id, or MCP's token for progress, may be: a string, or a whole number.
-IDENTIFIER = re.compile(r'"|-?[0-9]+\Z')
+# The beginning of what an id, or MCP's progress token, may be: a string, or a whole number.
+_IDENTIFIER = re.compile(r'"|-?[0-9]+\Z')
 
 PARSE_ERROR, INVALID_REQUEST, METHOD_NOT_FOUND, INVALID_PARAMS = -32700, -32600, -32601, -32602
 
 
 class Fault(Exception):
-    """An error to answer with: its code, message and data, the HTTP status, and the request's id if it is known."""
+    """An error response: its code, message and data, the HTTP status, and the request's id if it could be read."""
 
     def __init__(
         self, code: int, message: str, status: int = 200, data: object = None, request_id: JsonText | None = None
@@ -31,7 +31,7 @@ class Fault(Exception):
 
 
 class Message(NamedTuple):
-    """A request; or a notification, which has no `id` and gets no answer; a response has no `method` either."""
+    """A request. A notification has no `id` and gets no answer; a response has no `method` either."""
 
     id: JsonText | None
     method: str
@@ -51,7 +51,7 @@ def parse(body: bytes) -> Message:
     if "method" not in members and members.keys() & {"result", "error"}:
         return Message(None, "", {})
     request_id = members.get("id")
-    if request_id is not None and not IDENTIFIER.match(request_id):
+    if request_id is not None and not is_identifier(request_id):
         raise Fault(INVALID_REQUEST, "id must be a string or a whole number.", 400)
     method = jsontext.shape(members.get("method", JsonText("null")))
     if not isinstance(method, str):
@@ -70,20 +70,25 @@ def members_of(members: dict[str, JsonText], name: str) -> dict[str, JsonText]:
     return jsontext.members(text.encode())
 
 
+def is_identifier(text: JsonText) -> bool:
+    """Return whether a JSON value may be an id: a string or a whole number."""
+    return _IDENTIFIER.match(text) is not None
+
+
 def result(request_id: JsonText, value: JsonText) -> JsonText:
-    """Return the answer to a request."""
+    """Build a response."""
     return compose(jsonrpc="2.0", id=request_id, result=value)
 
 
 def error(request_id: JsonText | None, fault: Fault) -> JsonText:
-    """Return the answer to a request that failed; to what was none, without an id, as MCP wants it."""
-    told: dict[str, object] = {"code": fault.code, "message": fault.message}
+    """Build an error response. `id` is omitted when the request's id could not be read."""
+    members: dict[str, object] = {"code": fault.code, "message": fault.message}
     if fault.data is not None:
-        told["data"] = fault.data
-    known = {} if request_id is None else {"id": request_id}
-    return compose(jsonrpc="2.0", **known, error=compose(**told))
+        members["data"] = fault.data
+    identity = {} if request_id is None else {"id": request_id}
+    return compose(jsonrpc="2.0", **identity, error=compose(**members))
 
 
 def notification(method: str, params: JsonText) -> JsonText:
-    """Return a message that asks for no answer."""
+    """Build a notification."""
     return compose(jsonrpc="2.0", method=method, params=params)

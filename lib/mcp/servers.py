@@ -1,5 +1,6 @@
 """The two MCP servers: one has the tools of a session, the other a few fixed tools that take a session's code."""
 
+import socket
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -7,12 +8,12 @@ from lib import jsontext
 from lib.jsontext import JsonText, compose
 from lib.mcp import protocol, tool_call
 from lib.mcp.jsonrpc import INVALID_PARAMS, Fault
+from lib.mcp.protocol import Era
 from lib.mcp.tool_call import Results
 from lib.problems import InvalidCode, InvalidRequest
 from lib.session import codes, tools
 from lib.session.access import Access
 
-type Run = Callable[[Access, JsonText], Results]
 type Server = SessionServer | FixedServer
 
 SESSION_INSTRUCTIONS = (
@@ -27,7 +28,7 @@ FIXED_INSTRUCTIONS = (
 
 
 class _Tool(NamedTuple):
-    """A tool of ours: its description as `tools/list` has it, and its arguments, each with whether it is needed."""
+    """A tool of the relay itself: its definition as `tools/list` has it, and argument -> whether it is required."""
 
     listed: JsonText
     arguments: dict[str, bool]
@@ -39,8 +40,10 @@ def _tool(
     arguments = {field: field != optional for field in properties}
     required = [field for field, needed in arguments.items() if needed]
     schema = {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
-    told = {"name": name, "title": title, "description": description, "inputSchema": schema}
-    return _Tool(jsontext.write(told | ({"annotations": annotations} if annotations else {})), arguments)
+    definition: dict[str, object] = {"name": name, "title": title, "description": description, "inputSchema": schema}
+    if annotations:
+        definition["annotations"] = annotations
+    return _Tool(jsontext.write(definition), arguments)
 
 
 _CODE = {"type": "string", "description": "The code that the page or program shows, like ABC1-2345."}
@@ -84,13 +87,13 @@ class SessionServer:
 
     instructions = SESSION_INSTRUCTIONS
 
-    def __init__(self, access: Access, run: Run, speaks: str) -> None:
+    def __init__(self, access: Access, era: Era, client: socket.socket) -> None:
         self._access = access
-        self._run = run
-        self._speaks = speaks
+        self._era = era
+        self._client = client
 
     def list(self) -> JsonText:
-        """Return the session's tools, or the one that any session has. Raises a Problem."""
+        """Return the session's tools, or the tool of a session that has none. Raises a Problem."""
         found = tools.read(self._access)
         return JsonText(f"[{_SEND_REQUEST.listed}]") if found == "[]" else found
 
@@ -100,18 +103,18 @@ class SessionServer:
         if name == "send_request" and tools.read(self._access) == "[]":
             _check(arguments, _SEND_REQUEST)
             payload = arguments["payload"]
-        yield from self._run(self._access, payload)
+        yield from tool_call.run(self._access, payload, self._era, self._client)
 
 
 class FixedServer:
-    """The server for every session; `access` makes the access to one."""
+    """The server for every session; `access` makes the access to the session of a code."""
 
     instructions = FIXED_INSTRUCTIONS
 
-    def __init__(self, access: Callable[[str], Access], run: Run, speaks: str) -> None:
+    def __init__(self, access: Callable[[str], Access], era: Era, client: socket.socket) -> None:
         self._access = access
-        self._run = run
-        self._speaks = speaks
+        self._era = era
+        self._client = client
 
     def list(self) -> JsonText:
         """Return the fixed tools."""
@@ -125,14 +128,18 @@ class FixedServer:
         access = self._access(codes.parse(_string(arguments, "code")))
         if name == "list_tools":
             found = compose(tools=tools.read(access))
-            yield protocol.called(self._speaks, protocol.text(str(found)), found)
-        elif name == "call_tool":
-            given = arguments.get("arguments", JsonText("{}"))
-            if not given.startswith("{"):
-                raise InvalidRequest("arguments must be an object.")
-            yield from self._run(access, tool_call.tool_payload(_string(arguments, "name"), given))
-        else:
-            yield from self._run(access, arguments["payload"])
+            yield self._era.called(protocol.text(str(found)), found)
+            return
+        payload = _tool_call_payload(arguments) if name == "call_tool" else arguments["payload"]
+        yield from tool_call.run(access, payload, self._era, self._client)
+
+
+def _tool_call_payload(arguments: dict[str, JsonText]) -> JsonText:
+    """Return the request that `call_tool` asks for. Raises InvalidRequest."""
+    given = arguments.get("arguments", JsonText("{}"))
+    if not given.startswith("{"):
+        raise InvalidRequest("arguments must be an object.")
+    return tool_call.tool_payload(_string(arguments, "name"), given)
 
 
 def _check(arguments: dict[str, JsonText], tool: _Tool) -> None:

@@ -9,7 +9,6 @@ from lib.session import sessions
 from lib.session.access import Access
 from lib.store import keys
 from lib.store.script import Script, unreadable
-from lib.wait.notifications import Message
 
 SESSION_BYTES = 4 * 1024 * 1024
 PENDING = 100
@@ -140,22 +139,6 @@ def withdraw(access: Access, request_id: str) -> None:
     reply = access.run(_WITHDRAW, request_id)
     if reply != ["withdrawn"]:
         raise unreadable(reply)
-
-
-def request_in(message: Message) -> Request | None:
-    """Return the request that a message carries, None if it was too large for it."""
-    if len(message.words) < 6:
-        return None
-    cursor, _, created_at, request_id, _, payload = message.words
-    return Request(request_id, JsonText(payload), created_at, cursor)
-
-
-def response_in(message: Message) -> Response | None:
-    """Return the response that a message carries, None if it was too large for it."""
-    if len(message.words) < 5:
-        return None
-    request_id, when, kind, _, text = message.words
-    return Response(request_id, JsonText(text), kind, when)
 
 
 def _response(request_id: str, reply: list[Any]) -> Response:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from lib import settings
 from lib.problems import Busy
 
-# For a hundred plain calls at a time, the connections to the store (lib/kv.py), and what the process itself holds.
+# For a hundred plain calls at a time, the connections to the store (lib/kv.py), and the process's own files.
 _RESERVED = 124
 _MOST_DESCRIPTORS = 4096  # each call that waits also takes a thread
 
@@ -20,9 +20,9 @@ _guests: Counter[str] = Counter()
 
 @contextmanager
 def take(guest: str = "") -> Iterator[None]:
-    """Hold a place while the block runs. `guest` is the address of a caller who is no host. Raises Busy.
+    """Hold a place while the block runs. `guest` is the network of a caller who is not the host. Raises Busy.
 
-    All guests of one address get a quarter of the places.
+    All guests of one network get a quarter of the places.
     """
     global _taken
     places = settings.max_waits() or _room()

@@ -1,8 +1,8 @@
-"""The instance's ear: one subscription for all calls that wait in this process, and one thread that hands out messages.
+"""One subscription for all calls that wait in this instance, and the thread that hands notifications to them.
 
-It opens with the first call that waits, and closes some time after the last. A waiting call sleeps on a queue, not on a
-descriptor. Every half minute one call to the store asks, for up to a hundred waiting calls at once, whether they have
-missed anything: so a message that is lost costs half a minute.
+Both begin with the first call that waits, and end some time after the last. A waiting call sleeps on a queue, not on a
+descriptor. Every half minute one call to the store asks, for up to a hundred waiting calls, whether they have missed
+anything, so a lost notification costs half a minute.
 """
 
 import secrets
@@ -10,7 +10,8 @@ import selectors
 import socket
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from lib import settings
@@ -19,7 +20,8 @@ from lib.problems import Busy, StoreProblem
 from lib.store import keys
 from lib.store.script import Script
 from lib.wait import notifications
-from lib.wait.waiter import ClientGone, Waiter, Wakeup, Watched, hung_up
+from lib.wait.waiter import Waiter, Wakeup, Watched
+from lib.web.connection import ClientGone, hung_up
 
 if TYPE_CHECKING:
     from lib.store.subscription import Subscription
@@ -29,22 +31,22 @@ _CALLS_A_CHECK = 100
 _CHECK_SECONDS = 30.0
 _RETRY_SECONDS = (0.1, 1.0, 5.0, 15.0, 30.0)
 _ECHO_SECONDS = 5.0
-# The subscription stays for the next call that waits, so that a guest who asks again and again subscribes once.
+# The subscription stays for the next call that waits: a guest that asks again and again subscribes once.
 _LINGER_SECONDS = 30.0
 _TICK_SECONDS = 1.0
-# A thread that did not run for so long was frozen with its process: nobody knows what became of its connection.
+# A thread that did not run for so long was frozen with its process, and what came over its connection may be lost.
 _FROZEN_SECONDS = 5.0
 
 
-class Listener:
-    """A process's subscription to its own channel."""
+class Dispatcher:
+    """A process's subscription to a channel of its own, and the calls that wait in the process."""
 
     def __init__(self) -> None:
-        self.channel = keys.bell(secrets.token_hex(8))
+        self._channel = keys.bell(secrets.token_hex(8))
         self._lock = threading.Lock()  # for everything below
         self._waiters: dict[str, list[Waiter]] = {}
         self._subscription: Subscription | None = None
-        self._selector: selectors.BaseSelector | None = None  # there is one as long as the thread runs
+        self._selector: selectors.BaseSelector | None = None  # exists as long as the thread runs
         self._ran_at = (0.0, 0.0)
         self._left_at = self._check_at = self._retry_at = 0.0
         self._failures = 0
@@ -53,39 +55,44 @@ class Listener:
         self._subscribing = threading.Lock()
 
     @property
-    def hears(self) -> bool:
-        """Tell whether the subscription stands, and the thread has run without a gap."""
-        return self._subscription is not None and not self._was_frozen()
+    def channel(self) -> str:
+        """Return the channel that scripts have to publish to; `""` without a subscription that can be trusted."""
+        return self._channel if self._subscription and not self._was_frozen() else ""
 
-    def enter(self, waiter: Waiter) -> None:
-        """Hand a call what happens from now on."""
+    @contextmanager
+    def waiting(self, waiter: Waiter) -> Iterator[None]:
+        """Hand a call what happens in its session, and whether its client hangs up. Raises Busy."""
         with self._lock:
             if self._selector is None:
                 self._open()
             self._register(waiter.client, waiter)
             self._waiters.setdefault(waiter.code, []).append(waiter)
-
-    def leave(self, waiter: Waiter) -> None:
-        """Hand a call nothing more."""
-        with self._lock:
-            self._unregister(waiter.client)
-            self._waiters[waiter.code].remove(waiter)
-            if not self._waiters[waiter.code]:
-                del self._waiters[waiter.code]
-            self._left_at = time.monotonic()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._unregister(waiter.client)
+                self._waiters[waiter.code].remove(waiter)
+                if not self._waiters[waiter.code]:
+                    del self._waiters[waiter.code]
+                self._left_at = time.monotonic()
 
     def subscribe(self, store: Store) -> None:
-        """Subscribe, unless the subscription stands, or failed a moment ago. Counts as a call to the store."""
+        """Subscribe, unless there is a subscription, or subscribing failed a moment ago.
+
+        Counts as a call to the store. A failure is not raised: the calls wait without notifications until a check has
+        subscribed.
+        """
         # Imported here: with h11 and ssl it takes a tenth of the cold start, and most calls do not wait.
         from lib.store.subscription import Subscription
 
         with self._subscribing:
-            if self.hears or time.monotonic() < self._retry_at:
+            if self.channel or time.monotonic() < self._retry_at:
                 return
             self._unsubscribe()
             started = time.perf_counter()
             try:
-                subscription = Subscription(self.channel)
+                subscription = Subscription(self._channel)
             except (OSError, ValueError):
                 pause = _RETRY_SECONDS[min(self._failures, len(_RETRY_SECONDS) - 1)]
                 with self._lock:
@@ -108,8 +115,8 @@ class Listener:
             selector = self._selector = selectors.DefaultSelector()
             self._ran_at = _clocks()
             self._check_at = time.monotonic() + _CHECK_SECONDS
-            threading.Thread(target=self._run, args=[selector], name="listener", daemon=True).start()
-        except (OSError, RuntimeError):  # there is no descriptor left, or no thread
+            threading.Thread(target=self._run, args=[selector], name="dispatcher", daemon=True).start()
+        except (OSError, RuntimeError):  # no descriptor is left, or no thread
             self._close()
             raise Busy from None
 
@@ -119,9 +126,9 @@ class Listener:
             self._keep_time()
             for key, _ in ready:
                 if key.data:
-                    self._hear_client(key.data)
+                    self._read_client(key.data)
                 else:
-                    self._hear()
+                    self._read_subscription()
 
     def _keep_time(self) -> None:
         """Do what is due by the clock."""
@@ -133,11 +140,11 @@ class Listener:
             if not self._waiters and now > self._left_at + _LINGER_SECONDS:
                 self._close()
             elif self._waiters and now > self._check_at and not self._checking:
-                with suppress(RuntimeError):  # there is no thread left: the next turn tries again
-                    threading.Thread(target=self._check, name="listener check", daemon=True).start()
+                with suppress(RuntimeError):  # no thread is left: the next turn tries again
+                    threading.Thread(target=self._check, name="dispatcher check", daemon=True).start()
                     self._checking = True
 
-    def _hear(self) -> None:
+    def _read_subscription(self) -> None:
         try:
             texts = self._subscription.read() if self._subscription else []
         except OSError:
@@ -147,19 +154,19 @@ class Listener:
             if text == self._echo:
                 with self._lock:
                     self._echo, self._echo_until = "", float("inf")
-            elif message := notifications.parse(text):
+            elif notification := notifications.parse(text):
                 with self._lock:
-                    waiters = list(self._waiters.get(message.code, ()))
+                    waiters = list(self._waiters.get(notification.code, ()))
                 for waiter in waiters:
-                    if waiter.wants(message):
-                        waiter.put(message)
+                    if waiter.wants(notification):
+                        waiter.put(notification)
 
-    def _hear_client(self, waiter: Waiter) -> None:
-        with self._lock:  # so that the call does not leave, and its socket is not another's, in between
+    def _read_client(self, waiter: Waiter) -> None:
+        with self._lock:  # so that the call does not end meanwhile, and its descriptor become another's
             if waiter in self._waiters.get(waiter.code, ()):
                 if hung_up(waiter.client):
                     waiter.put(ClientGone())
-                # Ignore further bytes and stop polling this socket, or select() would spin.
+                # Further bytes are ignored: select() would report them at each turn.
                 self._unregister(waiter.client)
 
     def _check(self) -> None:
@@ -189,7 +196,7 @@ class Listener:
         reply = _CHECK.run(
             watched[0][0].store,
             [key for waiter, _ in watched for key in keys.of_session(waiter.code)[:3]],
-            [self.channel, echo, *(word for _, words in watched for word in words)],
+            [self._channel, echo, *(word for _, words in watched for word in words)],
         )
         for (waiter, _), missed in zip(watched, reply[1:], strict=False):
             if missed:
@@ -202,7 +209,7 @@ class Listener:
         return any(now - then > _FROZEN_SECONDS for now, then in zip(_clocks(), self._ran_at, strict=True))
 
     def _unsubscribe(self) -> None:
-        """Give the subscription up, and check soon what has been missed without it."""
+        """Close the subscription, and let a check look soon for what is missed without it."""
         with self._lock:
             if self._subscription:
                 self._unregister(self._subscription)
@@ -229,18 +236,18 @@ class Listener:
 
 
 def _clocks() -> tuple[float, float]:
-    """Return two clocks: the one of a machine that is frozen may stand still, the other may be set."""
+    """Return two clocks: while a machine is frozen the monotonic one may stand still, and the other one may be set."""
     return time.monotonic(), time.time()
 
 
-_listeners: dict[tuple[object, str], Listener] = {}
-_listeners_lock = threading.Lock()
+_dispatchers: dict[tuple[object, str], Dispatcher] = {}
+_dispatchers_lock = threading.Lock()
 
 
-def current() -> Listener:
-    """Return the process's listener. Raises StoreNotConfigured."""
+def current() -> Dispatcher:
+    """Return the process's dispatcher. Raises StoreNotConfigured."""
     place = (settings.store(), settings.key_prefix())
-    with _listeners_lock:
-        if place not in _listeners:
-            _listeners[place] = Listener()
-        return _listeners[place]
+    with _dispatchers_lock:
+        if place not in _dispatchers:
+            _dispatchers[place] = Dispatcher()
+        return _dispatchers[place]

@@ -1,4 +1,4 @@
-"""The host's stream: requests as they come, as server-sent events."""
+"""The host's stream: a session's requests as they come, as server-sent events."""
 
 import socket
 import time
@@ -11,14 +11,21 @@ from lib.problems import Problem, Replaced, SessionEnded, SessionNotFound, Store
 from lib.session import messages
 from lib.session.access import Access
 from lib.session.messages import Backlog, Request
-from lib.wait import capacity, dispatcher, notifications
-from lib.wait.notifications import Message
-from lib.wait.waiter import Waiter, Wakeup, Watched
+from lib.wait import capacity, dispatcher
+from lib.wait.notifications import (
+    HostChanged,
+    Notification,
+    RequestAnswered,
+    RequestPosted,
+    RequestWithdrawn,
+    SessionRenewed,
+)
+from lib.wait.waiter import Waiter, Wakeup, Watched, expiry
 from lib.web import sse
+from lib.web.connection import require_client
 
 _KEEP_ALIVE_SECONDS = 15
-_AFTER_EXPIRY_SECONDS = 0.01
-# The events. `ended` says one of these reasons.
+# The names of the events, and the `reason` of `ended` for each problem that ends a stream.
 EVENTS = ("open", "request", "withdrawn", "renewed", "reconnect", "ended")
 _OPEN, _REQUEST, _WITHDRAWN, _RENEWED, _RECONNECT, _ENDED = EVENTS
 REASONS: dict[type[Problem], str] = {SessionEnded: "ended", SessionNotFound: "expired", Replaced: "replaced"}
@@ -29,11 +36,11 @@ def run(access: Access, host: str, predecessor: str, cursor: str, client: socket
 
     `host` is `NAME/ATTEMPT`, `predecessor` as in `messages.take_over`. Before the first event it raises Busy,
     SessionNotFound, SessionEnded, HostTokenWrong, RateLimited or a StoreProblem. If the store fails later, the stream
-    just ends, which tells its client to connect again. Raises ClientGone.
+    just ends, and its client connects again. Raises ClientGone.
     """
     until = time.monotonic() + settings.stream_seconds()
     stream = _Stream(access, host, cursor, client)
-    with capacity.take(), stream.waiter:
+    with capacity.take(), stream.ear.waiting(stream.waiter):
         try:
             for event in chain(stream.open(predecessor), stream.follow(until)):
                 yield event
@@ -50,11 +57,12 @@ def run(access: Access, host: str, predecessor: str, cursor: str, client: socket
 
 
 class _Stream:
-    """What a stream's client has been told: requests up to the cursor, and when the session expires."""
+    """What a stream's client knows: the requests up to the cursor, and when the session expires."""
 
     def __init__(self, access: Access, host: str, cursor: str, client: socket.socket) -> None:
         self.cursor = cursor
-        self.waiter = Waiter(dispatcher.current(), access.store, access.code, client, self._wants)
+        self.ear = dispatcher.current()
+        self.waiter = Waiter(access.store, access.code, client, self._wants)
         self._access = access
         self._host = host
         self._expires_at = ""
@@ -62,30 +70,30 @@ class _Stream:
 
     @property
     def opened(self) -> bool:
-        """Tell whether the client has been told anything."""
+        """Return whether the client has got its first event."""
         return bool(self._expires_at)
 
     def open(self, predecessor: str) -> Iterator[bytes]:
-        """Make the host the session's, as long as its client is there.
+        """Make the host the session's, as long as its client is connected.
 
         Openings may reach the store in another order than clients asked in. A client that names its host numbers its
         attempts. For one that does not, an opening that was held up must not end the stream that the client has opened
         since: it replaces only a host that it knows of.
         """
-        self.waiter.subscribe()
+        self.ear.subscribe(self._access.store)
         while True:
             try:
-                backlog = messages.take_over(self._access, self.cursor, self._host, self.waiter.channel, predecessor)
+                backlog = messages.take_over(self._access, self.cursor, self._host, self.ear.channel, predecessor)
                 break
             except messages.HostConflict as conflict:
-                self.waiter.require_client()
+                require_client(self.waiter.client)
                 predecessor = conflict.newest
         self._expires_at = backlog.session.expires_at
         yield sse.encode(_OPEN, compose(code=self._access.code, expiresAt=self._expires_at), self.cursor)
-        yield from self._told(backlog)
+        yield from self._backlog(backlog)
 
     def follow(self, until: float) -> Iterator[bytes]:
-        """Yield what happens. Raises the problem that says that the session is over, or the host another."""
+        """Yield what happens. Raises SessionEnded, SessionNotFound, or Replaced when the stream is over."""
         keep_alive = time.monotonic() + _KEEP_ALIVE_SECONDS
         while time.monotonic() < until:
             self.waiter.watched = Watched("host", self._host, self.cursor, self._expires_at)
@@ -93,37 +101,35 @@ class _Stream:
             if time.monotonic() >= keep_alive:
                 keep_alive = time.monotonic() + _KEEP_ALIVE_SECONDS
                 yield sse.KEEP_ALIVE
-            if isinstance(event, Message):
-                yield from self._heard(event)
-            elif event is Wakeup.LOOK or time.monotonic() >= self._expires:
-                yield from self._looked()
+            if event is not Wakeup.TIME or time.monotonic() >= self._expires:
+                yield from self._happened(event)
 
-    def _wants(self, message: Message) -> bool:
-        return message.kind != notifications.RESPONSE and message.words != (self._host,)
+    def _wants(self, event: Notification) -> bool:
+        if isinstance(event, HostChanged):
+            return event.host != self._host
+        return not isinstance(event, RequestAnswered)
 
-    def _heard(self, message: Message) -> Iterator[bytes]:
-        """Yield what a message says; if it does not follow on what the client knows, or says too little, look."""
-        if message.kind == notifications.RENEWED:
-            expires_at, milliseconds = message.words
-            if expires_at > self._expires_at:
-                yield from self._renewed(expires_at, int(milliseconds))
-            return
-        if message.kind == notifications.WITHDRAWN:
-            yield sse.encode(_WITHDRAWN, compose(id=message.words[0]), self.cursor)
-            return
-        if message.kind == notifications.REQUEST:
-            if _place(message.words[0]) <= _place(self.cursor):
-                return
-            request = messages.request_in(message)
-            if request and message.words[1] == self.cursor:
+    def _happened(self, event: Notification | Wakeup) -> Iterator[bytes]:
+        """Turn a notification into events.
+
+        Read the backlog instead if a notification was missed (its previous cursor is not ours) or this one carries no
+        payload, and to learn what has become of the session.
+        """
+        match event:
+            case SessionRenewed():
+                if event.expires_at > self._expires_at:
+                    yield from self._renewed(event.expires_at, event.ttl_ms)
+            case RequestWithdrawn():
+                yield sse.encode(_WITHDRAWN, compose(id=event.id), self.cursor)
+            case RequestPosted() if _place(event.cursor) <= _place(self.cursor):
+                pass  # the client has it already
+            case RequestPosted(request=Request() as request) if event.previous == self.cursor:
                 yield self._request(request)
-                return
-        yield from self._looked()
+            case _:
+                backlog = messages.unanswered(self._access, self.cursor, self._host, self.ear.channel)
+                yield from self._backlog(backlog)
 
-    def _looked(self) -> Iterator[bytes]:
-        yield from self._told(messages.unanswered(self._access, self.cursor, self._host, self.waiter.channel))
-
-    def _told(self, backlog: Backlog) -> Iterator[bytes]:
+    def _backlog(self, backlog: Backlog) -> Iterator[bytes]:
         yield from self._renewed(backlog.session.expires_at, backlog.ttl_ms)
         for request in backlog.requests:
             yield self._request(request)
@@ -132,12 +138,13 @@ class _Stream:
         self.cursor = request.cursor
         return sse.encode(_REQUEST, compose(**request.public()), self.cursor)
 
-    def _renewed(self, expires_at: str, milliseconds: int) -> Iterator[bytes]:
-        self._expires = time.monotonic() + milliseconds / 1000 + _AFTER_EXPIRY_SECONDS
+    def _renewed(self, expires_at: str, ttl_ms: int) -> Iterator[bytes]:
+        self._expires = expiry(ttl_ms, time.monotonic())
         if expires_at != self._expires_at:
             self._expires_at = expires_at
             yield sse.encode(_RENEWED, compose(expiresAt=expires_at), self.cursor)
 
 
 def _place(cursor: str) -> tuple[int, ...]:
+    """Return a cursor as numbers, which compare as the requests were posted."""
     return tuple(int(part) for part in cursor.split("-"))

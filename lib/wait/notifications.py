@@ -1,52 +1,117 @@
-"""The bell: what scripts tell the function instances whose calls wait.
+"""Notifications: what scripts publish to the function instances in which calls wait.
 
-Each instance listens to a channel of its own. A message is one line of text, words that are separated by spaces: the
-session's code, what has happened, and what there is to know of it. A message that is lost costs time, never data:
-whoever waits also looks at the store every half minute.
+Each instance subscribes to one channel. A notification is one line of text: the session's code, its kind, and its
+words, separated by spaces. It may be lost, late, doubled or out of order; a waiting call also asks the store every half
+minute.
 """
 
 import re
+from collections.abc import Callable
 from typing import NamedTuple
 
-# The kinds, with the words that follow and the role of those who are told. What is in brackets is left out if the
-# text is longer than 8 KiB or has a line break; its length is in bytes.
-REQUEST = "request"  # cursor [cursor before it, when, id, length, payload]: to the host
-RESPONSE = "response"  # id [when, kind, length, text]: to guests
-RENEWED = "renewed"  # expiry, milliseconds until then: to the host
-HOST = "host"  # NAME/ATTEMPT of the host that has taken over: to the hosts before it
-WITHDRAWN = "withdrawn"  # id: to all
-ENDED = "ended"  # to all
-# Sent by `check_waiting` to its own instance, with any word, to show that the instance hears.
+from lib.jsontext import JsonText
+from lib.session.messages import Request, Response
+
+# `check_waiting` publishes this kind, with a random word, to its own instance, to show that the subscription works.
 ECHO = "echo"
 
-_CURSOR, _WHEN, _ID, _TEXT = r"[0-9]{1,15}-[0-9]{1,15}", r"[0-9TZ.:-]{24}", r"[A-Za-z0-9_.:-]{1,64}", r"[0-9]{1,5} .+"
-# Each with the number of words, the last of which may hold spaces.
-_WORDS = {
-    REQUEST: (re.compile(f"{_CURSOR}(?: {_CURSOR} {_WHEN} {_ID} {_TEXT})?"), 6),
-    RESPONSE: (re.compile(f"{_ID}(?: {_WHEN} (?:result|error) {_TEXT})?"), 5),
-    RENEWED: (re.compile(f"{_WHEN} [0-9]{{1,15}}"), 2),
-    WITHDRAWN: (re.compile(_ID), 1),
-    HOST: (re.compile(f"{_ID}/[0-9]{{1,15}}"), 1),
-    ENDED: (re.compile(""), 1),
+
+class RequestPosted(NamedTuple):
+    """To the host: a request at this cursor. `previous` is the cursor of the request before it.
+
+    `request` is None, and `previous` empty, if the payload is over 8 KiB or has a line break.
+    """
+
+    code: str
+    cursor: str
+    previous: str = ""
+    request: Request | None = None
+
+
+class RequestAnswered(NamedTuple):
+    """To guests: the request with this id is answered. `response` is None if it is over 8 KiB or has a line break."""
+
+    code: str
+    id: str
+    response: Response | None = None
+
+
+class RequestWithdrawn(NamedTuple):
+    """To everybody: the request with this id is no longer in the session."""
+
+    code: str
+    id: str
+
+
+class SessionRenewed(NamedTuple):
+    """To the host: the session now expires at `expires_at` (ISO 8601), which is `ttl_ms` milliseconds from now."""
+
+    code: str
+    expires_at: str
+    ttl_ms: int
+
+
+class HostChanged(NamedTuple):
+    """To hosts: `host`, `NAME/ATTEMPT`, has taken the session over."""
+
+    code: str
+    host: str
+
+
+class SessionEnded(NamedTuple):
+    """To everybody: the host has ended the session."""
+
+    code: str
+
+
+type Notification = RequestPosted | RequestAnswered | RequestWithdrawn | SessionRenewed | HostChanged | SessionEnded
+
+_CURSOR = r"[0-9]{1,15}-[0-9]{1,15}"
+_TIME = r"[0-9TZ.:-]{24}"
+_ID = r"[A-Za-z0-9_.:-]{1,64}"
+
+
+def _posted(code: str, words: re.Match[str]) -> RequestPosted | None:
+    cursor, previous, created_at, request_id, size, payload = words.groups()
+    if payload is None:
+        return RequestPosted(code, cursor)
+    request = Request(request_id, JsonText(payload), created_at, cursor)
+    return RequestPosted(code, cursor, previous, request) if _is_whole(payload, size) else None
+
+
+def _answered(code: str, words: re.Match[str]) -> RequestAnswered | None:
+    request_id, answered_at, kind, size, text = words.groups()
+    if text is None:
+        return RequestAnswered(code, request_id)
+    response = Response(request_id, JsonText(text), kind, answered_at)
+    return RequestAnswered(code, request_id, response) if _is_whole(text, size) else None
+
+
+def _is_whole(text: str, size: str) -> bool:
+    """Return whether a text has the size in bytes that its script has counted, so that nothing was cut off."""
+    return len(text.encode(errors="replace")) == int(size)
+
+
+# Each kind with the pattern of its words and what is made of them. The scripts write what these read.
+_KINDS: dict[str, tuple[re.Pattern[str], Callable[[str, re.Match[str]], Notification | None]]] = {
+    "request": (re.compile(rf"({_CURSOR})(?: ({_CURSOR}) ({_TIME}) ({_ID}) ([0-9]{{1,5}}) (.+))?"), _posted),
+    "response": (re.compile(rf"({_ID})(?: ({_TIME}) (result|error) ([0-9]{{1,5}}) (.+))?"), _answered),
+    "withdrawn": (re.compile(rf"({_ID})"), lambda code, words: RequestWithdrawn(code, words[1])),
+    "renewed": (
+        re.compile(rf"({_TIME}) ([0-9]{{1,15}})"),
+        lambda code, words: SessionRenewed(code, words[1], int(words[2])),
+    ),
+    "host": (re.compile(rf"({_ID}/[0-9]{{1,15}})"), lambda code, words: HostChanged(code, words[1])),
+    "ended": (re.compile(""), lambda code, _: SessionEnded(code)),
 }
 
 
-class Message(NamedTuple):
-    """What has happened in a session, and the words that say what there is to know of it."""
-
-    code: str
-    kind: str
-    words: tuple[str, ...] = ()
-
-
-def parse(text: str) -> Message | None:
-    """Return the message that a text is; None if it is none, or garbled."""
+def parse(text: str) -> Notification | None:
+    """Return the notification in a message of the channel; None for a text that is not one, or is garbled."""
     code, _, rest = text.partition(" ")
     kind, _, rest = rest.partition(" ")
-    pattern, count = _WORDS.get(kind, (None, 0))
-    if not pattern or not pattern.fullmatch(rest):
+    if kind not in _KINDS:
         return None
-    words = tuple(rest.split(" ", count - 1)) if rest else ()
-    if len(words) > 2 and len(words[-1].encode(errors="replace")) != int(words[-2]):
-        return None
-    return Message(code, kind, words)
+    pattern, make = _KINDS[kind]
+    words = pattern.fullmatch(rest)
+    return make(code, words) if words else None

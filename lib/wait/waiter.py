@@ -1,33 +1,29 @@
-"""A call that waits: it sleeps until its session's bell rings, its time has come, or its client hangs up."""
+"""A call that waits: a thread asleep on a queue until something happens in its session, or its time is over."""
 
-import select
 import socket
 import time
 from collections.abc import Callable
 from enum import Enum
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import NamedTuple
 
 from lib.kv import Store
-from lib.wait.notifications import Message
+from lib.wait.notifications import Notification
+from lib.web.connection import ClientGone
 
-if TYPE_CHECKING:
-    from lib.wait.dispatcher import Listener
+# Looking at the instant of the expiry would find the session alive, again and again: the store counts in milliseconds.
+_EXPIRY_MARGIN_SECONDS = 0.01
 
 
 class Wakeup(Enum):
-    """Why a waiting call wakes if no message has come: to look at the store, or because its time has come."""
+    """Why a call wakes without a notification."""
 
-    LOOK = "look"
-    TIME = "time"
-
-
-class ClientGone(ConnectionError):
-    """The caller has hung up, so nobody waits any more."""
+    LOOK = "look"  # it has missed something, and has to ask the store
+    TIME = "time"  # its time is over
 
 
 class Watched(NamedTuple):
-    """What a waiting call knows, in the words of `check_waiting.lua`."""
+    """What a waiting call knows of its session, in the words of `check_waiting.lua`."""
 
     role: str
     who: str
@@ -36,49 +32,25 @@ class Watched(NamedTuple):
 
 
 class Waiter:
-    """A call that waits, from the `with` on. It is woken by those messages of its session that it `wants`."""
+    """The mailbox of a waiting call. The dispatcher puts into it those notifications of its session that it `wants`.
 
-    def __init__(
-        self,
-        listener: "Listener",
-        store: Store,
-        code: str,
-        client: socket.socket,
-        wants: Callable[[Message], bool],
-    ) -> None:
-        self._listener = listener
+    `watched` is what the dispatcher's checks compare with the store; None until the call has asked the store once.
+    """
+
+    def __init__(self, store: Store, code: str, client: socket.socket, wants: Callable[[Notification], bool]) -> None:
         self.store = store
         self.code = code
         self.client = client
         self.wants = wants
-        self.watched: Watched | None = None  # there is nothing to check before the first look
-        self._events: SimpleQueue[Message | Wakeup | ClientGone] = SimpleQueue()
+        self.watched: Watched | None = None
+        self._events: SimpleQueue[Notification | Wakeup | ClientGone] = SimpleQueue()
 
-    def __enter__(self) -> Self:
-        self._listener.enter(self)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._listener.leave(self)
-
-    @property
-    def channel(self) -> str:
-        """Return the channel for scripts to ring; `""` if this process does not hear it."""
-        return self._listener.channel if self._listener.hears else ""
-
-    def subscribe(self) -> None:
-        """Let this process hear its channel, if that can be had now."""
-        self._listener.subscribe(self.store)
-
-    def put(self, event: Message | Wakeup | ClientGone) -> None:
+    def put(self, event: Notification | Wakeup | ClientGone) -> None:
         """Wake the call."""
         self._events.put(event)
 
-    def wait(self, until: float) -> Message | Wakeup:
-        """Return the next message or wake-up, at the latest at the time `until` of `time.monotonic`.
-
-        Raises ClientGone.
-        """
+    def wait(self, until: float) -> Notification | Wakeup:
+        """Return the next event, or `Wakeup.TIME` at the time `until` of `time.monotonic`. Raises ClientGone."""
         try:
             event = self._events.get(timeout=max(0.0, until - time.monotonic()))
         except Empty:
@@ -87,17 +59,7 @@ class Waiter:
             raise event
         return event
 
-    def require_client(self) -> None:
-        """Return if the caller is still there. Raises ClientGone."""
-        poll = select.poll()
-        poll.register(self.client, select.POLLIN)
-        if poll.poll(0) and hung_up(self.client):
-            raise ClientGone
 
-
-def hung_up(client: socket.socket) -> bool:
-    """Tell whether a connection that can be read has been closed by its client."""
-    try:
-        return client.recv(1, socket.MSG_PEEK) == b""
-    except OSError:
-        return True
+def expiry(ttl_ms: int, now: float) -> float:
+    """Return when a session that has so many milliseconds to live is gone from the store, in seconds as `now`."""
+    return now + ttl_ms / 1000 + _EXPIRY_MARGIN_SECONDS

@@ -15,9 +15,9 @@ from lib import log, settings
 from lib.jsontext import write
 from lib.kv import Store
 from lib.problems import InternalError, InvalidRequest, MethodNotAllowed, PayloadTooLarge, Problem, StoreProblem
-from lib.wait.waiter import ClientGone
 from lib.web import body
 from lib.web.call import Call
+from lib.web.connection import ClientGone
 
 # A message's envelope (its id, white space) comes on top of its payload.
 _ENVELOPE_BYTES = 16 * 1024

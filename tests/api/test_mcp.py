@@ -11,12 +11,13 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from lib import VERSION
 from lib.mcp import protocol
 from tests.support.agents import BOTH, META, VERSIONS, Agent, error
 from tests.support.deployments import Pair, Parley, refusal, running_parley
 from tests.support.stores import running_store
 
-SERVER = {"name": "parley", "title": "Parley", "version": "2.0.0"}
+SERVER = {"name": "parley", "title": "Parley", "version": VERSION}
 MODERN_META = {"io.modelcontextprotocol/serverInfo": SERVER}
 FIXED = ["list_tools", "call_tool", "send_request"]
 NO_SESSION = "0000000Z"

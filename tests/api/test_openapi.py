@@ -13,6 +13,7 @@ import jsonschema_rs
 import pytest
 
 from dev.local import environment
+from lib import VERSION
 from lib.mcp import protocol
 from lib.problems import Problem
 from lib.wait import host_stream
@@ -126,10 +127,9 @@ def test_every_header_is_described(parley: Parley) -> None:
 
 
 def test_one_version() -> None:
-    """Parley is of the same version in every protocol."""
-    assert (
-        json.loads(protocol.initialized(protocol.LEGACY[0], ""))["serverInfo"]["version"] == OPENAPI["info"]["version"]
-    )
+    """Parley names the same version everywhere, and the OpenAPI file those of MCP."""
+    assert OPENAPI["info"]["version"] == VERSION
+    assert re.findall(r"^## (.+)$", documents.read("CHANGELOG.md"), re.MULTILINE)[1] == VERSION
     told = OPENAPI["components"]["parameters"]["MCP-Protocol-Version"]["description"]
     assert re.findall(r"[\d-]{10}", told) == [protocol.MODERN, *protocol.LEGACY]
 

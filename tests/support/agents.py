@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx
 
+from lib import VERSION
 from lib.mcp import protocol
 
 VERSIONS = (protocol.MODERN, *protocol.LEGACY)
@@ -80,7 +81,7 @@ def result_of(version: str, content: str, structured: str = "", *, failed: bool 
     """Return the text of a result, as far as the version allows it."""
     modern = version == protocol.MODERN
     allowed = structured and (modern or (structured.startswith("{") and version != "2025-03-26"))
-    server = '"io.modelcontextprotocol/serverInfo":{"name":"parley","title":"Parley","version":"2.0.0"}'
+    server = f'"io.modelcontextprotocol/serverInfo":{{"name":"parley","title":"Parley","version":"{VERSION}"}}'
     all_meta = ",".join(filter(None, [meta, server if modern else ""]))
     members = [
         '"resultType":"complete"' if modern else "",

@@ -40,7 +40,7 @@ def quick_mcp(store: Store, monkeypatch: pytest.MonkeyPatch, tick: float) -> Ite
     monkeypatch.setattr(tool_call, "TICK_SECONDS", tick)
     monkeypatch.setattr(dispatcher, "_TICK_SECONDS", 0.05)
     monkeypatch.setattr(dispatcher, "_LINGER_SECONDS", 0.2)
-    dispatcher._listeners.clear()
+    dispatcher._dispatchers.clear()
     with serving(mcp.handler) as url:
         yield url
         store.faults.heal()

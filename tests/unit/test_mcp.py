@@ -45,7 +45,7 @@ def test_any_body_is_a_message_or_a_fault(body: bytes) -> None:
         | st.sampled_from(protocol.LEGACY),
     ),
 )
-def test_any_request_has_a_version_or_a_fault(
+def test_any_request_has_an_era_or_a_fault(
     method: str, params: dict[str, object], meta: dict[str, object], headers: dict[str, str]
 ) -> None:
     whole = {"_meta": {f"io.modelcontextprotocol/{name}": value for name, value in meta.items()}} | params
@@ -53,11 +53,12 @@ def test_any_request_has_a_version_or_a_fault(
     for name, value in headers.items():
         sent[name] = value
     message = jsonrpc.Message(JsonText("1"), method, {name: write(value) for name, value in whole.items()})
-    match outcome(lambda: protocol.version(message, sent)):
+    match outcome(lambda: protocol.read(message, JsonText("1"), sent)):
         case Fault() as fault:
             assert (fault.status, fault.code in _KNOWN) == (400, True)
-        case version:
-            assert version in (protocol.MODERN, *protocol.LEGACY)
+        case request:
+            assert (request.method, request.params) == (message.method, message.params)
+            assert isinstance(request.era, protocol.Modern | protocol.Legacy)
 
 
 @given(st.text(), JSON)
@@ -78,5 +79,5 @@ def test_shape_of_what_is_too_deep() -> None:
 )
 def test_progress_tokens(token: str, taken: bool) -> None:
     params = {"_meta": compose(progressToken=JsonText(token))}
-    found = protocol.progress_token(jsonrpc.Message(JsonText("1"), "tools/call", params))
-    assert found == (token if taken else None)
+    found = protocol.read(jsonrpc.Message(JsonText("1"), "tools/call", params), JsonText("1"), Headers())
+    assert found.progress_token == (token if taken else None)

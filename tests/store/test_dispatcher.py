@@ -5,7 +5,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
-from functools import partial
 from itertools import islice
 
 import pytest
@@ -13,14 +12,15 @@ import pytest
 from dev.events import events_of
 from lib.jsontext import JsonText
 from lib.kv import Store as Way
-from lib.problems import Busy, StoreUnavailable
+from lib.problems import Busy, SessionNotFound, StoreUnavailable
 from lib.session import messages, sessions
 from lib.session.access import Access
 from lib.store.subscription import Subscription
 from lib.wait import capacity, dispatcher, host_stream, long_poll
-from lib.wait.dispatcher import Listener
-from lib.wait.notifications import Message
-from lib.wait.waiter import ClientGone, Waiter, Wakeup, Watched
+from lib.wait.dispatcher import Dispatcher
+from lib.wait.notifications import Notification, RequestAnswered, SessionEnded, SessionRenewed
+from lib.wait.waiter import Waiter, Wakeup, Watched, expiry
+from lib.web.connection import ClientGone, require_client
 from tests.support.stores import Store
 from tests.support.tools import wait_until
 
@@ -39,13 +39,13 @@ def client() -> Iterator[Sockets]:
 
 
 @pytest.fixture
-def ear(kv_store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Listener]:
-    """Give this process's listener, a new one, which is gone soon after its last call."""
+def ear(kv_store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Dispatcher]:
+    """Give this process's dispatcher, a new one, which is gone soon after its last call."""
     monkeypatch.setattr(dispatcher, "_TICK_SECONDS", 0.05)
     monkeypatch.setattr(dispatcher, "_LINGER_SECONDS", 0.2)
     # A machine may pause for longer than five seconds, which is not what most of these tests are about.
     monkeypatch.setattr(dispatcher, "_FROZEN_SECONDS", 600)
-    dispatcher._listeners.clear()
+    dispatcher._dispatchers.clear()
     made = dispatcher.current()
     yield made
     kv_store.faults.heal()
@@ -53,33 +53,39 @@ def ear(kv_store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Listener]:
     wait_until(lambda: subscribers(kv_store, made) == 0)
 
 
-def subscribers(store: Store, ear: Listener) -> int:
-    return int(store.db.publish(ear.channel, "nothing"))
+def subscribers(store: Store, ear: Dispatcher) -> int:
+    return int(store.db.publish(ear._channel, "nothing"))
 
 
-def wait_for(ear: Listener, client: Sockets, code: str = CODE, way: Way | None = None) -> Waiter:
-    return Waiter(ear, way or Way(), code, client[0], lambda message: message.kind != "renewed")
+@contextmanager
+def wait_for(ear: Dispatcher, client: Sockets, code: str = CODE, way: Way | None = None) -> Iterator[Waiter]:
+    def wants(event: Notification) -> bool:
+        return not isinstance(event, SessionRenewed)
+
+    waiter = Waiter(way or Way(), code, client[0], wants)
+    with ear.waiting(waiter):
+        yield waiter
 
 
 def soon() -> float:
     return time.monotonic() + 30
 
 
-def test_what_is_wanted(kv_store: Store, ear: Listener, client: Sockets) -> None:
+def test_what_is_wanted(kv_store: Store, ear: Dispatcher, client: Sockets) -> None:
     with wait_for(ear, client) as waiter:
-        assert waiter.channel == ""
-        waiter.subscribe()
-        assert waiter.channel == ear.channel
+        assert ear.channel == ""
+        ear.subscribe(waiter.store)
+        assert ear.channel == ear._channel
         for text in ("ABC12345 renewed 2026-11-24T10:23:26.166Z 1", "XYZ12345 ended", "nonsense", "ABC12345 ended"):
-            assert kv_store.db.publish(ear.channel, text) == 1
-        assert waiter.wait(soon()) == Message(CODE, "ended")
+            assert kv_store.db.publish(ear._channel, text) == 1
+        assert waiter.wait(soon()) == SessionEnded(CODE)
         assert waiter.wait(time.monotonic() + 0.1) is Wakeup.TIME
 
 
-def test_strange_messages(kv_store: Store, ear: Listener, client: Sockets) -> None:
+def test_strange_messages(kv_store: Store, ear: Dispatcher, client: Sockets) -> None:
     """Whatever stands on the channel, the next message is heard."""
     with wait_for(ear, client) as waiter:
-        waiter.subscribe()
+        ear.subscribe(waiter.store)
         for text in (
             "",
             " ",
@@ -87,17 +93,17 @@ def test_strange_messages(kv_store: Store, ear: Listener, client: Sockets) -> No
             "ä" * 10_000,
             "ABC12345 what\ndata: x",
             "a,b,c",
-            f"x,{ear.channel},y",
+            f"x,{ear._channel},y",
             "echo",
         ):
-            kv_store.db.publish(ear.channel, text)
-        kv_store.db.publish(ear.channel, "ABC12345 response q")
+            kv_store.db.publish(ear._channel, text)
+        kv_store.db.publish(ear._channel, "ABC12345 response q")
         found = waiter.wait(soon())
-        assert found == Message(CODE, "response", ("q",))
-        assert waiter.channel
+        assert found == RequestAnswered(CODE, "q")
+        assert ear.channel
 
 
-def test_one_subscription_for_all(kv_store: Store, ear: Listener) -> None:
+def test_one_subscription_for_all(kv_store: Store, ear: Dispatcher) -> None:
     """However many wait, the instance subscribes once, and its descriptors are those of the clients."""
     ways = [Way() for _ in range(20)]
     with ExitStack() as waiting_now:
@@ -109,7 +115,7 @@ def test_one_subscription_for_all(kv_store: Store, ear: Listener) -> None:
             waiting_now.enter_context(wait_for(ear, pair, f"CODE{number:04}", way))
             for number, (pair, way) in enumerate(zip(pairs, ways, strict=True))
         ]
-        threads = [threading.Thread(target=waiter.subscribe) for waiter in waiters]
+        threads = [threading.Thread(target=ear.subscribe, args=[waiter.store]) for waiter in waiters]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -117,63 +123,63 @@ def test_one_subscription_for_all(kv_store: Store, ear: Listener) -> None:
         assert sum(way.calls for way in ways) == 1
         assert subscribers(kv_store, ear) == 1
         for number, waiter in enumerate(waiters):
-            kv_store.db.publish(ear.channel, f"CODE{number:04} ended")
-            assert waiter.wait(soon()) == Message(f"CODE{number:04}", "ended")
+            kv_store.db.publish(ear._channel, f"CODE{number:04} ended")
+            assert waiter.wait(soon()) == SessionEnded(f"CODE{number:04}")
 
 
 def test_the_subscription_stays_for_the_next_call(
-    kv_store: Store, ear: Listener, client: Sockets, monkeypatch: pytest.MonkeyPatch
+    kv_store: Store, ear: Dispatcher, client: Sockets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dispatcher, "_LINGER_SECONDS", 2)
     way = Way()
     for _ in range(3):
         with wait_for(ear, client, way=way) as waiter:
-            waiter.subscribe()
-            assert waiter.channel
+            ear.subscribe(waiter.store)
+            assert ear.channel
         left = ear._ran_at
         wait_until(lambda before=left: ear._ran_at > before)  # type: ignore[misc]
     assert way.calls == 1
 
 
 @pytest.mark.parametrize("unread", [b"", b"x"])
-def test_client_goes(kv_store: Store, ear: Listener, client: Sockets, unread: bytes) -> None:
+def test_client_goes(kv_store: Store, ear: Dispatcher, client: Sockets, unread: bytes) -> None:
     """Its system closes the connection, or resets it if there is something that it has not read."""
     with wait_for(ear, client) as waiter:
-        waiter.subscribe()
-        waiter.require_client()
+        ear.subscribe(waiter.store)
+        require_client(client[0])
         client[0].sendall(unread)
         client[1].close()
         with pytest.raises(ClientGone):
             waiter.wait(soon())
         with pytest.raises(ClientGone):
-            waiter.require_client()
+            require_client(client[0])
 
 
-def test_client_talks(kv_store: Store, ear: Listener, client: Sockets) -> None:
+def test_client_talks(kv_store: Store, ear: Dispatcher, client: Sockets) -> None:
     """What a client sends while it waits is of no interest, and keeps nobody busy."""
     with wait_for(ear, client) as waiter:
         client[1].sendall(b"GET / HTTP/1.1\r\n")
-        waiter.require_client()
+        require_client(client[0])
         started = time.process_time()
         assert waiter.wait(time.monotonic() + 0.5) is Wakeup.TIME
         assert time.process_time() - started < 0.4
 
 
-def test_check(kv_store: Store, ear: Listener, client: Sockets, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check(kv_store: Store, ear: Dispatcher, client: Sockets, monkeypatch: pytest.MonkeyPatch) -> None:
     """A message that is lost costs time, and nothing else: the check finds it, again and again."""
     monkeypatch.setattr(dispatcher, "_CHECK_SECONDS", 0.1)
     way = Way()
     with wait_for(ear, client, way=way) as waiter:
-        waiter.subscribe()
+        ear.subscribe(waiter.store)
         assert waiter.wait(time.monotonic() + 0.5) is Wakeup.TIME, "before the first look there is nothing to check"
         assert way.calls == 1
         waiter.watched = Watched("guest", "q")  # of a session that is not there
         assert [waiter.wait(soon()) for _ in range(3)] == [Wakeup.LOOK] * 3
-        assert waiter.channel
+        assert ear.channel
     assert way.calls >= 4, "the call that has waited longest counts the check as its own"
 
 
-def test_checks_take_many_calls_at_once(kv_store: Store, ear: Listener, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_checks_take_many_calls_at_once(kv_store: Store, ear: Dispatcher, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dispatcher, "_CALLS_A_CHECK", 3)
     with ExitStack() as waiting_now:
         waiters = []
@@ -183,7 +189,7 @@ def test_checks_take_many_calls_at_once(kv_store: Store, ear: Listener, monkeypa
             waiting_now.enter_context(pair[1])
             waiters.append(waiting_now.enter_context(wait_for(ear, pair)))
             waiters[-1].watched = Watched("guest", "q")
-        waiters[0].subscribe()
+        ear.subscribe(waiters[0].store)
         kv_store.faults.heal()
         ear._check_at = 0.0
         assert [waiter.wait(soon()) for waiter in waiters] == [Wakeup.LOOK] * 7
@@ -191,42 +197,42 @@ def test_checks_take_many_calls_at_once(kv_store: Store, ear: Listener, monkeypa
 
 
 @pytest.mark.parametrize("fault", ["html", "quota", "unauthorized", "lost", "empty"])
-def test_subscription_cannot_be_had_at_first(kv_store: Store, ear: Listener, client: Sockets, fault: str) -> None:
+def test_subscription_cannot_be_had_at_first(kv_store: Store, ear: Dispatcher, client: Sockets, fault: str) -> None:
     """It is asked for again, and then the call is told whether it has missed anything."""
     kv_store.faults.fail(fault, times=1)
     with wait_for(ear, client) as waiter:
-        waiter.subscribe()
-        assert waiter.channel == ""
+        ear.subscribe(waiter.store)
+        assert ear.channel == ""
         waiter.watched = Watched("guest", "q")
         assert waiter.wait(soon()) is Wakeup.LOOK
-        assert waiter.channel == ear.channel
+        assert ear.channel == ear._channel
 
 
 def test_subscription_cannot_be_had_at_all(
-    kv_store: Store, ear: Listener, client: Sockets, monkeypatch: pytest.MonkeyPatch
+    kv_store: Store, ear: Dispatcher, client: Sockets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Attempts slow down, and calls do not wait for one another's."""
     monkeypatch.setattr(dispatcher, "_RETRY_SECONDS", (0.05, 0.1, 0.2, 30))
     kv_store.faults.fail("html")
     way = Way()
     with wait_for(ear, client, way=way) as waiter:
-        waiter.subscribe()
+        ear.subscribe(waiter.store)
         for _ in range(100):
-            waiter.subscribe()
+            ear.subscribe(waiter.store)
         assert waiter.wait(time.monotonic() + 1.5) is Wakeup.TIME
     assert way.calls == 4
     kv_store.faults.heal()
 
 
 def test_failures_are_forgotten(
-    kv_store: Store, ear: Listener, client: Sockets, monkeypatch: pytest.MonkeyPatch
+    kv_store: Store, ear: Dispatcher, client: Sockets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Once a subscription stands, the next failure is the first one again."""
     monkeypatch.setattr(dispatcher, "_RETRY_SECONDS", (0.05, 30))
     kv_store.faults.fail("html", times=1)
     with wait_for(ear, client) as waiter:
-        waiter.subscribe()
-        wait_until(lambda: ear.hears)
+        ear.subscribe(waiter.store)
+        wait_until(lambda: bool(ear.channel))
         before = ear._subscription
         assert before
         kv_store.faults.fail("html", times=1)
@@ -234,40 +240,40 @@ def test_failures_are_forgotten(
         wait_until(lambda: ear._subscription not in (before, None))
 
 
-def test_subscription_that_comes_too_late(kv_store: Store, ear: Listener) -> None:
+def test_subscription_that_comes_too_late(kv_store: Store, ear: Dispatcher) -> None:
     """Nobody waits any more: it is given up."""
     ear.subscribe(Way())
-    assert not ear.hears
+    assert not ear.channel
     wait_until(lambda: subscribers(kv_store, ear) == 0)
 
 
-def test_subscription_that_hangs(kv_store: Store, ear: Listener, client: Sockets) -> None:
+def test_subscription_that_hangs(kv_store: Store, ear: Dispatcher, client: Sockets) -> None:
     kv_store.faults.fail("hang", times=1)
     started = time.monotonic()
     with wait_for(ear, client) as waiter:
-        waiter.subscribe()
+        ear.subscribe(waiter.store)
         assert 2 < time.monotonic() - started < 5
-        assert waiter.channel == ""
+        assert ear.channel == ""
 
 
-def test_subscription_drops(kv_store: Store, ear: Listener, client: Sockets) -> None:
+def test_subscription_drops(kv_store: Store, ear: Dispatcher, client: Sockets) -> None:
     """It is renewed at once, and then the call is told whether it has missed anything."""
     with wait_for(ear, client) as waiter:
-        waiter.subscribe()
+        ear.subscribe(waiter.store)
         waiter.watched = Watched("guest", "q")
         for _ in range(2):
-            wait_until(lambda: ear.hears)
+            wait_until(lambda: bool(ear.channel))
             assert ear._subscription
             ear._subscription._socket.shutdown(socket.SHUT_RDWR)
             assert waiter.wait(soon()) is Wakeup.LOOK
         wait_until(lambda: subscribers(kv_store, ear) == 1)
 
 
-def test_deaf_subscription(kv_store: Store, ear: Listener, client: Sockets, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_deaf_subscription(kv_store: Store, ear: Dispatcher, client: Sockets, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that stands but brings nothing is found out by the check's echo, and replaced."""
     monkeypatch.setattr(dispatcher, "_ECHO_SECONDS", 0.3)
     with wait_for(ear, client) as waiter:
-        waiter.subscribe()
+        ear.subscribe(waiter.store)
         deaf = ear._subscription
         assert deaf
         monkeypatch.setattr(deaf, "read", list)
@@ -275,19 +281,19 @@ def test_deaf_subscription(kv_store: Store, ear: Listener, client: Sockets, monk
         ear._check_at = 0.0
         wait_until(lambda: ear._subscription not in (deaf, None))
         assert waiter.wait(soon()) is Wakeup.LOOK
-        kv_store.db.publish(ear.channel, "ABC12345 ended")
+        kv_store.db.publish(ear._channel, "ABC12345 ended")
         while (event := waiter.wait(soon())) is Wakeup.LOOK:
             pass
-        assert event == Message(CODE, "ended")
+        assert event == SessionEnded(CODE)
 
 
 def test_subscription_that_hears(
-    kv_store: Store, ear: Listener, client: Sockets, monkeypatch: pytest.MonkeyPatch
+    kv_store: Store, ear: Dispatcher, client: Sockets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One that brings the check's echo stays."""
     monkeypatch.setattr(dispatcher, "_ECHO_SECONDS", 1)
     with wait_for(ear, client) as waiter:
-        waiter.subscribe()
+        ear.subscribe(waiter.store)
         before = ear._subscription
         waiter.watched = Watched("guest", "q")
         ear._check_at = 0.0
@@ -296,28 +302,28 @@ def test_subscription_that_hears(
         assert ear._subscription is before
 
 
-def test_frozen_process(kv_store: Store, ear: Listener, client: Sockets, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_frozen_process(kv_store: Store, ear: Dispatcher, client: Sockets, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a gap in time the connection is not trusted, and what it still brings is not heard."""
     with wait_for(ear, client) as waiter:
-        waiter.subscribe()
+        ear.subscribe(waiter.store)
         before = ear._subscription
         clocks = dispatcher._clocks
         offset = 0.0
         monkeypatch.setattr(dispatcher, "_clocks", lambda: (clocks()[0], clocks()[1] + offset))
         waiter.watched = Watched("guest", "q")
-        kv_store.db.publish(ear.channel, "ABC12345 response before")
-        assert waiter.wait(soon()) == Message(CODE, "response", ("before",))
+        kv_store.db.publish(ear._channel, "ABC12345 response before")
+        assert waiter.wait(soon()) == RequestAnswered(CODE, "before")
         offset = 3600.0  # one clock stood still
-        kv_store.db.publish(ear.channel, "ABC12345 response late")
+        kv_store.db.publish(ear._channel, "ABC12345 response late")
         assert waiter.wait(soon()) is Wakeup.LOOK
         assert ear._subscription is not before
         wait_until(lambda: subscribers(kv_store, ear) == 1)
 
 
-def test_silent_end_is_noticed(kv_store: Store, ear: Listener, client: Sockets) -> None:
+def test_silent_end_is_noticed(kv_store: Store, ear: Dispatcher, client: Sockets) -> None:
     """The system asks after a while whether the other end of the subscription is still there."""
     with wait_for(ear, client) as waiter:
-        waiter.subscribe()
+        ear.subscribe(waiter.store)
         assert ear._subscription
         connection = ear._subscription._socket
         assert connection.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
@@ -359,9 +365,10 @@ def test_message_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_address_of_nothing(kv_store: Store, client: Sockets, monkeypatch: pytest.MonkeyPatch) -> None:
     for url in ("http://127.0.0.1:1", "http://127.0.0.1:99999", "http://[", "https://host.invalid"):
         monkeypatch.setenv("KV_REST_API_URL", url)
-        with wait_for(dispatcher.current(), client) as waiter:
-            waiter.subscribe()
-            assert waiter.channel == ""
+        ear = dispatcher.current()
+        with wait_for(ear, client) as waiter:
+            ear.subscribe(waiter.store)
+            assert ear.channel == ""
 
 
 def host_access(way: Way | None = None) -> Access:
@@ -369,8 +376,14 @@ def host_access(way: Way | None = None) -> Access:
     return Access(way or Way(), session.code, ADDRESS, session.created_at)
 
 
+def answered(access: Access, client: Sockets, seconds: int) -> messages.Response:
+    """Wait for the response to `q`, as a guest that reads it does."""
+    with long_poll.response(access, "q", client[0], seconds) as wait:
+        return wait.until_answered(messages.read(access, "q", wait.channel))
+
+
 def test_idle_stream_costs_little(
-    kv_store: Store, ear: Listener, client: Sockets, monkeypatch: pytest.MonkeyPatch
+    kv_store: Store, ear: Dispatcher, client: Sockets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two minutes at a hundredth of their length: one subscription, one opening, and a check every half minute."""
     for module, name in (
@@ -390,7 +403,7 @@ def test_idle_stream_costs_little(
     assert 3 <= kv_store.faults.calls <= 6
 
 
-def test_requests_come_without_a_look(kv_store: Store, ear: Listener, client: Sockets) -> None:
+def test_requests_come_without_a_look(kv_store: Store, ear: Dispatcher, client: Sockets) -> None:
     """Also in a process in which the host has listened before, and hears of its own newer attempt."""
     access = host_access()
     guest = Access(Way(), access.code, ADDRESS)
@@ -410,7 +423,7 @@ def test_requests_come_without_a_look(kv_store: Store, ear: Listener, client: So
         assert kv_store.faults.calls == 3, "the opening, and the posts"
 
 
-def test_first_wait_in_a_process(kv_store: Store, ear: Listener, client: Sockets) -> None:
+def test_first_wait_in_a_process(kv_store: Store, ear: Dispatcher, client: Sockets) -> None:
     """It is heard of as every later one."""
     access = host_access()
     guest = Access(Way(), access.code, ADDRESS)
@@ -418,8 +431,7 @@ def test_first_wait_in_a_process(kv_store: Store, ear: Listener, client: Sockets
     found: list[messages.Response] = []
 
     def wait() -> None:
-        look = partial(messages.read, guest, "q")
-        found.append(long_poll.for_response(guest, "q", client[0], 20, look))
+        found.append(answered(guest, client, 20))
 
     waiting_now = threading.Thread(target=wait)
     waiting_now.start()
@@ -429,27 +441,21 @@ def test_first_wait_in_a_process(kv_store: Store, ear: Listener, client: Sockets
     assert found[0].answer == "2"
 
 
-def test_first_wait_beside_another(kv_store: Store, ear: Listener, client: Sockets) -> None:
+def test_first_wait_beside_another(kv_store: Store, ear: Dispatcher, client: Sockets) -> None:
     """Another call subscribes while this one looks without a channel: it looks once more, with the channel."""
     access = host_access()
     messages.post(access, "q", JsonText("1"))
-    channels: list[str] = []
-
-    def look(channel: str) -> messages.Response:
-        channels.append(channel)
-        found = messages.read(access, "q", channel)
+    with long_poll.response(access, "q", client[0], 20) as wait:
+        response = messages.read(access, "q", wait.channel)
+        assert wait.channel == ""
         ear.subscribe(Way())
-        return found
-
-    with long_poll.ResponseWait(access, "q", client[0]) as wait:
-        response = wait.first(look)
-        assert channels == [""]
-        assert ear.channel in str(kv_store.db.hget(f"{kv_store.prefix}res:{access.code}", "~listeners"))
+        assert wait.next(response, 0).answer is None
+        assert ear._channel in str(kv_store.db.hget(f"{kv_store.prefix}res:{access.code}", "~listeners"))
         messages.answer(access, "q", "result", JsonText("2"))
-        assert wait.next(response, 20).answer == "2"
+        assert wait.until_answered(response).answer == "2"
 
 
-def test_messages_that_come_late_or_twice(kv_store: Store, ear: Listener, client: Sockets) -> None:
+def test_messages_that_come_late_or_twice(kv_store: Store, ear: Dispatcher, client: Sockets) -> None:
     """A client is told each request once, in order, and nothing that is over."""
     access = host_access()
     running = host_stream.run(access, "a/1", "*", messages.START, client[0])
@@ -457,7 +463,7 @@ def test_messages_that_come_late_or_twice(kv_store: Store, ear: Listener, client
     when = "2020-01-01T00:00:00.000Z"
     first, second = f"request 1-9 0-0 {when} q9 1 1", f"request 1-10 1-9 {when} q10 1 1"
     for told in (first, first, second, first, f"renewed {when} 1"):
-        kv_store.db.publish(ear.channel, f"{access.code} {told}")
+        kv_store.db.publish(ear._channel, f"{access.code} {told}")
     sessions.end(access)
     told_of = [(event.id, event.name) for event in events_of(running)]
     assert told_of == [("1-9", "request"), ("1-10", "request"), ("1-10", "ended")]
@@ -475,7 +481,7 @@ def unheard(store: Store, code: str) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("way", ["stream", "wait"])
-def test_lost_request_is_found_by_the_next(kv_store: Store, ear: Listener, client: Sockets, way: str) -> None:
+def test_lost_request_is_found_by_the_next(kv_store: Store, ear: Dispatcher, client: Sockets, way: str) -> None:
     access = host_access()
     guest = Access(Way(), access.code, ADDRESS)
     found: list[str] = []
@@ -485,7 +491,7 @@ def test_lost_request_is_found_by_the_next(kv_store: Store, ear: Listener, clien
             told = events_of(host_stream.run(access, "a/1", "*", messages.START, client[0]))
             found.extend(event.data["id"] for event in islice(told, 1, 3))
         else:
-            backlog = long_poll.for_requests(access, "a/1", messages.START, client[0], 20)
+            backlog = long_poll.requests(access, "a/1", messages.START, client[0], 20)
             found.extend(request.id for request in backlog.requests)
 
     listening = threading.Thread(target=listen, daemon=True)
@@ -498,7 +504,7 @@ def test_lost_request_is_found_by_the_next(kv_store: Store, ear: Listener, clien
 
 
 def test_slow_reader_gets_no_more_time(
-    kv_store: Store, ear: Listener, client: Sockets, monkeypatch: pytest.MonkeyPatch
+    kv_store: Store, ear: Dispatcher, client: Sockets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A stream with a long backlog for a client that takes each event slowly is over in its time."""
     monkeypatch.setattr("lib.settings.stream_seconds", lambda: 0.5)
@@ -516,7 +522,7 @@ def test_slow_reader_gets_no_more_time(
 
 
 @pytest.mark.parametrize("fault", ["html", "quota", "unauthorized"])
-def test_store_fails_under_a_stream(kv_store: Store, ear: Listener, client: Sockets, fault: str) -> None:
+def test_store_fails_under_a_stream(kv_store: Store, ear: Dispatcher, client: Sockets, fault: str) -> None:
     """A look that fails ends the stream without `ended`: its client connects again, and nothing is lost."""
     access = host_access()
     running = host_stream.run(access, "a/1", "*", messages.START, client[0])
@@ -529,7 +535,7 @@ def test_store_fails_under_a_stream(kv_store: Store, ear: Listener, client: Sock
 
 
 def test_check_fails_under_a_stream(
-    kv_store: Store, ear: Listener, client: Sockets, monkeypatch: pytest.MonkeyPatch
+    kv_store: Store, ear: Dispatcher, client: Sockets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Streams stay open while the store is out of reach: what comes afterwards is pushed as before."""
     monkeypatch.setattr(dispatcher, "_ECHO_SECONDS", 0.1)
@@ -549,23 +555,24 @@ def test_check_fails_under_a_stream(
     running.close()
 
 
-def test_store_fails_under_a_wait(kv_store: Store, ear: Listener, client: Sockets) -> None:
+def test_store_fails_under_a_wait(kv_store: Store, ear: Dispatcher, client: Sockets) -> None:
     """A request that was taken is told to be pending; a wait that has found nothing out fails with the store."""
     access = Access(Way(), host_access().code, ADDRESS)
 
-    def post(channel: str) -> messages.Response:
-        return messages.post(access, "q", JsonText("1"), channel)
+    def post() -> messages.Response:
+        with long_poll.response(access, "q", client[0], 1) as wait:
+            return wait.until_answered(messages.post(access, "q", JsonText("1"), wait.channel))
 
     kv_store.faults.fail_after(1, "html")
-    assert long_poll.for_response(access, "q", client[0], 1, post).answer is None
+    assert post().answer is None
     with pytest.raises(StoreUnavailable):
-        long_poll.for_response(access, "q", client[0], 1, post)
+        post()
     kv_store.faults.heal()
 
 
 @pytest.mark.parametrize("lack", ["selectors.DefaultSelector", "threading.Thread.start"])
 def test_nothing_to_wait_with(
-    kv_store: Store, ear: Listener, client: Sockets, monkeypatch: pytest.MonkeyPatch, lack: str
+    kv_store: Store, ear: Dispatcher, client: Sockets, monkeypatch: pytest.MonkeyPatch, lack: str
 ) -> None:
     """A process without descriptors or threads is busy, and holds nothing afterwards."""
     access = Access(Way(), CODE, ADDRESS)
@@ -576,19 +583,37 @@ def test_nothing_to_wait_with(
     with monkeypatch.context() as patch:
         patch.setattr(lack, fail)
         with pytest.raises(Busy):
-            long_poll.for_response(access, "q", client[0], 5, lambda channel: messages.read(access, "q", channel))
+            answered(access, client, 5)
         with pytest.raises(Busy):
             next(host_stream.run(access, "a/1", "*", messages.START, client[0]))
     assert (capacity._taken, ear._waiters) == (0, {})
     with wait_for(ear, client) as waiter:
-        waiter.subscribe()
-        assert waiter.channel
+        ear.subscribe(waiter.store)
+        assert ear.channel
 
 
-def test_unknown_code_subscribes_to_nothing(kv_store: Store, ear: Listener, client: Sockets) -> None:
+def test_unknown_code_subscribes_to_nothing(kv_store: Store, ear: Dispatcher, client: Sockets) -> None:
     access = Access(Way(), CODE, ADDRESS)
     kv_store.faults.heal()
     with pytest.raises(Exception, match="Check the code"):
-        long_poll.for_response(access, "q", client[0], 5, lambda channel: messages.read(access, "q", channel))
+        answered(access, client, 5)
     assert kv_store.faults.calls == 1
-    assert not ear.hears
+    assert not ear.channel
+
+
+def test_expiry() -> None:
+    """A little after the instant, at which the store would still show the session."""
+    assert expiry(1500, 100.0) == pytest.approx(101.51)
+
+
+def test_wait_until_the_session_expires(
+    kv_store: Store, ear: Dispatcher, client: Sockets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The call is refused as soon as the session is gone, with a single look at the expiry."""
+    monkeypatch.setenv("SESSION_TTL_SECONDS", "2")
+    access = host_access()
+    messages.post(access, "q", JsonText("1"))
+    kv_store.faults.heal()
+    with pytest.raises(SessionNotFound):
+        answered(access, client, 55)
+    assert kv_store.faults.calls == 4, "a look, the subscription, a look with its channel, and the last one"
