@@ -6,7 +6,7 @@ from lib.web.endpoint import Actions, Endpoint, Reply
 
 
 def create(call: Call) -> Reply:
-    """Create a session. Only this answer tells its host token."""
+    """Create a session. Only this answer contains its host token."""
     call.fields()
     session = sessions.create(call.store, call.caller.address, call.caller.network)
     return Reply(

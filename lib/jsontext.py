@@ -18,7 +18,7 @@ class JsonText(str):
 
 
 def members(body: bytes) -> dict[str, JsonText]:
-    """Return the members of the JSON object in `body`: name -> the value's own text, to the digit.
+    """Return the members of the JSON object in `body`: name -> the value as it is written, to the digit.
 
     Raises InvalidJson, and InvalidRequest for a value that is no object or names a member twice.
     """
@@ -35,7 +35,7 @@ def members(body: bytes) -> dict[str, JsonText]:
 def shape(text: JsonText) -> object:
     """Return the value of a text that is known to be JSON, to check types with: its numbers are all zero.
 
-    None stands for one that is nested too deeply: how deep a value may be also depends on who reads it.
+    None stands for a value that is nested too deeply for Python's parser.
     """
     try:
         return _SHAPE_DECODER.decode(text)
@@ -44,7 +44,7 @@ def shape(text: JsonText) -> object:
 
 
 def elements(text: JsonText) -> list[JsonText]:
-    """Return the elements of the JSON array in a text that is known to be JSON. Raises InvalidRequest if it is none."""
+    """Return the elements of the JSON array in a text that is known to be JSON. Raises InvalidRequest."""
     if not text.startswith("["):
         raise InvalidRequest("not an array")
     found: list[JsonText] = []

@@ -9,9 +9,9 @@ from typing import ClassVar
 
 
 class Problem(Exception):
-    """A refusal. Its `detail` tells the caller what to do about it, its `headers` go out with it.
+    """A refusal. Its `detail` says what the caller can do about it; its `headers` are added to the answer.
 
-    Both may have places (`{0}`) for the values that the exception is raised with; their form and units are in the text.
+    Both may have places (`{0}`) for the values that the exception is raised with; the text gives their units.
     """
 
     status: ClassVar[int]
@@ -49,7 +49,7 @@ class InvalidRequest(Problem):
 
 
 class InvalidCode(Problem):
-    """What should be a session code is none."""
+    """The text in the place of a session code is not a code."""
 
     status, code, title = 400, "invalid_code", "Not a session code"
 
@@ -63,7 +63,7 @@ class HostTokenRequired(Problem):
 
 
 class HostTokenWrong(Problem):
-    """A host call with a token of another session, or none of ours."""
+    """A host call with a token that is not of this session, or not a token at all."""
 
     status, code, title = 403, "host_token_wrong", "The token is not this session's"
     detail = "Send the token that was returned when this very session was created."
@@ -95,18 +95,18 @@ class IdConflict(Problem):
     """The id is taken by a request with another payload."""
 
     status, code, title = 409, "id_conflict", "The id belongs to another request"
-    detail = "Give the request an id of its own, or none: then the relay draws one."
+    detail = "Give the request another id, or none: then the relay draws a random id."
 
 
 class AlreadyAnswered(Problem):
-    """The request has an answer, and the first one counts: for another answer, or a withdrawal, it is too late."""
+    """The request has an answer already. The first answer counts; a second answer or a withdrawal comes too late."""
 
     status, code, title = 409, "already_answered", "The request has been answered"
-    detail = "The first answer stands: as the host drop yours, as the guest read that one."
+    detail = "The first answer counts. As the host, drop yours; as the guest, read the response."
 
 
 class Replaced(Problem):
-    """The caller's host is the session's no more: another one, or a newer attempt of the same, has taken over."""
+    """Another host, or a newer attempt of the same host, has taken the session over."""
 
     status, code, title = 409, "replaced", "Another host has taken the session over"
     detail = "The session goes on with the host that came last. Stop here, or create a session of your own."
@@ -150,7 +150,7 @@ class RateLimited(Problem):
 
 
 class TooManyPending(Problem):
-    """The host has not answered what there is."""
+    """The session already holds the maximum number of unanswered requests."""
 
     status, code, title = 429, "too_many_pending", "Too many requests wait for an answer"
     detail = "{0} requests wait already: let the host answer some first."
@@ -158,7 +158,7 @@ class TooManyPending(Problem):
 
 
 class Busy(Problem):
-    """All places for calls that wait are taken, or the share of the caller's address is."""
+    """All places for waiting calls are taken, or those that the caller's network may take."""
 
     status, code, title = 503, "busy", "Too many calls wait"
     detail = "Try again in a moment, or without wait: calls that do not wait always get through."
@@ -166,7 +166,7 @@ class Busy(Problem):
 
 
 class StoreProblem(Problem):
-    """The store did not do its part. `cause` is for the log; only what is not configured is told to callers."""
+    """The store did not do its part. `cause` is for the log; callers read it only if the store is not configured."""
 
     status = 503
 
@@ -204,7 +204,25 @@ class StoreUnauthorized(StoreProblem):
 
 
 class InternalError(Problem):
-    """A defect of ours, which no caller should see."""
+    """A defect of the service, which no caller should ever see."""
 
     status, code, title = 500, "internal_error", "Something went wrong on our side"
-    detail = "Try again; if it stays, tell the operator the time of this call."
+    detail = "Try again. If it happens again, report the time of this call to the operator."
+
+
+# The refusals of scripts. A script replies with the problem's code, and after it the values of the problem's detail.
+REFUSED_BY_SCRIPTS: Mapping[str, type[Problem]] = {
+    problem.code: problem
+    for problem in (
+        AlreadyAnswered,
+        HostTokenWrong,
+        IdConflict,
+        RateLimited,
+        Replaced,
+        RequestNotFound,
+        SessionEnded,
+        SessionFull,
+        SessionNotFound,
+        TooManyPending,
+    )
+}

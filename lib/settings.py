@@ -1,4 +1,4 @@
-"""What the environment says, with the defaults."""
+"""The settings: environment variables with their defaults."""
 
 import os
 from functools import cache
@@ -24,10 +24,10 @@ class Credentials(NamedTuple):
 def store() -> Credentials:
     """Return the first complete pair of credentials.
 
-    Raises StoreNotConfigured, which names the variable that is missing or of no use.
+    Raises StoreNotConfigured, which names the variable that is missing or unusable.
     """
     if text("VERCEL_IPC_PATH") and not text("VERCEL_ENV") and not text("KV_KEY_PREFIX"):
-        # A preview could not tell that it is none of production, and would write production's keys.
+        # Without them a preview takes itself for production, and would write production's keys.
         raise StoreNotConfigured(
             "Tick 'Automatically expose System Environment Variables' in the project's settings, or set KV_KEY_PREFIX."
         )
@@ -53,8 +53,8 @@ def store() -> Credentials:
 def key_prefix() -> str:
     """Return what every key and channel starts with: nothing, except on a preview deployment.
 
-    A branch's name is percent-encoded: distinct branches stay distinct, and none can hold a separator or a
-    wildcard of ours. `KV_KEY_PREFIX` is used as it is.
+    A branch's name is percent-encoded: distinct branches stay distinct, and no name contains the separator of keys or
+    a wildcard. `KV_KEY_PREFIX` is used as it is.
     """
     if override := text("KV_KEY_PREFIX"):
         return override
@@ -69,7 +69,7 @@ def secret() -> str:
 
 
 def on_platform() -> bool:
-    """Tell whether Vercel's proxy stands before the function, and says who calls."""
+    """Return whether requests come through Vercel's proxy, which sets the headers that say who calls."""
     return bool(text("VERCEL") or text("VERCEL_IPC_PATH"))
 
 
@@ -79,7 +79,7 @@ def environment() -> str:
 
 
 def commit() -> str | None:
-    """Return the commit that this deployment was built from, if the platform tells."""
+    """Return the commit that this deployment was built from, if the platform exposes it."""
     return text("VERCEL_GIT_COMMIT_SHA") or None
 
 
@@ -125,18 +125,21 @@ def session_ttl() -> int:
 
 
 def allowed_origin() -> str:
-    """Return the origin whose pages may call the API; `*` is every one."""
+    """Return the origin whose pages may call the API; `*` allows all."""
     return text("CORS_ALLOW_ORIGIN") or "*"
 
 
 def text(name: str) -> str:
-    """Return a variable without the white space that a paste leaves around it; `""` if it is not set."""
+    """Return a variable without the white space that pasting leaves around it; `""` if it is not set."""
     return os.environ.get(name, "").strip()
 
 
 @cache
 def _parsed(value: str, number: Number) -> int:
-    """Parse a number. What is none, or too large, is logged, once; the default stands, or the most."""
+    """Parse a setting. An invalid value falls back to the default, one above the maximum is clamped.
+
+    Either is logged once.
+    """
     found = int(value) if value.isascii() and value.isdigit() and len(value) < 10 else 0
     if 0 < found <= number.most:
         return found

@@ -1,4 +1,4 @@
-"""A caller's way to one session: who it is, and the store that its calls are counted at."""
+"""A caller's access to one session."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple

@@ -1,4 +1,4 @@
-"""Requests and responses. Each verb is one script, run in one call to the store."""
+"""Requests and responses. Each function runs one script, in one call to the store."""
 
 import hashlib
 from typing import Any, NamedTuple
@@ -39,14 +39,14 @@ class Request(NamedTuple):
     cursor: str
 
     def public(self) -> dict[str, object]:
-        """Return what the API tells the host of it; the cursor is told beside it."""
+        """Return the members of a request in the API, without its cursor."""
         return {"id": self.id, "payload": self.payload, "createdAt": self.created_at}
 
 
 class Response(NamedTuple):
-    """What became of a request. `answer` is None until it is answered.
+    """The state of a request. `answer` is None until the host has answered it.
 
-    Until then `ttl_ms` is what its session has left, and `listening` tells whether a host listens to it.
+    Until then `ttl_ms` is the time that its session has to live, and `listening` says whether a host listens.
     """
 
     id: str
@@ -57,7 +57,7 @@ class Response(NamedTuple):
     listening: bool = False
 
     def public(self) -> JsonText:
-        """Return what the API tells of it."""
+        """Return the response as the API has it."""
         if self.answer is None:
             return compose(id=self.id, status="pending")
         return compose(id=self.id, status="answered", **{self.kind: self.answer}, answeredAt=self.answered_at)
@@ -72,7 +72,7 @@ class Backlog(NamedTuple):
 
 
 def post(access: Access, request_id: str, payload: JsonText, channel: str = "") -> Response:
-    """Take a guest's request. A second one with the same id and payload is the same request: its response is returned.
+    """Post a guest's request. Posting the same id and payload again returns the response of the first request.
 
     The channel is rung when the response is there. Raises IdConflict, RateLimited, TooManyPending, SessionFull,
     SessionNotFound, SessionEnded, HostTokenWrong.

@@ -1,4 +1,4 @@
-"""What can be done with a session. Each verb is one script, run in one call to the store."""
+"""Create, read, renew and end sessions. Each function runs one script, in one call to the store."""
 
 import json
 import secrets
@@ -24,7 +24,7 @@ _DRAWS = 5
 class Session(NamedTuple):
     """A session as its record says. Times are ISO 8601 in UTC; `ttl` is in whole seconds, rounded up.
 
-    `listening` tells whether a host listens; None if that was not asked.
+    `listening` says whether a host listens; None if the script does not reply that.
     """
 
     code: str
@@ -35,15 +35,15 @@ class Session(NamedTuple):
     listening: bool | None = None
 
     def public(self) -> dict[str, object]:
-        """Return what the API tells of a session: all but its creator's address."""
-        told = {
+        """Return the members of a session in the API: everything but its creator's address."""
+        members = {
             "code": self.code,
             "createdAt": self.created_at,
             "expiresAt": self.expires_at,
             "active": self.active,
             "ttl": self.ttl,
         }
-        return told if self.listening is None else {**told, "listening": self.listening}
+        return members if self.listening is None else {**members, "listening": self.listening}
 
 
 def create(store: Store, address: str, network: str, draw: Callable[[], str] = codes.draw) -> Session:

@@ -13,8 +13,9 @@ _DIGITS = re.compile(r"(....)(..)(..)(..)(..)(..)(...)")
 def derive(code: str, created_at: str) -> str:
     """Return the host token of the session with this code and creation (ISO 8601). Raises StoreNotConfigured.
 
-    It is the creation's digits and a hex HMAC-SHA256 of code, creation and key prefix under the deployment's secret: it
-    opens no later session with the same code, and none of another deployment that shares the database.
+    The token is the creation's digits and a hex HMAC-SHA256 of code, creation and key prefix under the deployment's
+    secret, so it opens neither a later session with the same code nor a session of another deployment that shares the
+    database.
     """
     digits = re.sub("[^0-9]", "", created_at)
     text = f"host:{code}:{digits}:{settings.key_prefix()}"

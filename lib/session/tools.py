@@ -96,23 +96,23 @@ def _check_schema(where: str, schema: dict[str, Any]) -> None:
     if schema.get("type") != "object":
         raise InvalidRequest(f'{where}.type must be "object".')
     properties, required = schema.get("properties", {}), schema.get("required", [])
-    if not isinstance(properties, dict) or not all(isinstance(one, dict | bool) for one in properties.values()):
+    if not isinstance(properties, dict) or not all(isinstance(schema, dict | bool) for schema in properties.values()):
         raise InvalidRequest(f"{where}.properties must be an object of schemas.")
-    if not isinstance(required, list) or not all(isinstance(one, str) for one in required):
+    if not isinstance(required, list) or not all(isinstance(name, str) for name in required):
         raise InvalidRequest(f"{where}.required must be an array of names.")
     if _has_name(schema, "x-mcp-header"):
         raise InvalidRequest(f"{where}: x-mcp-header is not supported.")
 
 
 def _check_types(where: str, value: dict[str, Any], types: dict[str, tuple[type, str]]) -> None:
-    """Check the members that are there. Raises InvalidRequest."""
-    for field, (kind, told) in types.items():
+    """Check the types of the members that are present. Raises InvalidRequest."""
+    for field, (kind, description) in types.items():
         if field in value and not isinstance(value[field], kind):
-            raise InvalidRequest(f"{where}.{field} must be {told}.")
+            raise InvalidRequest(f"{where}.{field} must be {description}.")
 
 
 def _has_name(value: object, name: str) -> bool:
-    """Tell whether an object in the value, however deep, has a member of this name."""
+    """Return whether an object in the value, however deep, has a member of this name."""
     left = [value]
     while left:
         match left.pop():

@@ -1,4 +1,4 @@
-"""Every name in the store, and the only place that makes one. A preview deployment's names have a prefix."""
+"""The names of all keys and channels. A preview deployment's names have a prefix."""
 
 from lib import settings
 

@@ -8,39 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from lib.kv import Store
-from lib.problems import (
-    AlreadyAnswered,
-    HostTokenWrong,
-    IdConflict,
-    Problem,
-    RateLimited,
-    Replaced,
-    RequestNotFound,
-    SessionEnded,
-    SessionFull,
-    SessionNotFound,
-    StoreUnavailable,
-    TooManyPending,
-)
+from lib.problems import REFUSED_BY_SCRIPTS, StoreUnavailable
 
 _FOLDER = Path(__file__).with_name("scripts")
-
-# A refusal is a reply that begins with the problem's code; what follows are the problem's values.
-REFUSALS: dict[str, type[Problem]] = {
-    problem.code: problem
-    for problem in (
-        AlreadyAnswered,
-        HostTokenWrong,
-        IdConflict,
-        RateLimited,
-        Replaced,
-        RequestNotFound,
-        SessionEnded,
-        SessionFull,
-        SessionNotFound,
-        TooManyPending,
-    )
-}
 
 
 class Script:
@@ -57,7 +27,7 @@ class Script:
 
     @cached_property
     def digest(self) -> str:
-        """Return what the store knows it by."""
+        """Return the SHA-1 by which EVALSHA names the script."""
         return hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
     def run(self, store: Store, keys: Sequence[str], arguments: Sequence[str | int]) -> list[Any]:
@@ -68,13 +38,13 @@ class Script:
         reply = store.evaluate(self.text, self.digest, keys, arguments)
         if not isinstance(reply, list) or not reply:
             raise StoreUnavailable(f"a script's reply is {type(reply).__name__}")
-        if refusal := REFUSALS.get(reply[0]):
+        if refusal := REFUSED_BY_SCRIPTS.get(reply[0]):
             raise refusal(*reply[1:])
         return reply
 
 
 def unreadable(reply: list[Any]) -> StoreUnavailable:
-    """Return the problem of a reply that is none of its script's outcomes: somebody else has written to the store."""
+    """Return the problem of a reply that its script does not have: another program has written to the store."""
     return StoreUnavailable(f"a script's reply is {reply[0]!r:.40}")
 
 

@@ -61,7 +61,7 @@ def _chunked(headers: Message, source: "_Source", limit: int) -> bytes:
 
 
 class _Source:
-    """What comes over a connection, until the time for it is up. Raises TimeoutError."""
+    """The bytes of a request, until its time is over. Raises TimeoutError."""
 
     def __init__(self, stream: BufferedReader, connection: socket.socket | None) -> None:
         self._stream = stream
@@ -74,7 +74,7 @@ class _Source:
         return self._stream.read1(size)
 
     def line(self) -> bytes:
-        """Return a line with its end, or as much as a line may have, or what there is at the end."""
+        """Read one line with its terminator. At 4 KiB or end of input, return what was read, unterminated."""
         line = b""
         while not line.endswith(b"\n") and len(line) < _LINE_LIMIT:
             self._limit_time()

@@ -27,7 +27,7 @@ class Call:
     `body` is what came, or the problem in reading it: a resource refuses a bad body only if it reads bodies, and only
     after it has refused a method, a code or a token that is wrong.
 
-    `refused` is for the log: the problem that an answer in the words of another protocol tells of.
+    `refused` is the problem reported inside a JSON-RPC reply, kept for the log because the HTTP status may be 200.
     """
 
     def __init__(
@@ -57,12 +57,12 @@ class Call:
 
     @property
     def names_host(self) -> bool:
-        """Tell whether a host names itself."""
+        """Return whether the caller names its host."""
         return "host" in self.target.query
 
     @cached_property
     def host(self) -> str:
-        """Return who listens, as `NAME/ATTEMPT`: what the caller says, else a name of its own.
+        """Return the host as `NAME/ATTEMPT`: as the caller names it, else under a random name.
 
         Raises InvalidRequest.
         """

@@ -9,7 +9,7 @@ from lib.problems import HostTokenRequired, HostTokenWrong
 from lib.session import tokens
 from lib.session.access import Access
 
-_NETWORK_BITS = 64  # what one customer of a provider is given at the least
+_NETWORK_BITS = 64  # the smallest network that providers give to a customer
 
 
 class Caller:
@@ -29,7 +29,7 @@ class Caller:
         self._token = token.strip() if scheme.lower() == "bearer" else ""
 
     def access(self, store: Store, code: str) -> Access:
-        """Return the caller's access to a session: the host's if its token is one of this code, else a guest's."""
+        """Return the caller's access to a session: the host's if the token is for this code, else a guest's."""
         created = tokens.creation(self._token, code) if self._token else None
         return Access(store, code, self.network, created or "")
 

@@ -1,4 +1,4 @@
-"""What every function does with HTTP, so that `api/` only says what it answers."""
+"""HTTP for every function: reads the request, calls an action, sends the answer, logs a line."""
 
 import secrets
 import time
@@ -60,7 +60,7 @@ class Endpoint(BaseHTTPRequestHandler):
         """Return the methods that the resource knows, and what answers each. HEAD and OPTIONS come by themselves."""
         raise NotImplementedError
 
-    # Type checkers are not told, or they would take every misspelt attribute for one that exists.
+    # Hidden from type checkers, which would otherwise believe that every misspelt attribute exists.
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:
@@ -99,7 +99,7 @@ class Endpoint(BaseHTTPRequestHandler):
         )
 
     def _reply(self, call: Call, notes: dict[str, object]) -> Reply:
-        """Return the answer, a refusal included. Raises ClientGone if nobody waits for it any more."""
+        """Return the answer, which may be a refusal. Raises ClientGone."""
         try:
             reply = self._answer(call)
             if reply.stream:  # its refusals come before its first part
@@ -145,7 +145,7 @@ class Endpoint(BaseHTTPRequestHandler):
             headers["Content-Length"] = str(len(content))
         self.close_connection = True
         self.connection.settimeout(_WRITE_SECONDS)
-        # A request without a version, or one that could not be read, counts as HTTP/0.9: no status, no headers.
+        # Without this a request that could not be read counts as HTTP/0.9, which has no status and no headers.
         self.request_version = self.protocol_version
         self.send_response_only(reply.status)
         for name, value in headers.items():
@@ -170,9 +170,9 @@ class Endpoint(BaseHTTPRequestHandler):
             self._send(_refusal(InvalidRequest("The request line or the headers are not well formed.")), Store())
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Write nothing: the server's own lines hold the query, and a token with it."""
+        """Write nothing: the server's lines contain the query, and with it a token."""
 
-    # The platform's runtime has its own log_message, which comes before this one.
+    # The platform's runtime overrides log_message, but not this method.
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         """Write nothing, as above."""
 
@@ -200,12 +200,12 @@ def _preflight(allow: str) -> dict[str, str]:
 
 
 def _problem(problem: Problem) -> dict[str, object]:
-    """Return what the log tells of a problem."""
+    """Return the log's fields for a problem."""
     return {"problem": problem.code, **({"cause": problem.cause} if isinstance(problem, StoreProblem) else {})}
 
 
 def _defect(defect: Exception) -> dict[str, object]:
-    """Return what the log may tell of a defect of ours: its place, and no data."""
+    """Return the log's fields for a defect: its type and place, and no data."""
     place = traceback.extract_tb(defect.__traceback__)[-1]
     return {"problem": InternalError.code, "defect": f"{type(defect).__name__} in {place.name}:{place.lineno}"}
 

@@ -1,4 +1,4 @@
-"""The fields of a request's body: the members of one JSON object, each as its own text."""
+"""The fields of a request's body: the members of a JSON object, each as it is written."""
 
 import json
 import re

@@ -14,15 +14,18 @@ _WAIT = re.compile(r"(?:^|,)\s*wait\s*=\s*([0-9]+)\s*(?:[;,]|$)", re.IGNORECASE)
 
 
 class Wait(NamedTuple):
-    """The seconds to wait, and whether the answer has to say so: a preference was followed, or a wish was cut."""
+    """Seconds to wait, and whether to send `Preference-Applied`.
+
+    It is sent if a Prefer header was honoured, or a longer wait was capped.
+    """
 
     seconds: int
-    told: bool
+    applied: bool
 
     @property
     def headers(self) -> dict[str, str]:
-        """Return the header that tells the caller."""
-        return {"Preference-Applied": f"wait={self.seconds}"} if self.told else {}
+        """Return the header `Preference-Applied`, if it is to be sent."""
+        return {"Preference-Applied": f"wait={self.seconds}"} if self.applied else {}
 
 
 def wait(query: Mapping[str, str], preferences: Sequence[str]) -> Wait:
@@ -31,7 +34,7 @@ def wait(query: Mapping[str, str], preferences: Sequence[str]) -> Wait:
     digits = preferred[1] if preferred else query.get("wait", "0")
     if not re.fullmatch("[0-9]+", digits):
         raise InvalidRequest("wait must be a whole number of seconds.")
-    seconds = int((digits.lstrip("0") or "0")[:9])  # of very many digits only that they are too many
+    seconds = int((digits.lstrip("0") or "0")[:9])  # more digits are too many seconds in any case
     return Wait(min(seconds, LONGEST_WAIT), preferred is not None or seconds > LONGEST_WAIT)
 
 

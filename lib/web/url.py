@@ -10,7 +10,7 @@ from lib.session import codes
 _SESSION_PATH = re.compile(
     r"(?P<root>/api/sessions|/mcp)(?:\.py)?/(?P<code>[^/]+)(?P<rest>/[a-z]+)?(?:/(?P<id>[^/]+))?/?"
 )
-_OWN_PATH = re.compile(r"/mcp|/api/[a-z]+")
+_FUNCTION_PATH = re.compile(r"/mcp|/api/[a-z]+")
 _ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 
 
@@ -32,7 +32,7 @@ class Target:
 
     @property
     def names_session(self) -> bool:
-        """Tell whether there is a code, valid or not."""
+        """Return whether the target has a code, valid or not."""
         return self._session_path is not None or "code" in self.query
 
     @cached_property
@@ -42,7 +42,7 @@ class Target:
 
     @property
     def names_id(self) -> bool:
-        """Tell whether there is the id of a request, valid or not."""
+        """Return whether the target has a request's id, valid or not."""
         return bool(self._session_path["id"]) if self._session_path else "id" in self.query
 
     @property
@@ -56,8 +56,8 @@ class Target:
         if self._session_path:
             rest = self._session_path["rest"] or ""
             return self._session_path["root"] + "/{code}" + rest + ("/{id}" if self._session_path["id"] else "")
-        own = _OWN_PATH.match(self._path)
-        return own[0] if own else "other"
+        path = _FUNCTION_PATH.match(self._path)
+        return path[0] if path else "other"
 
 
 def identifier(text: object, field: str = "id") -> str:

@@ -12,7 +12,8 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from lib.store.script import REFUSALS, Script
+from lib.problems import REFUSED_BY_SCRIPTS
+from lib.store.script import Script
 from lib.wait import notifications
 from tests.support.stores import Store
 from tests.support.tools import PROJECT
@@ -405,7 +406,7 @@ def test_header(name: str) -> None:
     replies = set(re.findall(r"\{'(\w+)'", header.partition("-- reply ")[2]))
     assert replies == _outcomes(code)
     assert replies == {outcome for script, *_, outcome in REPLIES if script == name}, "each is tested"
-    assert replies <= REFUSALS.keys() | {
+    assert replies <= REFUSED_BY_SCRIPTS.keys() | {
         *("created", "code_taken", "found", "ended", "pending", "answered", "repeated", "conflict"),
         *("checked", "probed", "withdrawn", "written", "unreadable"),
     }

@@ -1,10 +1,10 @@
-"""README.md and docs/: what their chapters say to paste, and what they say is printed."""
+"""The documents: what their chapters say to paste, and what they say is printed."""
 
 import re
 
 from tests.support.tools import PROJECT
 
-DOCUMENTS = ("README.md", *sorted(f"docs/{file.name}" for file in (PROJECT / "docs").glob("*.md")))
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "SECURITY.md", *sorted(f"docs/{file.name}" for file in (PROJECT / "docs").glob("*.md")))
 LOCAL = "http://127.0.0.1:3000"
 
 
