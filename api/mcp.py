@@ -58,14 +58,14 @@ def _answer(call: Call, request: Request, server: Server) -> Reply:
 
 
 def _call_tool(call: Call, request: Request, server: Server) -> Reply:
-    name = jsontext.shape(request.params.get("name", JsonText("null")))
+    name = jsontext.shape(request.params.get("name", JsonText(b"null")))
     if not isinstance(name, str):
         raise Fault(INVALID_PARAMS, "name must be a string.")
     try:
         arguments = jsonrpc.members_of(request.params, "arguments")
     except InvalidRequest as problem:
         raise Fault(INVALID_PARAMS, problem.detail) from None
-    text = request.params.get("arguments", JsonText("{}"))
+    text = request.params.get("arguments", JsonText(b"{}"))
     return tool_reply.reply(call, request, server.call(name, arguments, text))
 
 

@@ -2,7 +2,7 @@
 
 import secrets
 
-from lib.jsontext import JsonText, compose
+from lib.jsontext import array, compose
 from lib.session import messages
 from lib.wait import long_poll
 from lib.web import fields
@@ -16,7 +16,9 @@ def post(call: Call) -> Reply:
     payload = fields.message(given, "payload")
     request_id = fields.request_id(given) if "id" in given else secrets.token_urlsafe(9)
     with long_poll.response(access, request_id, call.connection, call.wait.seconds) as wait:
-        response = wait.until_answered(messages.post(access, request_id, payload, wait.channel))
+        posted = messages.post(access, request_id, payload, wait.channel)
+        del payload  # a call that waits must not hold it
+        response = wait.until_answered(posted)
     headers = {"Location": _location(access.code, request_id)} | call.wait.headers
     return Reply(202 if response.answer is None else 200, response.public(), headers)
 
@@ -39,7 +41,7 @@ def read(call: Call) -> Reply:
         found = messages.unanswered(access, cursor).requests
     requests = [compose(**request.public(), cursor=request.cursor) for request in found]
     last = found[-1].cursor if found else cursor
-    return Reply(200, compose(requests=JsonText(f"[{','.join(requests)}]"), cursor=last), wait.headers)
+    return Reply(200, compose(requests=array(requests), cursor=last), wait.headers)
 
 
 def withdraw(call: Call) -> Reply:

@@ -12,12 +12,13 @@ from lib.web.endpoint import Actions, Endpoint, Reply
 def answer(call: Call) -> Reply:
     """Answer a request with a `result` or an `error`."""
     access = call.host_access()
-    given = call.fields("id", "result", "error")
+    given = call.fields("id", "cursor", "result", "error")
     request_id = fields.request_id(given)
+    cursor = fields.cursor(given)
     if len(given.keys() & {"result", "error"}) != 1:
         raise InvalidRequest("Give either result or error.")
     kind = "result" if "result" in given else "error"
-    new = messages.answer(access, request_id, kind, fields.message(given, kind))
+    new = messages.answer(access, request_id, cursor, kind, fields.message(given, kind))
     return Reply(201 if new else 200, compose(id=request_id, status="answered"))
 
 

@@ -1,35 +1,44 @@
-"""JSON as text: the relay reads the names of an object, and passes the values on as they came."""
+"""JSON as text: the relay reads the names of an object, and passes the values on as they came.
 
+A text is UTF-8 bytes. As `str`, one emoji would make each of its characters four times as wide, and every copy with it.
+"""
+
+import codecs
 import json
 import re
+from collections.abc import Iterable
 from typing import NoReturn
 
 from lib.problems import InvalidJson, InvalidRequest
 
 # Half of a character, as only an escape can say it: UTF-8 has no bytes for it.
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_BETWEEN = re.compile(r"[ \t\n\r,:]*")
+_SPACE = re.compile(r"[ \t\n\r]*")
+_CHECKED_AT_ONCE = 64 * 1024
 
 
-class JsonText(str):
-    """JSON that is written already."""
+class JsonText(bytes):
+    """A JSON value as it is written, in UTF-8."""
 
     __slots__ = ()
 
 
-def members(body: bytes) -> dict[str, JsonText]:
-    """Return the members of the JSON object in `body`: name -> the value as it is written, to the digit.
+def members(text: bytes) -> dict[str, JsonText]:
+    """Return the members of the JSON object in a text: name -> the value as it is written, to the digit.
 
-    Raises InvalidJson, and InvalidRequest for a value that is no object or names a member twice.
+    Raises InvalidJson, and InvalidRequest for a value that is not an object or names a member twice.
     """
-    try:
-        return _members(body.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        raise InvalidJson(f"Byte {error.start} of the body is not UTF-8.") from None
-    except json.JSONDecodeError as error:
-        raise InvalidJson(f"{error.msg} at character {error.pos} of the body.") from None
-    except RecursionError:
-        raise InvalidJson("The body is nested too deeply.") from None
+    found: dict[str, JsonText] = {}
+    for name, value in _items(text, "{", "}"):
+        if name in found:
+            raise InvalidRequest(f"{json.dumps(name)} is there twice.")
+        found[name] = value
+    return found
+
+
+def elements(text: bytes) -> list[JsonText]:
+    """Return the elements of the JSON array in a text. Raises InvalidJson, InvalidRequest."""
+    return [value for _, value in _items(text, "[", "]")]
 
 
 def shape(text: JsonText) -> object:
@@ -38,61 +47,19 @@ def shape(text: JsonText) -> object:
     None stands for a value that is nested too deeply for Python's parser.
     """
     try:
-        return _SHAPE_DECODER.decode(text)
+        return _SHAPE_DECODER.decode(text.decode())
     except RecursionError:
         return None
 
 
-def elements(text: JsonText) -> list[JsonText]:
-    """Return the elements of the JSON array in a text that is known to be JSON. Raises InvalidRequest."""
-    if not text.startswith("["):
-        raise InvalidRequest("not an array")
-    found: list[JsonText] = []
-    at = _next(text, 1)
-    while text[at] != "]":
-        end = _DECODER.raw_decode(text, at)[1]
-        found.append(JsonText(text[at:end]))
-        at = _next(text, end)
-    return found
-
-
-def _members(text: str) -> dict[str, JsonText]:
-    if not isinstance(_DECODER.decode(text), dict):
-        raise InvalidRequest("The body must be a JSON object.")
-    # From here on the text is known to be an object: what stands between its names and values is not checked again.
-    found: dict[str, JsonText] = {}
-    at = _next(text, text.index("{") + 1)
-    while text[at] != "}":
-        name, end = _DECODER.raw_decode(text, at)
-        start = _next(text, end)
-        end = _DECODER.raw_decode(text, start)[1]
-        if name in found:
-            raise InvalidRequest(f"{json.dumps(name)} is there twice.")
-        found[name] = JsonText(text[start:end])
-        at = _next(text, end)
-    return found
-
-
-def _next(text: str, at: int) -> int:
-    """Return the place of the next name, value or bracket."""
-    between = _BETWEEN.match(text, at)
-    return between.end() if between else at
-
-
-def _not_json(constant: str) -> NoReturn:
-    raise InvalidJson(f"{constant} is not JSON.")
-
-
-# Numbers are not converted: only their place matters, and some have thousands of digits.
-_DECODER = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=_not_json)
-
-# Long numbers would cost time, and very long ones are refused by int().
-_SHAPE_DECODER = json.JSONDecoder(parse_int=lambda _: 0, parse_float=lambda _: 0.0)
-
-
 def compose(**members_: object) -> JsonText:
-    """Return an object as text. A JsonText stands in it as it is, anything else as JSON says it."""
-    return JsonText("{" + ",".join(f'"{name}":{write(value)}' for name, value in members_.items()) + "}")
+    """Return an object as text. A JsonText stands in it as it is; names and other values are written as JSON."""
+    return JsonText(b"{" + b",".join(write(name) + b":" + write(value) for name, value in members_.items()) + b"}")
+
+
+def array(values: Iterable[JsonText]) -> JsonText:
+    """Return an array of texts as text."""
+    return JsonText(b"[" + b",".join(values) + b"]")
 
 
 def write(value: object) -> JsonText:
@@ -100,4 +67,98 @@ def write(value: object) -> JsonText:
     if isinstance(value, JsonText):
         return value
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    return JsonText(_SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
+    return JsonText(_SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text).encode())
+
+
+def _items(text: bytes, opening: str, closing: str) -> list[tuple[str, JsonText]]:
+    """Return the members of an object, or the elements of an array with empty names. Each value is parsed once."""
+    try:
+        _require_utf8(text)
+        return _Scanner(text).items(opening, closing)
+    except json.JSONDecodeError as error:
+        raise InvalidJson(f"{error.msg} at byte {error.pos}.") from None
+    except RecursionError:
+        raise InvalidJson("The JSON is nested too deeply.") from None
+
+
+def _require_utf8(text: bytes) -> None:
+    """Return if a text is UTF-8, without making a string of all of it. Raises InvalidJson."""
+    if text.isascii():
+        return
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    view = memoryview(text)
+    for start in range(0, len(text), _CHECKED_AT_ONCE):
+        end = start + _CHECKED_AT_ONCE
+        try:
+            decoder.decode(view[start:end], final=end >= len(text))
+        except UnicodeDecodeError:
+            raise InvalidJson("The text is not UTF-8.") from None
+
+
+class _Scanner:
+    """Reads the outermost object or array of a text from left to right. Raises JSONDecodeError, RecursionError."""
+
+    def __init__(self, text: bytes) -> None:
+        self._text = text
+        # In Latin-1 each byte is a character: places are those of the bytes, and nothing becomes wider than it was.
+        self._characters = text.decode("latin-1")
+        self._place = 0
+
+    def items(self, opening: str, closing: str) -> list[tuple[str, JsonText]]:
+        """Return what the text consists of. Raises InvalidRequest if it does not begin with `opening`."""
+        if not self._take(opening):
+            _DECODER.decode(self._characters)  # raises JSONDecodeError for a text that is not JSON
+            raise InvalidRequest(f"A JSON {'object' if opening == '{' else 'array'} is expected.")
+        found: list[tuple[str, JsonText]] = []
+        more = not self._take(closing)
+        while more:
+            name = self._name() if opening == "{" else ""
+            found.append((name, self._value()))
+            more = not self._take(closing)
+            if more:
+                self._require(",", "Expecting ',' delimiter")
+        self._skip()
+        if self._place != len(self._characters):
+            raise json.JSONDecodeError("Extra data", self._characters, self._place)
+        return found
+
+    def _name(self) -> str:
+        self._skip()
+        if not self._characters.startswith('"', self._place):
+            raise json.JSONDecodeError("Expecting a name in double quotes", self._characters, self._place)
+        name: str = json.loads(self._value())
+        self._require(":", "Expecting ':' delimiter")
+        return name
+
+    def _value(self) -> JsonText:
+        self._skip()
+        start = self._place
+        _, self._place = _DECODER.raw_decode(self._characters, start)
+        return JsonText(self._text[start : self._place])
+
+    def _require(self, character: str, message: str) -> None:
+        if not self._take(character):
+            raise json.JSONDecodeError(message, self._characters, self._place)
+
+    def _take(self, character: str) -> bool:
+        """Step over a character, if it is the next one after white space."""
+        self._skip()
+        if not self._characters.startswith(character, self._place):
+            return False
+        self._place += 1
+        return True
+
+    def _skip(self) -> None:
+        if space := _SPACE.match(self._characters, self._place):
+            self._place = space.end()
+
+
+def _not_json(constant: str) -> NoReturn:
+    raise InvalidJson(f"{constant} is not JSON.")
+
+
+# Numbers are not converted: only their place matters, and some have thousands of digits.
+_DECODER = json.JSONDecoder(parse_int=len, parse_float=len, parse_constant=_not_json)
+
+# Long numbers would cost time, and very long ones are refused by int().
+_SHAPE_DECODER = json.JSONDecoder(parse_int=lambda _: 0, parse_float=lambda _: 0.0)

@@ -3,7 +3,7 @@
 `docs/architecture.md` says how a refusal is added.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import ClassVar
 
@@ -142,11 +142,22 @@ class UnsupportedMediaType(Problem):
 
 
 class RateLimited(Problem):
-    """Too many calls in this minute."""
+    """A budget of the caller's network is used up for some seconds.
+
+    A script names the `counter` that is used up, the `room` that is left in it, and the codes of sessions for which it
+    does not count (`exempt`). Without a counter nobody can know which other calls would be refused.
+    """
 
     status, code, title = 429, "rate_limited", "Too many calls"
     detail = "Wait {0} s, then try again."
     headers: Mapping[str, str] = {"Retry-After": "{0}"}
+
+    def __init__(self, seconds: int, counter: str = "", room: int = 0, exempt: Sequence[str] | None = None) -> None:
+        super().__init__(seconds)
+        self.seconds = seconds
+        self.counter = counter
+        self.room = room
+        self.exempt = exempt or ()
 
 
 class TooManyPending(Problem):

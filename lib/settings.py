@@ -102,15 +102,21 @@ class Number(NamedTuple):
 session_life = Number("SESSION_TTL_SECONDS", 600)
 # How many seconds after its creation a session ends, however often it is renewed.
 session_max = Number("SESSION_MAX_SECONDS", 4 * 60 * 60)
-# How many bytes a message may have.
-max_payload = Number("MAX_PAYLOAD_BYTES", 128 * 1024)
-# How many sessions one address may create, and how many unknown codes it may try, in a minute.
+# How many bytes a message may have: the platform refuses bodies of 4.5 MB.
+max_payload = Number("MAX_PAYLOAD_BYTES", 1024 * 1024, most=4 * 1024 * 1024)
+# How many bytes of messages a session may hold.
+session_bytes = Number("SESSION_BYTES", 16 * 1024 * 1024)
+# How many seconds a request waits for its answer, and an answer can be read, however often the session is renewed.
+message_ttl = Number("MESSAGE_TTL_SECONDS", 600)
+# How many sessions one network may create, and how many unknown codes it may try, in a minute. A network is an IPv4
+# address, or the /64 network of an IPv6 address.
 sessions_a_minute = Number("RATE_LIMIT_SESSIONS", 30)
 misses_a_minute = Number("RATE_LIMIT_MISSES", 30)
-# How many requests one address may send to one session in a minute.
+# How many requests one network may send to one session in a minute.
 requests_a_minute = Number("RATE_LIMIT_REQUESTS", 60)
-# How many bytes one address may send to all sessions in a minute.
-bytes_a_minute = Number("RATE_LIMIT_BYTES", 16 * 1024 * 1024)
+# How many bytes one network may send to all sessions, and read from them, in ten minutes.
+bytes_sent = Number("RATE_LIMIT_BYTES", 64 * 1024 * 1024)
+bytes_read = Number("RATE_LIMIT_READ_BYTES", 256 * 1024 * 1024)
 # How many seconds a stream lasts before it asks its client to connect again. `maxDuration` in vercel.json is 300 s, and
 # the last events may take their time.
 stream_seconds = Number("STREAM_SECONDS", 280, most=280)

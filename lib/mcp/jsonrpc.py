@@ -11,7 +11,7 @@ from lib.jsontext import JsonText, compose
 from lib.problems import InvalidJson, InvalidRequest
 
 # The beginning of what an id, or MCP's progress token, may be: a string, or a whole number.
-_IDENTIFIER = re.compile(r'"|-?[0-9]+\Z')
+_IDENTIFIER = re.compile(rb'"|-?[0-9]+\Z')
 
 PARSE_ERROR, INVALID_REQUEST, METHOD_NOT_FOUND, INVALID_PARAMS = -32700, -32600, -32601, -32602
 
@@ -46,14 +46,14 @@ def parse(body: bytes) -> Message:
         raise Fault(PARSE_ERROR, problem.detail, 400) from None
     except InvalidRequest as problem:
         raise Fault(INVALID_REQUEST, f"One JSON-RPC message is expected. {problem.detail}", 400) from None
-    if members.get("jsonrpc") != '"2.0"':
+    if members.get("jsonrpc") != b'"2.0"':
         raise Fault(INVALID_REQUEST, 'jsonrpc must be "2.0".', 400)
     if "method" not in members and members.keys() & {"result", "error"}:
         return Message(None, "", {})
     request_id = members.get("id")
     if request_id is not None and not is_identifier(request_id):
         raise Fault(INVALID_REQUEST, "id must be a string or a whole number.", 400)
-    method = jsontext.shape(members.get("method", JsonText("null")))
+    method = jsontext.shape(members.get("method", JsonText(b"null")))
     if not isinstance(method, str):
         raise Fault(INVALID_REQUEST, "method must be a string.", 400, request_id=request_id)
     try:
@@ -64,10 +64,10 @@ def parse(body: bytes) -> Message:
 
 def members_of(members: dict[str, JsonText], name: str) -> dict[str, JsonText]:
     """Return the members of a member that is an object; none if it is left out. Raises InvalidRequest, InvalidJson."""
-    text = members.get(name, JsonText("{}"))
-    if not text.startswith("{"):
+    text = members.get(name, JsonText(b"{}"))
+    if not text.startswith(b"{"):
         raise InvalidRequest(f"{name} must be an object.")
-    return jsontext.members(text.encode())
+    return jsontext.members(text)
 
 
 def is_identifier(text: JsonText) -> bool:

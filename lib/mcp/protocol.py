@@ -13,7 +13,7 @@ from email.message import Message as Headers
 from typing import ClassVar, NamedTuple
 
 from lib import VERSION, jsontext
-from lib.jsontext import JsonText, compose
+from lib.jsontext import JsonText, array, compose, write
 from lib.mcp import jsonrpc
 from lib.mcp.jsonrpc import INVALID_PARAMS, METHOD_NOT_FOUND, Fault, Message
 from lib.problems import Busy, InvalidRequest, Problem
@@ -26,10 +26,10 @@ _WITHOUT_STRUCTURE = "2025-03-26"
 _HEADER_MISMATCH, _VERSION_UNSUPPORTED = -32020, -32022
 _META = "io.modelcontextprotocol/"
 _VERSION_FIELD = f"{_META}protocolVersion"
-_CAPABILITIES = JsonText('{"tools":{}}')
+_CAPABILITIES = compose(tools=compose())
 _SERVER = compose(name="parley", title="Parley", version=VERSION)
 _CACHE = {"ttlMs": 0, "cacheScope": "private"}
-_NULL = JsonText("null")
+_NULL = write(None)
 
 
 class Era(ABC):
@@ -117,10 +117,9 @@ class Legacy(Era):
 
     def listed(self, tools: JsonText) -> JsonText:
         """Return the tools without each `outputSchema` that no `structuredContent` of this version can follow."""
-        if '"outputSchema"' not in tools:
+        if tools.find(b'"outputSchema"') < 0:
             return compose(tools=tools)
-        texts = (self._tool(jsontext.members(tool.encode())) for tool in jsontext.elements(tools))
-        return compose(tools=JsonText(f"[{','.join(texts)}]"))
+        return compose(tools=array(self._tool(jsontext.members(tool)) for tool in jsontext.elements(tools)))
 
     def called(
         self,
@@ -132,7 +131,7 @@ class Legacy(Era):
     ) -> JsonText:
         """Return a result whose `structuredContent`, if the version has any, is an object."""
         members: dict[str, JsonText] = {}
-        if structured is not None and structured.startswith("{") and self._version != _WITHOUT_STRUCTURE:
+        if structured is not None and structured.startswith(b"{") and self._version != _WITHOUT_STRUCTURE:
             members["structuredContent"] = structured
         extra = _members(meta)
         if extra:
@@ -175,13 +174,13 @@ def _modern_era(message: Message, meta: dict[str, JsonText], headers: Headers) -
         raise Fault(INVALID_PARAMS, f"{_VERSION_FIELD} must be a string.", 400)
     expected = {"MCP-Protocol-Version": version, "Mcp-Method": message.method}
     if message.method == "tools/call":
-        expected["Mcp-Name"] = str(jsontext.shape(message.params.get("name", JsonText('""'))))
+        expected["Mcp-Name"] = str(jsontext.shape(message.params.get("name", write(""))))
     for name, value in expected.items():
         if _decoded(headers.get(name)) != value:
             raise Fault(_HEADER_MISMATCH, f"The header {name} is missing, or differs from the body.", 400)
     if version != MODERN:
         raise _unsupported(version)
-    if not meta.get(f"{_META}clientCapabilities", JsonText("")).startswith("{"):
+    if not meta.get(f"{_META}clientCapabilities", _NULL).startswith(b"{"):
         raise Fault(INVALID_PARAMS, f"params._meta lacks {_META}clientCapabilities, an object.", 400)
     return Modern()
 
@@ -233,12 +232,12 @@ def progress(token: JsonText, seconds: int) -> JsonText:
 
 def text(value: str | JsonText) -> JsonText:
     """Return content that is one text; a JsonText is a JSON string already."""
-    return JsonText(f"[{compose(type='text', text=value)}]")
+    return array([compose(type="text", text=value)])
 
 
 def _members(meta: JsonText | None) -> dict[str, JsonText]:
     """Return the members of a result's `_meta`; none if it is not an object."""
-    return jsontext.members(meta.encode()) if meta and meta.startswith("{") else {}
+    return jsontext.members(meta) if meta and meta.startswith(b"{") else {}
 
 
 def _modern(meta: dict[str, JsonText] | None = None, /, **members: object) -> JsonText:

@@ -3,7 +3,7 @@
 from contextlib import suppress
 
 from lib import jsontext
-from lib.jsontext import JsonText, write
+from lib.jsontext import JsonText
 from lib.mcp import protocol
 from lib.mcp.jsonrpc import INVALID_PARAMS, Fault
 from lib.mcp.protocol import Era
@@ -25,26 +25,26 @@ def result_of(response: Response, era: Era) -> JsonText:
     A `CallToolResult` stays as it is, any other text becomes text, other JSON becomes `structuredContent` with a copy
     as text, and an error becomes a result with `isError`. Raises Fault if the host says that it has no such tool.
     """
-    answer = response.answer or JsonText("null")
+    answer = response.answer or JsonText(b"null")
     if response.kind == "error":
         return era.failed(_error_message(answer))
     if members := _call_tool_result(answer):
         return era.called(
             members["content"],
             members.get("structuredContent"),
-            is_error=members.get("isError") == "true",
+            is_error=members.get("isError") == b"true",
             meta=members.get("_meta"),
         )
-    if answer.startswith('"'):
+    if answer.startswith(b'"'):
         return era.called(protocol.text(answer))
-    return era.called(protocol.text(str(answer)), answer)
+    return era.called(protocol.text(answer.decode()), answer)
 
 
 def _call_tool_result(answer: JsonText) -> dict[str, JsonText]:
     """Return the members of an answer that is a `CallToolResult`; none if it is another value."""
-    if answer.startswith("{"):
+    if answer.startswith(b"{"):
         with suppress(InvalidRequest, InvalidJson):
-            members = jsontext.members(answer.encode())
+            members = jsontext.members(answer)
             if _is_content(members.get("content")):
                 return members
     return {}
@@ -56,7 +56,7 @@ def _error_message(answer: JsonText) -> str:
     message = error.get("message") if isinstance(error, dict) else error
     if isinstance(error, dict) and error.get("code") == "unknown_tool":
         raise Fault(INVALID_PARAMS, message if isinstance(message, str) else "The session has no such tool.")
-    return message if isinstance(message, str) else str(write(answer))
+    return message if isinstance(message, str) else answer.decode()
 
 
 def _is_content(text: JsonText | None) -> bool:

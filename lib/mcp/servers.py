@@ -1,11 +1,12 @@
 """The two MCP servers: one has the tools of a session, the other a few fixed tools that take a session's code."""
 
+import json
 import socket
 from collections.abc import Callable
 from typing import NamedTuple
 
 from lib import jsontext
-from lib.jsontext import JsonText, compose
+from lib.jsontext import JsonText, array, compose
 from lib.mcp import protocol, tool_call
 from lib.mcp.jsonrpc import INVALID_PARAMS, Fault
 from lib.mcp.protocol import Era
@@ -95,12 +96,12 @@ class SessionServer:
     def list(self) -> JsonText:
         """Return the session's tools, or the tool of a session that has none. Raises a Problem."""
         found = tools.read(self._access)
-        return JsonText(f"[{_SEND_REQUEST.listed}]") if found == "[]" else found
+        return array([_SEND_REQUEST.listed]) if found == tools.NONE else found
 
     def call(self, name: str, arguments: dict[str, JsonText], text: JsonText) -> Results:
         """Yield what `tool_call.run` does, and raise what it does. `text` is the JSON of the arguments."""
         payload = tool_call.tool_payload(name, text)
-        if name == "send_request" and tools.read(self._access) == "[]":
+        if name == "send_request" and tools.read(self._access) == tools.NONE:
             _check(arguments, _SEND_REQUEST)
             payload = arguments["payload"]
         yield from tool_call.run(self._access, payload, self._era, self._client)
@@ -118,7 +119,7 @@ class FixedServer:
 
     def list(self) -> JsonText:
         """Return the fixed tools."""
-        return JsonText(f"[{','.join(tool.listed for tool in _FIXED.values())}]")
+        return array(tool.listed for tool in _FIXED.values())
 
     def call(self, name: str, arguments: dict[str, JsonText], text: JsonText) -> Results:
         """Yield what `tool_call.run` does, and raise what it does; a Fault for an unknown tool."""
@@ -128,7 +129,7 @@ class FixedServer:
         access = self._access(codes.parse(_string(arguments, "code")))
         if name == "list_tools":
             found = compose(tools=tools.read(access))
-            yield self._era.called(protocol.text(str(found)), found)
+            yield self._era.called(protocol.text(found.decode()), found)
             return
         payload = _tool_call_payload(arguments) if name == "call_tool" else arguments["payload"]
         yield from tool_call.run(access, payload, self._era, self._client)
@@ -136,8 +137,8 @@ class FixedServer:
 
 def _tool_call_payload(arguments: dict[str, JsonText]) -> JsonText:
     """Return the request that `call_tool` asks for. Raises InvalidRequest."""
-    given = arguments.get("arguments", JsonText("{}"))
-    if not given.startswith("{"):
+    given = arguments.get("arguments", JsonText(b"{}"))
+    if not given.startswith(b"{"):
         raise InvalidRequest("arguments must be an object.")
     return tool_call.tool_payload(_string(arguments, "name"), given)
 
@@ -146,7 +147,7 @@ def _check(arguments: dict[str, JsonText], tool: _Tool) -> None:
     """Compare the names of arguments with those that a tool has. Raises InvalidRequest."""
     for field in arguments.keys() - tool.arguments.keys():
         known = ", ".join(tool.arguments)
-        raise InvalidRequest(f"{jsontext.write(field[:64])} is not an argument here. Known: {known}.")
+        raise InvalidRequest(f"{json.dumps(field[:64])} is not an argument here. Known: {known}.")
     for field, needed in tool.arguments.items():
         if needed and field not in arguments:
             raise InvalidRequest(f"{field} is missing.")

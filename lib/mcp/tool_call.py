@@ -13,7 +13,7 @@ from lib import settings
 from lib.jsontext import JsonText, compose
 from lib.mcp.protocol import Era
 from lib.mcp.results import result_of
-from lib.problems import PayloadTooLarge, Problem, StoreProblem
+from lib.problems import PayloadTooLarge, Problem, RateLimited, StoreProblem
 from lib.session import messages, sessions
 from lib.session.access import Access
 from lib.session.messages import Response
@@ -48,13 +48,15 @@ def run(access: Access, payload: JsonText, era: Era, client: socket.socket) -> R
     If the caller is gone, or the generator is closed, the request is withdrawn. Raises Fault for an unknown tool,
     ClientGone, and the Problem that ends the call.
     """
-    if len(payload.encode()) > settings.max_payload():
+    if len(payload) > settings.max_payload():
         raise PayloadTooLarge(settings.max_payload())
     request_id = secrets.token_urlsafe(9)
     withdraw_on_exit = True  # cleared once the request is answered, refused, or its session is over
+    accepted = False
     try:
         with long_poll.response(access, request_id, client, _TICKS * TICK_SECONDS) as wait:
             response = messages.post(access, request_id, payload, wait.channel)
+            accepted = True
             outcome = _NO_ANSWER
             for tick in range(1, _TICKS + 1):
                 response = wait.next(response, TICK_SECONDS)
@@ -67,7 +69,7 @@ def run(access: Access, payload: JsonText, era: Era, client: socket.socket) -> R
         withdraw_on_exit = response.answer is None
         yield era.failed(outcome) if withdraw_on_exit else result_of(response, era)
     except Problem as problem:
-        withdraw_on_exit = isinstance(problem, StoreProblem)
+        withdraw_on_exit = isinstance(problem, StoreProblem) or (accepted and isinstance(problem, RateLimited))
         raise
     finally:
         if withdraw_on_exit:

@@ -5,13 +5,17 @@ from typing import Any, NamedTuple
 
 from lib import settings
 from lib.jsontext import JsonText, compose
-from lib.session import sessions
+from lib.session import budgets, sessions
 from lib.session.access import Access
+from lib.session.budgets import Spending
 from lib.store import keys
 from lib.store.script import Script, unreadable
 
-SESSION_BYTES = 4 * 1024 * 1024
 PENDING = 100
+# The requests of one network that may wait for an answer: a guest must not shut the others out.
+PENDING_SHARE = PENDING // 2
+# What one read of requests moves at most, unless a single request is larger.
+PAGE_BYTES = 256 * 1024
 START = "0-0"
 
 _POST = Script("post_request")
@@ -64,68 +68,91 @@ class Response(NamedTuple):
 
 
 class Backlog(NamedTuple):
-    """The requests of a session that are not answered yet, in their order."""
+    """A page of a session's unanswered requests, in their order. `more` says whether others follow."""
 
     session: sessions.Session
     requests: list[Request]
+    more: bool
     ttl_ms: int
 
 
 def post(access: Access, request_id: str, payload: JsonText, channel: str = "") -> Response:
     """Post a guest's request. Posting the same id and payload again returns the response of the first request.
 
-    The channel is rung when the response is there. Raises IdConflict, RateLimited, TooManyPending, SessionFull,
+    The response is published to the channel. Raises IdConflict, RateLimited, TooManyPending, SessionFull,
     SessionNotFound, SessionEnded, HostTokenWrong.
     """
     reply = access.run(
         _POST,
         request_id,
         payload,
-        hashlib.sha256(payload.encode()).hexdigest(),
+        hashlib.sha256(payload).hexdigest(),
         channel,
+        access.network,
         settings.requests_a_minute(),
         PENDING,
-        SESSION_BYTES,
-        settings.bytes_a_minute(),
-        counters=[keys.rate("requests", f"{access.code}:{access.network}"), keys.rate("bytes", access.network)],
+        PENDING_SHARE,
+        settings.session_bytes(),
+        settings.bytes_sent(),
+        settings.bytes_read(),
+        settings.message_ttl(),
+        spends=[
+            Spending(keys.rate("requests", f"{access.code}:{access.network}")),
+            budgets.sent(access.network, len(payload)),
+            budgets.read(access.network)._replace(amount=0),  # only if the request is answered already
+        ],
+        may_repeat=True,
     )
     return _response(request_id, reply)
 
 
 def read(access: Access, request_id: str, channel: str = "") -> Response:
-    """Read what became of a request. The channel is rung when the response is there.
+    """Read what became of a request. Its response is published to the channel.
 
     Raises RequestNotFound, RateLimited, SessionNotFound, SessionEnded, HostTokenWrong.
     """
-    return _response(request_id, access.run(_READ_RESPONSE, request_id, channel))
+    limits = (settings.bytes_read(), settings.message_ttl())
+    reply = access.run(_READ_RESPONSE, request_id, channel, *limits, spends=[budgets.read(access.network)])
+    return _response(request_id, reply)
 
 
 def unanswered(access: Access, cursor: str, host: str = "", channel: str = "") -> Backlog:
-    """Read the requests after a cursor that are not answered yet.
+    """Read a page of the requests after a cursor that are not answered yet.
 
-    A host that has taken the session over names itself, and its channel is rung when there is more. Raises Replaced if
-    it is not the session's host any more, SessionNotFound, SessionEnded, HostTokenWrong, RateLimited.
+    A host that has taken the session over names itself, and what follows is published to its channel. Raises Replaced
+    if it is no longer the session's host, SessionNotFound, SessionEnded, HostTokenWrong, RateLimited.
     """
-    return _backlog(access.run(_READ_REQUESTS, cursor, host, channel))
+    return _backlog(_read_page(access, _READ_REQUESTS, cursor, host, channel))
 
 
 def take_over(access: Access, cursor: str, host: str, channel: str, predecessor: str = "*") -> Backlog:
     """Make a host, `NAME/ATTEMPT`, the session's, and read as `unanswered` does.
 
-    It may replace only its `predecessor` (`""` for none), or any host if that is `*`. Raises HostConflict if another
-    one is the session's, Replaced if this host has made a newer attempt or another one came after it, and what
+    It may replace only its `predecessor` (`""` for none), or any host if that is `*`. Raises HostConflict if the
+    session has another host, Replaced if this host has made a newer attempt or another host came after it, and what
     `unanswered` does.
     """
-    return _backlog(access.run(_TAKE_OVER, cursor, host, channel, predecessor))
+    return _backlog(_read_page(access, _TAKE_OVER, cursor, host, channel, predecessor))
 
 
-def answer(access: Access, request_id: str, kind: str, text: JsonText) -> bool:
+def answer(access: Access, request_id: str, cursor: str, kind: str, text: JsonText) -> bool:
     """Take the host's answer, a `result` or an `error`. Returns False if the same answer was there already.
 
-    Raises AlreadyAnswered, RequestNotFound, SessionFull, SessionNotFound, SessionEnded, HostTokenWrong, RateLimited.
+    With a cursor it is for the request at that cursor only. Raises AlreadyAnswered, RequestNotFound, SessionFull,
+    SessionNotFound, SessionEnded, HostTokenWrong, RateLimited.
     """
-    limits = (SESSION_BYTES, settings.bytes_a_minute())
-    reply = access.run(_ANSWER, request_id, kind, text, *limits, counters=[keys.rate("bytes", access.network)])
+    reply = access.run(
+        _ANSWER,
+        request_id,
+        cursor,
+        kind,
+        text,
+        settings.session_bytes(),
+        settings.bytes_sent(),
+        settings.message_ttl(),
+        spends=[budgets.sent(access.network, len(text))],
+        may_repeat=True,
+    )
     if reply not in (["answered"], ["repeated"]):
         raise unreadable(reply)
     return reply == ["answered"]
@@ -141,19 +168,25 @@ def withdraw(access: Access, request_id: str) -> None:
         raise unreadable(reply)
 
 
+def _read_page(access: Access, script: Script, *arguments: str) -> list[Any]:
+    limits = (PAGE_BYTES, settings.bytes_read(), settings.message_ttl())
+    return access.run(script, *arguments, *limits, spends=[budgets.read(access.network)])
+
+
 def _response(request_id: str, reply: list[Any]) -> Response:
     match reply:
         case ["pending", int(milliseconds), int(listening)]:
             return Response(request_id, ttl_ms=milliseconds, listening=bool(listening))
         case ["answered", str(at), str(kind), str(text)]:
-            return Response(request_id, JsonText(text), kind, at)
+            return Response(request_id, JsonText(text.encode()), kind, at)
     raise unreadable(reply)
 
 
 def _backlog(reply: list[Any]) -> Backlog:
     match reply:
-        case ["found", str(), int(milliseconds), list(entries)]:
-            return Backlog(sessions.from_reply(reply[:3]), [_request(entry) for entry in entries], milliseconds)
+        case ["found", str(), int(milliseconds), list(entries), int(more)]:
+            session = sessions.from_reply(reply[:3])
+            return Backlog(session, [_request(entry) for entry in entries], bool(more), milliseconds)
         case ["conflict", str(newest)]:
             raise HostConflict(newest)
     raise unreadable(reply)
@@ -162,5 +195,5 @@ def _backlog(reply: list[Any]) -> Backlog:
 def _request(entry: list[Any]) -> Request:
     match entry:
         case [str(request_id), str(payload), str(created), str(cursor)]:
-            return Request(request_id, JsonText(payload), created, cursor)
+            return Request(request_id, JsonText(payload.encode()), created, cursor)
     raise unreadable(entry)

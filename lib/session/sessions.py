@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 
 from lib import settings
 from lib.kv import Store
-from lib.problems import StoreUnavailable
-from lib.session import codes
+from lib.problems import RateLimited, StoreUnavailable
+from lib.session import budgets, codes
 from lib.session.access import Access
+from lib.session.budgets import Spending
 from lib.store import keys
 from lib.store.script import Script, unreadable
 
@@ -51,13 +52,19 @@ def create(store: Store, address: str, network: str, draw: Callable[[], str] = c
 
     Its network is what the limit is counted by. Raises RateLimited.
     """
+    counter = keys.rate("sessions", network)
+    budgets.require(Spending(counter))
     for _ in range(_DRAWS):
         code = draw()
-        reply = _CREATE.run(
-            store,
-            [keys.session(code), keys.rate("sessions", network), keys.rate("call", secrets.token_hex(8))],
-            [code, json.dumps(address), settings.session_ttl(), settings.sessions_a_minute()],
-        )
+        try:
+            reply = _CREATE.run(
+                store,
+                [keys.session(code), counter, keys.rate("call", secrets.token_hex(8))],
+                [code, json.dumps(address), settings.session_ttl(), settings.sessions_a_minute()],
+            )
+        except RateLimited as problem:
+            budgets.remember(counter, problem)
+            raise
         if reply != ["code_taken"]:
             return from_reply(reply)
     raise StoreUnavailable(f"{_DRAWS} codes in a row were taken")
@@ -73,7 +80,8 @@ def renew(access: Access) -> Session:
 
     Raises SessionNotFound, SessionEnded, HostTokenWrong, RateLimited.
     """
-    return from_reply(access.run(_RENEW, settings.session_ttl(), settings.session_max()))
+    limits = (settings.session_ttl(), settings.session_max(), settings.bytes_sent(), settings.message_ttl())
+    return from_reply(access.run(_RENEW, *limits, spends=[budgets.sent(access.network, 0)]))
 
 
 def end(access: Access) -> None:

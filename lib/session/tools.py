@@ -5,10 +5,10 @@ import re
 from typing import Any
 
 from lib import jsontext, settings
-from lib.jsontext import JsonText, compose
+from lib.jsontext import JsonText, array, compose
 from lib.problems import InvalidRequest, PayloadTooLarge
+from lib.session import budgets
 from lib.session.access import Access
-from lib.store import keys
 from lib.store.script import Script, unreadable
 
 _WRITE = Script("write_tools")
@@ -27,7 +27,9 @@ _ANNOTATIONS = {
     "idempotentHint": _BOOLEAN,
     "openWorldHint": _BOOLEAN,
 }
-_ANY_ARGUMENTS = JsonText('{"type":"object"}')
+_ANY_ARGUMENTS = compose(type="object")
+# The list of a session without tools.
+NONE = array(())
 
 
 def register(access: Access, text: JsonText) -> None:
@@ -44,10 +46,11 @@ def register(access: Access, text: JsonText) -> None:
         raise InvalidRequest(f"tools: {len(given)} are too many, at most {_MOST_TOOLS}.")
     names: set[str] = set()
     checked = [_checked(place, tool, names) for place, tool in enumerate(given)]
-    written = f"[{','.join(checked)}]"
-    if len(written.encode()) > _MOST_BYTES:
+    written = array(checked)
+    if len(written) > _MOST_BYTES:
         raise PayloadTooLarge(_MOST_BYTES)
-    reply = access.run(_WRITE, written, settings.bytes_a_minute(), counters=[keys.rate("bytes", access.network)])
+    spends = [budgets.sent(access.network, len(written))]
+    reply = access.run(_WRITE, written, settings.bytes_sent(), spends=spends, may_repeat=True)
     if reply != ["written"]:
         raise unreadable(reply)
 
@@ -57,20 +60,20 @@ def read(access: Access) -> JsonText:
 
     Raises SessionNotFound, SessionEnded, HostTokenWrong, RateLimited.
     """
-    match access.run(_READ):
+    match access.run(_READ, settings.bytes_read(), spends=[budgets.read(access.network)]):
         case ["found", str(text)]:
-            return JsonText(text or "[]")
+            return JsonText(text.encode()) if text else NONE
         case reply:
             raise unreadable(reply)
 
 
-def _checked(place: int, text: JsonText, names: set[str]) -> str:
+def _checked(place: int, text: JsonText, names: set[str]) -> JsonText:
     """Return a tool as it is to be kept. Raises InvalidRequest."""
     where = f"tools[{place}]"
-    if not text.startswith("{"):
+    if not text.startswith(b"{"):
         raise InvalidRequest(f"{where} must be an object.")
     try:
-        members = jsontext.members(text.encode())
+        members = jsontext.members(text)
     except InvalidRequest as problem:
         raise InvalidRequest(f"{where}: {problem.detail}") from None
     tool: dict[str, Any] = {name: jsontext.shape(member) for name, member in members.items()}

@@ -30,12 +30,13 @@ class Script:
         """Return the SHA-1 by which EVALSHA names the script."""
         return hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
-    def run(self, store: Store, keys: Sequence[str], arguments: Sequence[str | int]) -> list[Any]:
+    def run(self, store: Store, keys: Sequence[str], arguments: Sequence[str | int | bytes]) -> list[Any]:
         """Return the reply, whose first element is the outcome. Raises the refusal that it names, or a StoreProblem.
 
         A script may run twice, if its answer was lost: each is written for that.
         """
-        reply = store.evaluate(self.text, self.digest, keys, arguments)
+        texts = [argument.decode() if isinstance(argument, bytes) else argument for argument in arguments]
+        reply = store.evaluate(self.text, self.digest, keys, texts)
         if not isinstance(reply, list) or not reply:
             raise StoreUnavailable(f"a script's reply is {type(reply).__name__}")
         if refusal := REFUSED_BY_SCRIPTS.get(reply[0]):
@@ -49,24 +50,24 @@ def unreadable(reply: list[Any]) -> StoreUnavailable:
 
 
 def _needed(code: str) -> list[str]:
-    """Return the functions of `common.lua` that a script calls, and those that these call, in the file's order."""
+    """Return what a script uses of `common.lua`, and what that uses in turn, in the file's order."""
     needed = set()
-    new = _called(code)
+    new = _used(code)
     while new:
         needed |= new
-        new = {name for known in new for name in _called(_functions()[known])} - needed
-    return [text for name, text in _functions().items() if name in needed]
+        new = {name for known in new for name in _used(_common()[known])} - needed
+    return [text for name, text in _common().items() if name in needed]
 
 
-def _called(code: str) -> set[str]:
-    return _functions().keys() & set(re.findall(r"\w+(?=\()", code))
+def _used(code: str) -> set[str]:
+    return _common().keys() & set(re.findall(r"\w+", code))
 
 
 @cache
-def _functions() -> dict[str, str]:
-    """Return the functions of `common.lua`: name -> text."""
-    texts = re.split(r"\n(?=local function )", _code("common"))
-    return {text.removeprefix("local function ").partition("(")[0]: text for text in texts}
+def _common() -> dict[str, str]:
+    """Return the functions and constants of `common.lua`, whose names are in capitals: name -> text."""
+    texts = re.split(r"\n(?=local (?:function |[A-Z_]+ = ))", _code("common"))
+    return {re.findall(r"\w+", text.removeprefix("local ").removeprefix("function "))[0]: text for text in texts}
 
 
 def _code(name: str) -> str:

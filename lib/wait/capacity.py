@@ -15,30 +15,31 @@ _MOST_DESCRIPTORS = 4096  # each call that waits also takes a thread
 
 _lock = threading.Lock()
 _taken = 0
-_guests: Counter[str] = Counter()
+_taken_by: Counter[str] = Counter()
 
 
 @contextmanager
-def take(guest: str = "") -> Iterator[None]:
-    """Hold a place while the block runs. `guest` is the network of a caller who is not the host. Raises Busy.
+def take(network: str) -> Iterator[None]:
+    """Hold a place for a caller of a network while the block runs. Raises Busy.
 
-    All guests of one network get a quarter of the places.
+    One network gets a quarter of the places, for guests and hosts alike: anybody can create a session, so a host's
+    token must not lift the limit.
     """
     global _taken
     places = settings.max_waits() or _room()
     with _lock:
-        if _taken >= places or (guest and _guests[guest] >= max(places // 4, 1)):
+        if _taken >= places or _taken_by[network] >= max(places // 4, 1):
             raise Busy
         _taken += 1
-        _guests[guest] += 1
+        _taken_by[network] += 1
     try:
         yield
     finally:
         with _lock:
             _taken -= 1
-            _guests[guest] -= 1
-            if not _guests[guest]:
-                del _guests[guest]
+            _taken_by[network] -= 1
+            if not _taken_by[network]:
+                del _taken_by[network]
 
 
 def _room() -> int:

@@ -196,7 +196,7 @@ class Dispatcher:
         reply = _CHECK.run(
             watched[0][0].store,
             [key for waiter, _ in watched for key in keys.of_session(waiter.code)[:3]],
-            [self._channel, echo, *(word for _, words in watched for word in words)],
+            [self._channel, echo, settings.message_ttl(), *(word for _, words in watched for word in words)],
         )
         for (waiter, _), missed in zip(watched, reply[1:], strict=False):
             if missed:

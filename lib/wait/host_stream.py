@@ -7,7 +7,7 @@ from itertools import chain
 
 from lib import settings
 from lib.jsontext import compose
-from lib.problems import Problem, Replaced, SessionEnded, SessionNotFound, StoreProblem
+from lib.problems import Problem, RateLimited, Replaced, SessionEnded, SessionNotFound, StoreProblem
 from lib.session import messages
 from lib.session.access import Access
 from lib.session.messages import Backlog, Request
@@ -35,23 +35,23 @@ def run(access: Access, host: str, predecessor: str, cursor: str, client: socket
     """Yield the events of a session from a cursor on, until it ends, another host takes over, or the time is up.
 
     `host` is `NAME/ATTEMPT`, `predecessor` as in `messages.take_over`. Before the first event it raises Busy,
-    SessionNotFound, SessionEnded, HostTokenWrong, RateLimited or a StoreProblem. If the store fails later, the stream
-    just ends, and its client connects again. Raises ClientGone.
+    SessionNotFound, SessionEnded, HostTokenWrong, RateLimited or a StoreProblem. If the store fails or a budget is used
+    up later, the stream just ends, and its client connects again. Raises ClientGone.
     """
     until = time.monotonic() + settings.stream_seconds()
     stream = _Stream(access, host, cursor, client)
-    with capacity.take(), stream.ear.waiting(stream.waiter):
+    with capacity.take(access.network), stream.ear.waiting(stream.waiter):
         try:
             for event in chain(stream.open(predecessor), stream.follow(until)):
                 yield event
                 if time.monotonic() >= until:  # a client that reads slowly gets no more time either
                     break
-            yield sse.encode(_RECONNECT, "{}", stream.cursor)
+            yield sse.encode(_RECONNECT, compose(), stream.cursor)
         except (SessionNotFound, SessionEnded, Replaced) as problem:
             if not stream.opened and not isinstance(problem, Replaced):
                 raise
             yield sse.encode(_ENDED, compose(reason=REASONS[type(problem)]), stream.cursor)
-        except StoreProblem:
+        except (StoreProblem, RateLimited):
             if not stream.opened:
                 raise
 
@@ -126,13 +126,20 @@ class _Stream:
             case RequestPosted(request=Request() as request) if event.previous == self.cursor:
                 yield self._request(request)
             case _:
-                backlog = messages.unanswered(self._access, self.cursor, self._host, self.ear.channel)
-                yield from self._backlog(backlog)
+                yield from self._backlog(self._next_page())
+
+    def _next_page(self) -> Backlog:
+        return messages.unanswered(self._access, self.cursor, self._host, self.ear.channel)
 
     def _backlog(self, backlog: Backlog) -> Iterator[bytes]:
-        yield from self._renewed(backlog.session.expires_at, backlog.ttl_ms)
-        for request in backlog.requests:
-            yield self._request(request)
+        """Yield the requests of a page, and of the pages after it."""
+        while True:
+            yield from self._renewed(backlog.session.expires_at, backlog.ttl_ms)
+            for request in backlog.requests:
+                yield self._request(request)
+            if not backlog.more:
+                return
+            backlog = self._next_page()
 
     def _request(self, request: Request) -> bytes:
         self.cursor = request.cursor

@@ -104,7 +104,7 @@ def response(access: Access, request_id: str, client: socket.socket, seconds: in
     wait = ResponseWait(access, request_id, client, seconds, ear)
     with ExitStack() as held:
         if seconds:
-            held.enter_context(capacity.take("" if access.created else access.network))
+            held.enter_context(capacity.take(access.network))
             held.enter_context(ear.waiting(wait.waiter))
         yield wait
 
@@ -125,7 +125,7 @@ def requests(access: Access, host: str, cursor: str, client: socket.socket, seco
     ear = dispatcher.current()
     waiter = Waiter(access.store, access.code, client, wants)
     until = time.monotonic() + seconds
-    with capacity.take(), ear.waiting(waiter):
+    with capacity.take(access.network), ear.waiting(waiter):
         ear.subscribe(access.store)
         backlog = messages.take_over(access, cursor, host, ear.channel)
         while not backlog.requests and time.monotonic() < until:

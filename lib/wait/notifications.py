@@ -75,7 +75,7 @@ def _posted(code: str, words: re.Match[str]) -> RequestPosted | None:
     cursor, previous, created_at, request_id, size, payload = words.groups()
     if payload is None:
         return RequestPosted(code, cursor)
-    request = Request(request_id, JsonText(payload), created_at, cursor)
+    request = Request(request_id, JsonText(payload.encode(errors="replace")), created_at, cursor)
     return RequestPosted(code, cursor, previous, request) if _is_whole(payload, size) else None
 
 
@@ -83,7 +83,7 @@ def _answered(code: str, words: re.Match[str]) -> RequestAnswered | None:
     request_id, answered_at, kind, size, text = words.groups()
     if text is None:
         return RequestAnswered(code, request_id)
-    response = Response(request_id, JsonText(text), kind, answered_at)
+    response = Response(request_id, JsonText(text.encode(errors="replace")), kind, answered_at)
     return RequestAnswered(code, request_id, response) if _is_whole(text, size) else None
 
 

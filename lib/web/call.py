@@ -12,13 +12,12 @@ from lib.kv import Store
 from lib.problems import InvalidRequest, Problem
 from lib.session import messages
 from lib.session.access import Access
-from lib.web import fields, preference
+from lib.web import fields, preference, url
 from lib.web.caller import Caller
 from lib.web.preference import Wait
 from lib.web.url import Target, identifier
 
 _ATTEMPT = re.compile(r"[0-9]{1,15}")
-_CURSOR = re.compile(r"[0-9]{1,15}-[0-9]{1,15}")
 
 
 class Call:
@@ -80,9 +79,8 @@ class Call:
     @property
     def cursor(self) -> str:
         """Return where to go on: what the client saw last, else `after`, else the beginning. Raises InvalidRequest."""
-        last_seen, after = self.headers.get("Last-Event-ID", "").strip(), self.target.query.get("after", "")
-        if not all(_CURSOR.fullmatch(cursor) for cursor in (last_seen, after) if cursor):
-            raise InvalidRequest("after, or Last-Event-ID, must be a cursor as it was given.")
+        last_seen = url.cursor(self.headers.get("Last-Event-ID", "").strip(), "Last-Event-ID")
+        after = url.cursor(self.target.query.get("after", ""), "after")
         return last_seen or after or messages.START
 
     @cached_property
@@ -98,5 +96,9 @@ class Call:
         return fields.parse(self.content(), known)
 
     def content(self) -> bytes:
-        """Return the body, which is declared as JSON or empty. Raises UnsupportedMediaType, PayloadTooLarge."""
-        return fields.content(self._body, self.headers.get("Content-Type", "application/json"))
+        """Return the body, which is declared as JSON or empty, once: a call that waits must not hold it.
+
+        Raises UnsupportedMediaType, PayloadTooLarge.
+        """
+        body, self._body = self._body, b""
+        return fields.content(body, self.headers.get("Content-Type", "application/json"))

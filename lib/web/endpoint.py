@@ -21,8 +21,9 @@ from lib.web.connection import ClientGone
 
 # A message's envelope (its id, white space) comes on top of its payload.
 _ENVELOPE_BYTES = 16 * 1024
-# Seconds that a caller may take to read an answer, or an event of a stream.
+# Seconds that a caller may take to read so many bytes of an answer, or of a stream.
 _WRITE_SECONDS = 8
+_WRITE_SIZE = 64 * 1024
 
 # The runtime makes its server after it has imported this, with the standard library's backlog of 5: of a burst of 20
 # calls some were then tried again by the caller's system after 1, 3 and 7 s, and of 200 some got no answer. The number
@@ -104,6 +105,8 @@ class Endpoint(BaseHTTPRequestHandler):
             reply = self._answer(call)
             if reply.stream:  # its refusals come before its first part
                 return reply._replace(opening=next(reply.stream))
+            # Written as JSON here, where a failure still gets an answer.
+            return reply if reply.content is None else reply._replace(content=write(reply.content))
         except ClientGone:
             raise
         except Problem as problem:
@@ -112,7 +115,6 @@ class Endpoint(BaseHTTPRequestHandler):
         except Exception as defect:  # noqa: BLE001 - a caller gets an answer, whatever it is
             notes |= _defect(defect)
             return _refusal(InternalError())
-        return reply
 
     def _read_body(self) -> bytes | Problem:
         try:
@@ -137,7 +139,7 @@ class Endpoint(BaseHTTPRequestHandler):
         return actions[call.method](call)
 
     def _send(self, reply: Reply, store: Store) -> None:
-        content = b"" if reply.content is None else write(reply.content).encode()
+        content = b"" if reply.content is None else write(reply.content)
         headers = _common_headers(store) | dict(reply.headers)
         if reply.content is not None:
             headers["Content-Type"] = reply.media_type
@@ -152,12 +154,17 @@ class Endpoint(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self._write(self.end_headers)
         if self.command != "HEAD":
-            self._write(self.wfile.write, content or reply.opening)
-        if reply.stream:
-            for part in reply.stream:
-                self._write(self.wfile.write, part)
+            self._write_parts(content or reply.opening)
+        for part in reply.stream or ():
+            self._write_parts(part)
 
-    def _write(self, write: Callable[..., object], *parts: bytes) -> None:
+    def _write_parts(self, content: bytes) -> None:
+        """Write in parts, each of which has its time: otherwise a slow line could not take a large answer."""
+        view = memoryview(content)
+        for start in range(0, len(content), _WRITE_SIZE):
+            self._write(self.wfile.write, view[start : start + _WRITE_SIZE])
+
+    def _write(self, write: Callable[..., object], *parts: bytes | memoryview) -> None:
         """Write to the caller. Raises ClientGone if that fails: every other error is a defect, and gets an answer."""
         try:
             write(*parts)
@@ -178,7 +185,7 @@ class Endpoint(BaseHTTPRequestHandler):
 
 
 def _refusal(problem: Problem) -> Reply:
-    return Reply(problem.status, problem.body(), problem.headers, "application/problem+json")
+    return Reply(problem.status, write(problem.body()), problem.headers, "application/problem+json")
 
 
 def _common_headers(store: Store) -> dict[str, str]:

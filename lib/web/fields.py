@@ -32,15 +32,24 @@ def parse(body: bytes, known: Sequence[str]) -> dict[str, JsonText]:
 
 
 def message(fields: dict[str, JsonText], name: str) -> JsonText:
-    """Return a field that is a message: any JSON value. Raises InvalidRequest if it is missing, PayloadTooLarge."""
+    """Take a message, any JSON value, out of the fields.
+
+    Raises InvalidRequest if it is missing, PayloadTooLarge.
+    """
     if name not in fields:
         raise InvalidRequest(f"{name} is missing: any JSON value.")
-    if len(fields[name].encode()) > settings.max_payload():
+    if len(fields[name]) > settings.max_payload():
         raise PayloadTooLarge(settings.max_payload())
-    return fields[name]
+    return fields.pop(name)
+
+
+def cursor(fields: dict[str, JsonText]) -> str:
+    """Return the field `cursor`, `""` if it is left out. Raises InvalidRequest."""
+    text = fields.get("cursor", b'""')
+    return url.cursor(json.loads(text) if text.startswith(b'"') else None, "cursor")
 
 
 def request_id(fields: dict[str, JsonText]) -> str:
     """Return the field `id`, a string. Raises InvalidRequest."""
-    text = fields.get("id", "")
-    return url.identifier(json.loads(text) if text.startswith('"') else None)
+    text = fields.get("id", b"")
+    return url.identifier(json.loads(text) if text.startswith(b'"') else None)

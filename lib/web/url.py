@@ -11,6 +11,7 @@ _SESSION_PATH = re.compile(
     r"(?P<root>/api/sessions|/mcp)(?:\.py)?/(?P<code>[^/]+)(?P<rest>/[a-z]+)?(?:/(?P<id>[^/]+))?/?"
 )
 _FUNCTION_PATH = re.compile(r"/mcp|/api/[a-z]+")
+_CURSOR = re.compile(r"[0-9]{1,15}-[0-9]{1,15}")
 _ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 
 
@@ -58,6 +59,13 @@ class Target:
             return self._session_path["root"] + "/{code}" + rest + ("/{id}" if self._session_path["id"] else "")
         path = _FUNCTION_PATH.match(self._path)
         return path[0] if path else "other"
+
+
+def cursor(text: object, field: str) -> str:
+    """Return the text if it is a cursor, or empty. Raises InvalidRequest."""
+    if not isinstance(text, str) or (text and not _CURSOR.fullmatch(text)):
+        raise InvalidRequest(f"{field} must be a cursor as it was given.")
+    return text
 
 
 def identifier(text: object, field: str = "id") -> str:

@@ -14,6 +14,7 @@ import pytest
 
 from dev.events import Event, events_of
 from dev.soak.clients import Host, ask
+from lib.jsontext import JsonText
 from lib.web import sse
 from tests.support.deployments import Pair, Parley, refusal, running_parley
 from tests.support.tools import wait_until
@@ -304,4 +305,4 @@ def test_cost(pair: Pair) -> None:
     ],
 )
 def test_encode(data: str, expected: bytes) -> None:
-    assert sse.encode("x", data, "1-0") == expected
+    assert sse.encode("x", JsonText(data.encode()), "1-0") == expected

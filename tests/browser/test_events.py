@@ -6,6 +6,7 @@ Source: https://html.spec.whatwg.org/multipage/server-sent-events.html#event-str
 import pytest
 from playwright.sync_api import Page
 
+from lib.jsontext import JsonText
 from lib.web import sse
 
 # Let a host read a stream of this text as one chunk, as two chunks that meet at each byte, and as chunks of one byte.
@@ -70,7 +71,9 @@ BOTH = [["request", Q1], ["request", Q2]]
 
 def written(*parts: tuple[str, str, str]) -> str:
     """Return events as the relay writes them, with a comment after each."""
-    return "".join((sse.encode(*part) + sse.KEEP_ALIVE).decode() for part in parts)
+    return "".join(
+        (sse.encode(name, JsonText(data.encode()), cursor) + sse.KEEP_ALIVE).decode() for name, data, cursor in parts
+    )
 
 
 @pytest.mark.parametrize(

@@ -418,7 +418,7 @@ def test_requests_come_without_a_look(kv_store: Store, ear: Dispatcher, client: 
         kv_store.faults.heal()
         next(newer)
         for name in ("q1", "q2"):
-            messages.post(guest, name, JsonText("1"))
+            messages.post(guest, name, JsonText(b"1"))
             assert f'"id":"{name}"'.encode() in next(newer)
         assert kv_store.faults.calls == 3, "the opening, and the posts"
 
@@ -427,7 +427,7 @@ def test_first_wait_in_a_process(kv_store: Store, ear: Dispatcher, client: Socke
     """It is heard of as every later one."""
     access = host_access()
     guest = Access(Way(), access.code, ADDRESS)
-    messages.post(guest, "q", JsonText("1"))
+    messages.post(guest, "q", JsonText(b"1"))
     found: list[messages.Response] = []
 
     def wait() -> None:
@@ -436,23 +436,23 @@ def test_first_wait_in_a_process(kv_store: Store, ear: Dispatcher, client: Socke
     waiting_now = threading.Thread(target=wait)
     waiting_now.start()
     wait_until(lambda: bool(kv_store.db.hget(f"{kv_store.prefix}res:{access.code}", "~listeners")))
-    messages.answer(access, "q", "result", JsonText("2"))
+    messages.answer(access, "q", "", "result", JsonText(b"2"))
     waiting_now.join()
-    assert found[0].answer == "2"
+    assert found[0].answer == b"2"
 
 
 def test_first_wait_beside_another(kv_store: Store, ear: Dispatcher, client: Sockets) -> None:
     """Another call subscribes while this one looks without a channel: it looks once more, with the channel."""
     access = host_access()
-    messages.post(access, "q", JsonText("1"))
+    messages.post(access, "q", JsonText(b"1"))
     with long_poll.response(access, "q", client[0], 20) as wait:
         response = messages.read(access, "q", wait.channel)
         assert wait.channel == ""
         ear.subscribe(Way())
         assert wait.next(response, 0).answer is None
         assert ear._channel in str(kv_store.db.hget(f"{kv_store.prefix}res:{access.code}", "~listeners"))
-        messages.answer(access, "q", "result", JsonText("2"))
-        assert wait.until_answered(response).answer == "2"
+        messages.answer(access, "q", "", "result", JsonText(b"2"))
+        assert wait.until_answered(response).answer == b"2"
 
 
 def test_messages_that_come_late_or_twice(kv_store: Store, ear: Dispatcher, client: Sockets) -> None:
@@ -497,8 +497,8 @@ def test_lost_request_is_found_by_the_next(kv_store: Store, ear: Dispatcher, cli
     listening = threading.Thread(target=listen, daemon=True)
     listening.start()
     with unheard(kv_store, access.code):
-        messages.post(guest, "q1", JsonText("1"))
-    messages.post(guest, "q2", JsonText("1"))
+        messages.post(guest, "q1", JsonText(b"1"))
+    messages.post(guest, "q2", JsonText(b"1"))
     listening.join(10)
     assert found == ["q1", "q2"]
 
@@ -510,7 +510,7 @@ def test_slow_reader_gets_no_more_time(
     monkeypatch.setattr("lib.settings.stream_seconds", lambda: 0.5)
     access = host_access()
     for number in range(50):
-        messages.post(Access(Way(), access.code, ADDRESS), f"q{number}", JsonText("1"))
+        messages.post(Access(Way(), access.code, ADDRESS), f"q{number}", JsonText(b"1"))
     events = []
     started = time.monotonic()
     for event in host_stream.run(access, "a/1", "*", messages.START, client[0]):
@@ -528,7 +528,7 @@ def test_store_fails_under_a_stream(kv_store: Store, ear: Dispatcher, client: So
     running = host_stream.run(access, "a/1", "*", messages.START, client[0])
     next(running)
     kv_store.faults.fail_after(1, fault)
-    messages.post(Access(Way(), access.code, ADDRESS), "q", JsonText('"' + "x" * 9000 + '"'))
+    messages.post(Access(Way(), access.code, ADDRESS), "q", JsonText(b'"' + b"x" * 9000 + b'"'))
     assert list(running) == []
     kv_store.faults.heal()
     assert [request.id for request in messages.unanswered(access, messages.START).requests] == ["q"]
@@ -549,7 +549,7 @@ def test_check_fails_under_a_stream(
     ear._check_at = 0.0
     wait_until(lambda: kv_store.faults.calls > 6)
     kv_store.faults.heal()
-    messages.post(Access(Way(), access.code, ADDRESS), "q", JsonText("1"))
+    messages.post(Access(Way(), access.code, ADDRESS), "q", JsonText(b"1"))
     reading.join(10)
     assert b'"id":"q"' in pushed[0]
     running.close()
@@ -561,7 +561,7 @@ def test_store_fails_under_a_wait(kv_store: Store, ear: Dispatcher, client: Sock
 
     def post() -> messages.Response:
         with long_poll.response(access, "q", client[0], 1) as wait:
-            return wait.until_answered(messages.post(access, "q", JsonText("1"), wait.channel))
+            return wait.until_answered(messages.post(access, "q", JsonText(b"1"), wait.channel))
 
     kv_store.faults.fail_after(1, "html")
     assert post().answer is None
@@ -612,7 +612,7 @@ def test_wait_until_the_session_expires(
     """The call is refused as soon as the session is gone, with a single look at the expiry."""
     monkeypatch.setenv("SESSION_TTL_SECONDS", "2")
     access = host_access()
-    messages.post(access, "q", JsonText("1"))
+    messages.post(access, "q", JsonText(b"1"))
     kv_store.faults.heal()
     with pytest.raises(SessionNotFound):
         answered(access, client, 55)

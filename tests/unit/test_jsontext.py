@@ -30,7 +30,10 @@ from tests.support.values import JSON
     ],
 )
 def test_value_is_kept(value: str) -> None:
-    assert jsontext.members(f' {{ "a" : {value} , "b":{value}}}\r\n'.encode()) == {"a": value, "b": value}
+    assert jsontext.members(f' {{ "a" : {value} , "b":{value}}}\r\n'.encode()) == {
+        "a": value.encode(),
+        "b": value.encode(),
+    }
 
 
 @given(st.dictionaries(st.text(), JSON), st.sampled_from([None, 1]))
@@ -38,7 +41,7 @@ def test_any_object(value: dict[str, Any], indent: int | None) -> None:
     text = json.dumps(value, indent=indent)
     found = jsontext.members(text.encode())
     assert {name: json.loads(part) for name, part in found.items()} == value
-    assert all(part in text for part in found.values())
+    assert all(text.encode().find(part) >= 0 for part in found.values())
 
 
 @given(st.binary())

@@ -20,11 +20,11 @@ WHEN = "2026-11-24T10:23:26.166Z"
 
 
 def posted(request_id: str, payload: str) -> RequestPosted:
-    return RequestPosted(CODE, "17-1", "16-0", Request(request_id, JsonText(payload), WHEN, "17-1"))
+    return RequestPosted(CODE, "17-1", "16-0", Request(request_id, JsonText(payload.encode()), WHEN, "17-1"))
 
 
 def answered(kind: str, text: str) -> RequestAnswered:
-    return RequestAnswered(CODE, "q", Response("q", JsonText(text), kind, WHEN))
+    return RequestAnswered(CODE, "q", Response("q", JsonText(text.encode()), kind, WHEN))
 
 
 @pytest.mark.parametrize(

@@ -1,17 +1,19 @@
--- Tells a function instance which of its waiting calls have missed something, and renews it as a listener for the others.
+-- Finds out which waiting calls of a function instance have missed something, and renews the instance as a listener for the
+-- others.
 -- KEYS  for each waiting call: the session, its requests, its responses
--- ARGV  1 the instance's channel  2 what to send there, which shows that it is heard; then for each waiting call:
---       its role, host or guest; the host '<name>/<attempt>', or the id that the guest waits for; the host's cursor;
---       the expiry that the host was told
+-- ARGV  1 the instance's channel  2 what to publish there, which shows that the subscription works
+--       3 seconds that messages live; then for each waiting call: its role, host or guest; the host '<name>/<attempt>', or
+--       the id that the guest waits for; the host's cursor; the expiry that the host knows
 -- reply {'checked', 1 if the first call has to look, ...}
-local channel, echo = ARGV[1], ARGV[2]
+local channel, echo, seconds = ARGV[1], ARGV[2], ARGV[3]
 
 local reply = {'checked'}
 for place = 0, #KEYS / 3 - 1 do
   local session, requests, responses = KEYS[3 * place + 1], KEYS[3 * place + 2], KEYS[3 * place + 3]
-  local role, who, cursor, expires = unpack(ARGV, 4 * place + 3, 4 * place + 6)
+  local role, who, cursor, expires = unpack(ARGV, 4 * place + 4, 4 * place + 7)
   local record = redis.call('GET', session)
   local same = record and get_field(record, 'active') == 'true'
+  if same then expire_messages(requests, responses, record, seconds) end
   if same and role == 'guest' then
     same = parse_pending(redis.call('HGET', responses, who) or '') ~= nil
   elseif same then

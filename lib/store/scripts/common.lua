@@ -43,16 +43,33 @@ local function set_field(record, name, value)
   return (string.gsub(record, '("' .. name .. '"%s*:%s*"?)[^",}%s]*', '%1' .. value, 1))
 end
 
--- Adds to a counter, which expires one minute after its first use.
-local function increase(counter, amount)
+-- Adds to a counter, which expires so many seconds after its first use.
+local function increase(counter, amount, seconds)
   redis.call('INCRBY', counter, amount)
-  if redis.call('TTL', counter) < 0 then redis.call('EXPIRE', counter, 60) end
+  if redis.call('TTL', counter) < 0 then redis.call('EXPIRE', counter, seconds) end
 end
 
--- Seconds until a caller may add an amount to a counter without passing the limit; nil if it may now.
-local function retry_after(counter, amount, limit)
-  if tonumber(redis.call('GET', counter) or 0) + amount <= tonumber(limit) then return nil end
-  return math.max(redis.call('TTL', counter), 1)
+-- The refusal if an amount more would pass a counter's limit, else nil. It names the seconds until the counter expires, the
+-- counter, and what may still be added to it, so that an instance knows which calls are certain to be refused, too.
+local function refuse_over(counter, amount, limit)
+  local room = tonumber(limit) - tonumber(redis.call('GET', counter) or 0)
+  if amount <= room then return nil end
+  return {'rate_limited', math.max(redis.call('TTL', counter), 1), counter, math.max(room, 0)}
+end
+
+-- Bytes are counted over ten minutes.
+local BYTES_SECONDS = 600
+
+-- The refusal if a caller has read too many bytes, else nil: once it is refused, all reading is, until the counter expires.
+-- Counting must not fail in a store that is full, because reading then has to go on.
+local function spend_read(counter, bytes, limit)
+  local refusal = refuse_over(counter, bytes, limit)
+  if refusal then
+    refusal[4] = 0
+    return refusal
+  end
+  redis.pcall('INCRBY', counter, bytes)
+  if redis.call('TTL', counter) < 0 then redis.pcall('EXPIRE', counter, BYTES_SECONDS) end
 end
 
 -- Makes a key expire at the same instant as its session. A Redis before 7 cannot tell the instant, only what is left.
@@ -67,21 +84,36 @@ end
 
 -- Finds a session. Returns a refusal, or nil and the session's record.
 -- `created` is the creation of the session that the caller's host token is for, empty for a guest. `misses` counts the
--- unknown codes that the caller's address has tried; at the limit the address is told nothing of codes that are new to
--- it. `known` marks a session that the address has found before.
+-- unknown codes that the caller's network has tried; at the limit the network learns nothing about codes that are new to
+-- it. `known` holds the codes that the network has found, scored by when their sessions expire; the refusal names them,
+-- up to a thousand, because calls with other codes are certain to be refused, too. With more it names no counter.
 local function find_session(session, misses, known, created, limit)
   local record = redis.call('GET', session)
   if record and created ~= '' then
     if get_field(record, 'createdAt') ~= created then return {'host_token_wrong'} end
     return nil, record
   end
-  local seconds = retry_after(misses, 1, limit)
-  if seconds and redis.call('EXISTS', known) == 0 then return {'rate_limited', seconds} end
+  local code = string.sub(session, -8)
+  local at = now()
+  local expires = tonumber(redis.call('ZSCORE', known, code) or 0)
+  local refusal = refuse_over(misses, 1, limit)
+  if refusal and expires <= at then
+    local codes = redis.call('ZRANGEBYSCORE', known, at, '+inf', 'LIMIT', 0, 1001)
+    if #codes > 1000 then return {'rate_limited', refusal[2]} end
+    table.insert(refusal, codes)
+    return refusal
+  end
   if not record then
-    increase(misses, 1)
+    increase(misses, 1, 60)
     return {'session_not_found'}
   end
-  redis.call('SET', known, 1, 'PX', math.max(redis.call('PTTL', session), 1))
+  -- Written once a minute at most, and never needed by a store that is full: the session can be read without it.
+  local ttl = redis.call('PTTL', session)
+  if expires < at + ttl - 60000 then
+    redis.pcall('ZADD', known, at + ttl, code)
+    redis.pcall('ZREMRANGEBYSCORE', known, '-inf', at)
+    redis.pcall('PEXPIRE', known, math.max(redis.call('PTTL', known), ttl, 1))
+  end
   return nil, record
 end
 
@@ -94,31 +126,57 @@ local function check_active(session, misses, known, created, limit)
   return {active == 'false' and 'session_ended' or 'unreadable'}
 end
 
--- What the hash of responses holds for a request: 'pending <cursor> <bytes> <digest>', and once there is an answer,
--- 'answered <ms since 1970> <digest> <kind> <text>'. Digests are of the request's payload.
+-- What the hash of responses holds for a request: 'pending <cursor> <bytes> <digest> <network>', and once there is an
+-- answer, 'answered <ms since 1970> <digest> <kind> <text>'. Digests are of the request's payload, the network is that of
+-- its guest.
 local function parse_pending(held)
-  local cursor, bytes, digest = string.match(held, '^pending (%S+) (%d+) (%S+)$')
-  return cursor, tonumber(bytes), digest
+  local cursor, bytes, digest, network = string.match(held, '^pending (%S+) (%d+) (%S+) (%S+)$')
+  return cursor, tonumber(bytes), digest, network
 end
 local function parse_answered(held)
   return string.match(held, '^answered (' .. string.rep('%d', 13) .. ') (%S+) (%a+) (.*)$')
 end
 
--- The requests after a cursor that are not answered yet: {{id, payload, created, cursor}, ...}. An entry's id begins with
+-- What Redis needs for a message beside its text, in bytes: ids, markers, and places in lists.
+local OVERHEAD = 400
+
+-- How many requests of a network wait for an answer. Where a script was cut short the counter may be too high, but never
+-- above the number of all that wait.
+local function pending_of(requests, responses, network)
+  local field = '~pending:' .. network
+  local counted = tonumber(redis.call('HGET', responses, field) or 0)
+  return math.min(counted, redis.call('XLEN', requests))
+end
+
+-- Takes a request off those that wait for an answer.
+local function close_request(requests, responses, cursor, network)
+  redis.call('XDEL', requests, cursor)
+  local field = '~pending:' .. network
+  if redis.call('HINCRBY', responses, field, -1) <= 0 then redis.call('HDEL', responses, field) end
+end
+
+-- The requests after a cursor that are not answered yet: a list {{id, payload, created, cursor}, ...}, which holds at most
+-- `most` bytes of payloads, and at least one request; 1 if there are more, else 0; and the bytes. An entry's id begins with
 -- the time at which the store took it. An entry without its marker is what a script that was cut short has left, or a
 -- request whose marker was evicted: nobody can answer it, so it goes.
-local function read_backlog(requests, responses, cursor)
-  local backlog = {}
+local function read_page(requests, responses, cursor, most)
+  local page, bytes = {}, 0
   local after = '(' .. cursor
-  for _, entry in ipairs(redis.call('XRANGE', requests, after, '+')) do
-    local at, fields = entry[1], entry[2]
-    if parse_pending(redis.call('HGET', responses, fields[2]) or '') == at then
-      table.insert(backlog, {fields[2], fields[4], iso(tonumber(string.match(at, '^%d+'))), at})
-    else
+  while true do
+    local entry = redis.call('XRANGE', requests, after, '+', 'COUNT', 1)[1]
+    if not entry then return page, 0, bytes end
+    local at = entry[1]
+    after = '(' .. at
+    local id, payload = entry[2][2], entry[2][4]
+    if parse_pending(redis.call('HGET', responses, id) or '') ~= at then
       redis.call('XDEL', requests, at)
+    elseif #page > 0 and bytes + string.len(payload) > most then
+      return page, 1, bytes
+    else
+      bytes = bytes + string.len(payload)
+      table.insert(page, {id, payload, iso(tonumber(string.match(at, '^%d+'))), at})
     end
   end
-  return backlog
 end
 
 -- Who listens to a session: lines '<ms since 1970> <role> <channel>' in the field '~listeners', the role being host or
@@ -143,7 +201,8 @@ local function listen(responses, role, channel)
       table.insert(lines, other.at .. ' ' .. other.role .. ' ' .. other.channel .. '\n')
     end
   end
-  redis.call('HSET', responses, '~listeners', table.concat(lines))
+  -- A call that could not enter itself because the store is full still waits, and is checked every half minute.
+  redis.pcall('HSET', responses, '~listeners', table.concat(lines))
 end
 
 -- 1 if a host listens to the session, else 0.
@@ -154,16 +213,22 @@ local function has_host(responses)
   return 0
 end
 
--- Sends a message to those of a role who listen, or to all if the role is empty. It begins with the session's code.
-local function ring(responses, role, record, message)
+-- Publishes a notification to those listeners who have a role, or to all if the role is empty. It begins with the
+-- session's code.
+local function publish(listeners, role, record, message)
   local text = get_field(record, 'code') .. ' ' .. message
-  local rung = {}
-  for _, listener in ipairs(read_listeners(responses)) do
-    if (role == '' or listener.role == role) and not rung[listener.channel] then
-      rung[listener.channel] = true
+  local reached = {}
+  for _, listener in ipairs(listeners) do
+    if (role == '' or listener.role == role) and not reached[listener.channel] then
+      reached[listener.channel] = true
       redis.call('PUBLISH', listener.channel, text)
     end
   end
+end
+
+-- The same to those who listen to a session now.
+local function ring(responses, role, record, message)
+  publish(read_listeners(responses), role, record, message)
 end
 
 -- Whether a text fits into a message: it is small, and one line.
@@ -171,22 +236,46 @@ local function fits(text)
   return string.len(text) <= 8192 and not string.find(text, '[\r\n]')
 end
 
--- Lets answers that were given more than two minutes ago make room, the oldest first, until so many bytes more fit into
--- the session; at most 2,000 of them, so that the step stays short. Returns whether they fit.
-local function make_room(responses, bytes, limit)
+-- Drops answers, the oldest first, that were given before a time, until so many bytes at most are held; at most 2,000, so
+-- that the step stays short. Returns the bytes that are held then.
+local function drop_answers(responses, before, most)
   local held = tonumber(redis.call('HGET', responses, '~bytes') or 0)
-  if held + bytes <= limit then return true end
-  local first = tonumber(redis.call('HGET', responses, '~first') or 1)
-  local start, before = first, now() - 120000
+  local start = tonumber(redis.call('HGET', responses, '~first') or 1)
+  local first = start
   for place = start, start + 1999 do
     local field = '~answer:' .. place
     local id = redis.call('HGET', responses, field)
     local at, _, _, text = parse_answered(id and redis.call('HGET', responses, id) or '')
-    if not id or (at and tonumber(at) > before) or held + bytes <= limit then break end
-    held = held - string.len(text or '')
+    if not id or (at and tonumber(at) > before) or held <= most then break end
+    held = held - string.len(text or '') - OVERHEAD
     redis.call('HDEL', responses, field, at and id or field)
     first = place + 1
   end
   if first > start then redis.call('HSET', responses, '~bytes', held, '~first', first) end
+  return held
+end
+
+-- Lets answers that were given more than two minutes ago make room for so many bytes. Returns whether there is room.
+local function make_room(responses, bytes, limit)
+  local held = tonumber(redis.call('HGET', responses, '~bytes') or 0)
+  if held + bytes > limit then held = drop_answers(responses, now() - 120000, limit - bytes) end
   return held + bytes <= limit
+end
+
+-- Withdraws the requests, and drops the answers, that are older than messages live, however long their session is renewed.
+local function expire_messages(requests, responses, record, seconds)
+  local before = now() - tonumber(seconds) * 1000
+  for _, entry in ipairs(redis.call('XRANGE', requests, '-', string.format('%.0f', before), 'COUNT', 100)) do
+    local cursor, id = entry[1], entry[2][2]
+    local pending, bytes, _, network = parse_pending(redis.call('HGET', responses, id) or '')
+    if pending == cursor then
+      redis.call('HDEL', responses, id)
+      close_request(requests, responses, cursor, network)
+      redis.call('HINCRBY', responses, '~bytes', -bytes - OVERHEAD)
+      ring(responses, '', record, 'withdrawn ' .. id)
+    else
+      redis.call('XDEL', requests, cursor)
+    end
+  end
+  drop_answers(responses, before, 0)
 end

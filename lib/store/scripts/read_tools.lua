@@ -1,12 +1,17 @@
 -- Reads the list of tools that the host offers.
--- KEYS  1 the session  2 counter: unknown codes of this address  3 marker: this address knows the session
+-- KEYS  1 the session  2 counter: unknown codes of this network  3 the codes that this network has found
 --       4 its requests  5 its responses  6 its tools
+--       7 counter: bytes that this network reads
 -- ARGV  1 creation of the session that the host token is for, empty for a guest  2 unknown codes a minute
+--       3 bytes read in ten minutes
 -- reply {'found', the list as JSON, empty if there is none} | {'session_not_found'} | {'session_ended'}
---       | {'host_token_wrong'} | {'rate_limited', seconds} | {'unreadable'}
-local session, misses, known, tools = KEYS[1], KEYS[2], KEYS[3], KEYS[6]
-local created, misses_limit = ARGV[1], ARGV[2]
+--       | {'host_token_wrong'} | {'rate_limited', seconds, counter, room, codes or nothing} | {'unreadable'}
+local session, misses, known, tools, read = KEYS[1], KEYS[2], KEYS[3], KEYS[6], KEYS[7]
+local created, misses_limit, read_limit = ARGV[1], ARGV[2], ARGV[3]
 
 local refusal = check_active(session, misses, known, created, misses_limit)
 if refusal then return refusal end
-return {'found', redis.call('GET', tools) or ''}
+local list = redis.call('GET', tools) or ''
+refusal = spend_read(read, string.len(list), read_limit)
+if refusal then return refusal end
+return {'found', list}

@@ -1,4 +1,4 @@
-"""lib/wait/capacity.py: calls that wait leave room for the others, and one address leaves room for its neighbours."""
+"""lib/wait/capacity.py: waiting calls leave room for plain calls, and one network leaves room for its neighbours."""
 
 import resource
 import threading
@@ -13,19 +13,17 @@ from lib.wait import capacity
 def test_all_places(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MAX_WAITS", "3")
     with ExitStack() as held:
-        for _ in range(3):
-            held.enter_context(capacity.take())
-        with pytest.raises(Busy), capacity.take():
-            pass
-        with pytest.raises(Busy), capacity.take("192.0.2.1"):
+        for number in range(3):
+            held.enter_context(capacity.take(f"192.0.2.{number}"))
+        with pytest.raises(Busy), capacity.take("192.0.2.9"):
             pass
     with ExitStack() as held:
-        for _ in range(3):
-            held.enter_context(capacity.take())
+        for number in range(3):
+            held.enter_context(capacity.take(f"192.0.2.{number}"))
 
 
-def test_guests_of_one_address(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They get a quarter, hosts and others the rest; a refused call holds nothing."""
+def test_share_of_one_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It gets a quarter, its neighbours the rest; a refused call holds nothing."""
     monkeypatch.setenv("MAX_WAITS", "8")
     with ExitStack() as held:
         for _ in range(2):
@@ -33,15 +31,15 @@ def test_guests_of_one_address(monkeypatch: pytest.MonkeyPatch) -> None:
         for _ in range(20):
             with pytest.raises(Busy), capacity.take("192.0.2.1"):
                 pass
-        for guest in ("192.0.2.2", "192.0.2.2", "192.0.2.3", "", "", ""):
-            held.enter_context(capacity.take(guest))
-        with pytest.raises(Busy), capacity.take():
+        for neighbour in ("192.0.2.2", "192.0.2.2", "192.0.2.3", "192.0.2.3", "192.0.2.4", "192.0.2.4"):
+            held.enter_context(capacity.take(neighbour))
+        with pytest.raises(Busy), capacity.take("192.0.2.5"):
             pass
-    assert not capacity._guests
+    assert not capacity._taken_by
     assert capacity._taken == 0
 
 
-def test_one_place_is_for_guests_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_place(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MAX_WAITS", "1")
     with capacity.take("192.0.2.1"):
         pass
@@ -52,10 +50,10 @@ def test_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     taken, refused = [], []
     gate, over = threading.Barrier(101), threading.Event()
 
-    def wait() -> None:
+    def wait(network: str) -> None:
         gate.wait()
         try:
-            with capacity.take():
+            with capacity.take(network):
                 taken.append(1)
                 over.wait(20)
         except Busy:
@@ -63,7 +61,7 @@ def test_threads(monkeypatch: pytest.MonkeyPatch) -> None:
         if len(taken) + len(refused) == 100:
             over.set()
 
-    threads = [threading.Thread(target=wait) for _ in range(100)]
+    threads = [threading.Thread(target=wait, args=[f"192.0.2.{number % 10}"]) for number in range(100)]
     for thread in threads:
         thread.start()
     gate.wait()
