@@ -35,8 +35,7 @@ class Script:
 
         A script may run twice, if its answer was lost: each is written for that.
         """
-        texts = [argument.decode() if isinstance(argument, bytes) else argument for argument in arguments]
-        reply = store.evaluate(self.text, self.digest, keys, texts)
+        reply = store.evaluate(self.text, self.digest, keys, arguments)
         if not isinstance(reply, list) or not reply:
             raise StoreUnavailable(f"a script's reply is {type(reply).__name__}")
         if refusal := REFUSED_BY_SCRIPTS.get(reply[0]):

@@ -9,13 +9,11 @@ import select
 import socket
 import ssl
 import time
-from functools import cache
 from urllib.parse import quote, urlsplit
 
 import h11
-import httpx
 
-from lib import settings
+from lib import settings, transport
 
 _STANDS_WITHIN_SECONDS = 3.0
 _READ_SIZE = 64 * 1024
@@ -41,7 +39,7 @@ class Subscription:
                 if hasattr(socket, option):  # not on every system
                     self._socket.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
             if tls:
-                self._socket = _tls().wrap_socket(self._socket, server_hostname=place.hostname)
+                self._socket = transport.tls().wrap_socket(self._socket, server_hostname=place.hostname)
             self._http = h11.Connection(h11.CLIENT)
             self._line = b""
             request = h11.Request(
@@ -111,8 +109,3 @@ class Subscription:
             return self._socket.recv(_READ_SIZE)
         except (BlockingIOError, ssl.SSLWantReadError):
             return None
-
-
-@cache
-def _tls() -> ssl.SSLContext:
-    return httpx.create_ssl_context()

@@ -36,7 +36,7 @@ class Call:
         self.target = Target(target)
         self.caller = Caller(headers, peer)
         self.connection = connection
-        self.store = Store()
+        self.store = Store(self.caller.network)
         self.headers = headers
         self.refused: Problem | None = None
         self._body = body

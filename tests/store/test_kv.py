@@ -4,9 +4,11 @@ import hashlib
 import secrets
 import threading
 import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
-import httpx
 import pytest
 
 from dev.local.server import Server
@@ -14,6 +16,7 @@ from lib import kv
 from lib.problems import Problem, StoreNotConfigured, StoreQuotaExceeded, StoreUnauthorized, StoreUnavailable
 from lib.session import codes, sessions
 from lib.store import health
+from lib.transport import Transport
 from tests.support.deployments import Parley, refusal, running_parley
 from tests.support.faults import BODIES
 from tests.support.stores import Store
@@ -21,6 +24,7 @@ from tests.support.tools import wait_until
 
 ANSWERS = [
     ("quota", StoreQuotaExceeded),
+    ("full", StoreQuotaExceeded),
     ("daily quota", StoreQuotaExceeded),
     ("unauthorized", StoreUnauthorized),
     ("wrong password", StoreUnauthorized),
@@ -82,8 +86,9 @@ def test_draws_end(kv_store: Store) -> None:
         sessions.create(kv.Store(), "192.0.2.1", "192.0.2.1", lambda: "AAAA0000")
 
 
-def test_threads_share_one_client(kv_store: Store) -> None:
+def test_threads_share_one_client(kv_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Fifty threads at once, a tenth of the answers lost after the command: no session is lost, none is shared."""
+    monkeypatch.setattr(kv, "_ATTEMPTS", 6)  # since one call may meet all the losses
     failures = [True, *[False] * 9] * 20
     made: list[sessions.Session] = []
     clients = set()
@@ -137,12 +142,13 @@ def test_ten_calls_at_a_time(kv_store: Store, monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(kv._connection().client, "execute", execute)
     monkeypatch.setattr(kv, "_SLOT_SECONDS", 0.1)
-    threads = [threading.Thread(target=kv.Store().ping) for _ in range(10)]
+    networks = [f"192.0.2.{number % 4}" for number in range(40)]
+    threads = [threading.Thread(target=suppressed, args=[kv.Store(network).ping]) for network in networks]
     for thread in threads:
         thread.start()
     wait_until(lambda: len(inside) == 10)
     with pytest.raises(StoreUnavailable) as raised:
-        kv.Store().ping()
+        kv.Store("192.0.2.9").ping()
     assert raised.value.cause == "all connections are in use"
     go.set()
     for thread in threads:
@@ -150,11 +156,56 @@ def test_ten_calls_at_a_time(kv_store: Store, monkeypatch: pytest.MonkeyPatch) -
     kv.Store().ping()
 
 
-def test_every_wait_is_bounded(kv_store: Store) -> None:
-    """The SDK sets no limit; ours sits on its client, at the place where this version keeps it."""
+def suppressed(call: Callable[[], None]) -> None:
+    with suppress(StoreUnavailable):
+        call()
+
+
+def test_share_of_one_network(kv_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many calls one network makes, its neighbour's call does not wait for them."""
+    held: list[object] = []
+    go = threading.Event()
+    execute = kv._connection().client.execute
+
+    def hold(command: list[Any]) -> object:
+        if command[0] == "PING":
+            return execute(command)
+        held.append(command)
+        go.wait(60)
+        return None
+
+    monkeypatch.setattr(kv._connection().client, "execute", hold)
+    calls = [partial(kv.Store("192.0.2.1").evaluate, "return 1", "digest", [], []) for _ in range(30)]
+    threads = [threading.Thread(target=call) for call in calls]
+    for thread in threads:
+        thread.start()
+    wait_until(lambda: len(held) == 3)
+    kv.Store("192.0.2.2").ping()
+    assert len(held) == 3
+    go.set()
+    for thread in threads:
+        thread.join()
+    assert len(held) == 30
+    assert not kv._slots._of_network
+
+
+def test_the_vendors_client_sends_with_ours(kv_store: Store) -> None:
+    """It sits where this version of the SDK keeps its own, which has no limits."""
     sessions.create(kv.Store(), "192.0.2.1", "192.0.2.1")
-    assert kv._connection().client._http._client.timeout == httpx.Timeout(5, connect=3)
+    assert isinstance(kv._connection().client._http._client, Transport)
     assert kv._connection().client._http._retries == 0
+
+
+def test_script_that_the_store_has_forgotten(kv_store: Store) -> None:
+    """After SCRIPT FLUSH, or a failover, it is sent again, however the error is worded."""
+    sessions.create(kv.Store(), "192.0.2.1", "192.0.2.1")
+    kv_store.db.execute(["SCRIPT", "FLUSH"])
+    sessions.create(kv.Store(), "192.0.2.1", "192.0.2.1")
+    kv_store.faults.fail("forgotten script", times=1)
+    sessions.create(kv.Store(), "192.0.2.1", "192.0.2.1")
+    kv_store.faults.fail("forgotten script")
+    with pytest.raises(StoreUnavailable):
+        sessions.create(kv.Store(), "192.0.2.1", "192.0.2.1")
 
 
 def test_new_credentials_are_taken_up(kv_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

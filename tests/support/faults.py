@@ -12,6 +12,8 @@ def error(status: int, text: str) -> tuple[int, bytes]:
 
 ERRORS = {
     "quota": error(400, "ERR max requests limit exceeded. Limit: 500000, Usage: 500000. See https://upstash.com/docs"),
+    "full": error(400, "ERR Error running script: OOM command not allowed when used memory > 'maxmemory'."),
+    "forgotten script": error(400, "ERR Error running script: NOSCRIPT No matching script. Please use EVAL."),
     "daily quota": error(400, "ERR max daily request limit exceeded. Limit: 10000, Usage: 10000."),
     "unauthorized": error(401, "Unauthorized"),
     "wrong password": error(401, "WRONGPASS invalid or missing auth token"),
