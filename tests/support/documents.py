@@ -4,7 +4,12 @@ import re
 
 from tests.support.tools import PROJECT
 
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", "SECURITY.md", *sorted(f"docs/{file.name}" for file in (PROJECT / "docs").glob("*.md")))
+DOCUMENTS = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+    *sorted(f"docs/{file.name}" for file in (PROJECT / "docs").glob("*.md")),
+)
 LOCAL = "http://127.0.0.1:3000"
 
 
