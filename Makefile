@@ -1,12 +1,15 @@
 # `make dev` runs Parley on this machine, `make test` tests it, `make check URL=https://…` checks a deployment,
 # `make bench` measures, `make soak` breaks it on purpose. `make quick` is the part of the tests for every change: lint,
-# types, and the tests that start no function, real Redis, browser or build. Each installs what it needs into .venv.
+# types, and the tests that start no process. Each installs what it needs into .venv.
 
 PYTHON ?= $(shell for python in python3.12 python3.13 python3.14 python3; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null && echo $$python && break; done)
 PORT ?= 3000
 SECONDS ?= 120
 SEED ?= 1
+
+# Hundreds of processes that the tests start import the same modules, which are compiled once.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: dev test quick lint check bench soak clean
 
@@ -17,7 +20,7 @@ test: lint
 	.venv/bin/python -m pytest $(ARGS)
 
 quick: lint
-	.venv/bin/python -m pytest -m "not platform" tests/unit tests/store tests/dev $(ARGS)
+	.venv/bin/python -m pytest --quick -rfE tests/unit tests/store tests/api tests/dev $(ARGS)
 
 lint: .venv/ready-dev
 	.venv/bin/ruff check .

@@ -1,18 +1,46 @@
-"""What the tests run against: a local Upstash in front of an embedded and a real Redis, and the local platform."""
+"""What the tests run against: a local Upstash in front of an embedded or a real Redis, and the local platform."""
 
 import os
-import secrets
+import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
 
+import hypothesis
 import pytest
+from xdist import is_xdist_controller
 
-from lib import kv
-from tests.support.deployments import Parley, running_parley, running_site
-from tests.support.stores import Store, redis_server, running_store
+from tests.support.deployments import STARTS_FUNCTIONS, Api, Parley, running_parley, running_site
+from tests.support.functions import in_this_process, library_uses
+from tests.support.stores import Store, has_real_store, real_store, running_store
 
-# A test that uses one of these starts functions, a real Redis or a build.
-_PLATFORM = {"any_parley", "any_site", "deployment", "output"}
+# The events of Python's audit hooks with which a new process begins.
+_STARTS = {STARTS_FUNCTIONS, "subprocess.Popen", "os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.system"}
+
+# The same examples in each run, so that a test which passes once passes again. Others, and more of them:
+# make test ARGS="--hypothesis-profile thorough -k json"
+hypothesis.settings.register_profile("steady", max_examples=50, derandomize=True, database=None, deadline=None)
+hypothesis.settings.register_profile("thorough", max_examples=2000, deadline=None)
+hypothesis.settings.load_profile("steady")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option of `make quick`."""
+    parser.addoption("--quick", action="store_true", help="skip each test that starts a process, as soon as it does")
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    """Say what is left out."""
+    return "quick: tests that start a process are skipped" if config.getoption("quick") else None
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """With --quick, let no test start a process, whatever way leads there."""
+    if session.config.getoption("quick") and not is_xdist_controller(session):
+        sys.addaudithook(_skip_processes)
+
+
+def _skip_processes(event: str, _: tuple[object, ...]) -> None:
+    if event in _STARTS:
+        pytest.skip("it starts a process: make test runs it")
 
 
 def pytest_xdist_auto_num_workers() -> int:
@@ -21,31 +49,43 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that `make quick` leaves out, and begin with the longest one, beside which the others can run."""
-    for item in items:
-        if isinstance(item, pytest.Function):
-            store = item.callspec.params.get("any_store") if hasattr(item, "callspec") else None
-            if store == "redis" or _PLATFORM.intersection(item.fixturenames):
-                item.add_marker("platform")
+    """Begin with the longest test, beside which the others can run."""
     items.sort(key=lambda item: item.path.name != "test_soak.py")
 
 
-@pytest.fixture(scope="session", params=["embedded", "redis"])
-def any_store(request: pytest.FixtureRequest) -> Iterator[Store]:
-    """Give a store on an embedded Redis, and once more on a real one: REDIS_URL, or one that is started here.
-
-    Whatever else is in the database at REDIS_URL stays: the tests' names have a prefix of their own there.
-    """
-    with ExitStack() as running:
-        if request.param == "embedded":
-            given, prefix = None, ""
-        elif url := os.environ.get("REDIS_URL"):
-            given, prefix = url, f"parley-test-{secrets.token_hex(4)}:"
-        else:
-            given, prefix = running.enter_context(redis_server()), ""
-        store = running.enter_context(running_store(given, prefix))
+@pytest.fixture(scope="session")
+def embedded_store() -> Iterator[Store]:
+    """Give a store on an embedded Redis."""
+    with running_store(None) as store:
         yield store
-        store.clear()
+
+
+@pytest.fixture(scope="session")
+def redis_store() -> Iterator[Store]:
+    """Give a store on a real Redis."""
+    with real_store() as store:
+        yield store
+
+
+@pytest.fixture(scope="session", params=["embedded", "redis"])
+def any_store(request: pytest.FixtureRequest) -> Store:
+    """Give a store on an embedded Redis, and once more on a real one.
+
+    This is for what runs in the store, and what listens to it: there the two could differ.
+    """
+    store: Store = request.getfixturevalue(f"{request.param}_store")
+    return store
+
+
+@pytest.fixture(scope="session")
+def usual_store(request: pytest.FixtureRequest) -> Store:
+    """Give the store for deployments: on a real Redis, as in production, or on an embedded one where there is none.
+
+    One is enough, because a deployment reaches its store only through the scripts and subscriptions that are tested on
+    both. The pages and clients run on the embedded one, which users of `make dev` have.
+    """
+    store: Store = request.getfixturevalue("redis_store" if has_real_store() else "embedded_store")
+    return store
 
 
 @pytest.fixture
@@ -58,27 +98,50 @@ def store(any_store: Store) -> Store:
 @pytest.fixture
 def kv_store(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     """Give the store to the library in this very process."""
-    for name, value in store.variables().items():
-        monkeypatch.setenv(name, value)
-    yield store
-    while kv._connections:
-        kv._connections.popitem()[1].client.close()  # type: ignore[no-untyped-call]
+    with library_uses(store, monkeypatch):
+        yield store
+
+
+@pytest.fixture
+def api(embedded_store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
+    """Give the service in this very process, on an empty store, so that a test can change its constants."""
+    embedded_store.clear()
+    with in_this_process(embedded_store, monkeypatch) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")
-def any_parley(any_store: Store) -> Iterator[Parley]:
+def any_parley(usual_store: Store) -> Iterator[Parley]:
     """Give a deployment for the whole run."""
-    any_store.clear()
-    with running_parley(any_store) as parley:
+    with running_parley(usual_store) as parley:
+        parley.platform.reload()
         yield parley
 
 
 @pytest.fixture
-def parley(any_parley: Parley, store: Store) -> Parley:
+def parley(any_parley: Parley) -> Parley:
     """Give a deployment with an empty store."""
-    any_parley.lines.clear()
-    assert any_parley.store is store
-    return any_parley
+    return _emptied(any_parley)
+
+
+@pytest.fixture
+def limited(parley: Parley) -> Iterator[Parley]:
+    """Give the same to a test that reaches a limit. The next one gets new instances: these remember whom they refused."""
+    yield parley
+    for name in parley.platform.functions:
+        parley.restart(name)
+
+
+@pytest.fixture
+def well(any_parley: Parley) -> Parley:
+    """Give the same, to a module that has a `parley` of its own."""
+    return _emptied(any_parley)
+
+
+def _emptied(parley: Parley) -> Parley:
+    parley.store.clear()
+    parley.lines.clear()
+    return parley
 
 
 @pytest.fixture(scope="session")
@@ -93,17 +156,3 @@ def site(any_site: Parley) -> Iterator[Parley]:
     """Give a deployment whose sessions are not the test's alone."""
     yield any_site
     any_site.store.faults.heal()
-
-
-@pytest.fixture(scope="module")
-def deployment() -> Iterator[Parley]:
-    """Give a deployment on the embedded store to a module for which another store changes nothing."""
-    with running_store(None) as store, running_parley(store) as parley:
-        yield parley
-
-
-@pytest.fixture
-def well(deployment: Parley) -> Parley:
-    """Give a deployment with an empty store."""
-    deployment.store.clear()
-    return deployment

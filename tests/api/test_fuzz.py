@@ -13,7 +13,7 @@ from dev.local import environment
 from dev.local.project import Project
 from tests.support.deployments import Parley, running_parley
 from tests.support.stores import running_store
-from tests.support.tools import PROJECT
+from tests.support.tools import PATIENCE_SECONDS, PROJECT
 
 ROUNDS = 500
 PATHS = [
@@ -85,7 +85,7 @@ def nonsense(random: Random, session: dict[str, Any]) -> bytes:
 
 def answer(address: tuple[str, int], request: bytes) -> tuple[int, bytes, bytes]:
     """Return status, headers and body. Of a stream only its beginning is read."""
-    with socket.create_connection(address, 20) as connection:
+    with socket.create_connection(address, PATIENCE_SECONDS) as connection:
         connection.sendall(request)
         received = b""
         while part := connection.recv(65536):
@@ -103,7 +103,6 @@ def parley() -> Iterator[Parley]:
         yield made
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("front", [True, False], ids=["platform", "function"])
 def test_nonsense(parley: Parley, front: bool) -> None:
     """Through the platform, and to the function itself, which must not rely on what stands before it."""

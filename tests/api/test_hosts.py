@@ -20,8 +20,7 @@ def pair(parley: Parley) -> Pair:
 @contextmanager
 def stream(pair: Pair, query: str = "") -> Iterator[Iterator[Event]]:
     """Give the events of a stream, from its `open` on."""
-    url = f"{pair.parley.url}{pair.url}/stream{query}"
-    with httpx.stream("GET", url, headers=pair.host, timeout=20) as answer:
+    with pair.parley.http.stream("GET", f"{pair.url}/stream{query}", headers=pair.host) as answer:
         found = events_of(answer.iter_bytes())
         assert next(found).name == "open"
         yield found
@@ -31,14 +30,14 @@ class Poll:
     """A read that waits, in a thread of its own."""
 
     def __init__(self, pair: Pair, query: str) -> None:
-        self._url = f"{pair.parley.url}{pair.url}/requests?wait=20{query}"
-        self._host = pair.host
+        self._pair = pair
+        self._query = f"?wait=50{query}"
         self._thread = threading.Thread(target=self._read)
         self._thread.start()
-        wait_until(lambda: pair.parley.http.get(pair.url).json()["listening"])
+        wait_until(lambda: bool(pair.parley.http.get(pair.url).json()["listening"]))
 
     def _read(self) -> None:
-        self._answer = httpx.get(self._url, headers=self._host, timeout=30)
+        self._answer = self._pair.unanswered(self._query)
 
     def answer(self) -> httpx.Response:
         self._thread.join()
@@ -92,7 +91,7 @@ def test_read_that_names_its_host_takes_over(pair: Pair) -> None:
 def test_older_attempt_never_wins(pair: Pair) -> None:
     """An opening that its client gave up on long ago arrives late, and ends at once, whatever opens it."""
     with stream(pair, "?host=a&attempt=2") as current:
-        with httpx.stream("GET", f"{pair.parley.url}{pair.url}/stream?host=a&attempt=1", headers=pair.host) as late:
+        with pair.parley.http.stream("GET", f"{pair.url}/stream?host=a&attempt=1", headers=pair.host) as late:
             (event,) = events_of(late.iter_bytes())
             assert (event.name, event.data) == ("ended", {"reason": "replaced"})
         assert refusal(pair.unanswered("?host=a&attempt=1")) == REPLACED

@@ -67,18 +67,14 @@ def test_host_that_connects_later_never_hears_of_it(pair: Pair) -> None:
 
 def test_guest_that_waits_is_told(pair: Pair) -> None:
     answers: list[httpx.Response] = []
-    url = f"{pair.parley.url}{pair.url}"
     waiting = [
-        threading.Thread(
-            target=lambda: answers.append(httpx.post(f"{url}/requests?wait=20", json={"id": "q", "payload": 1}))
-        ),
-        threading.Thread(target=lambda: answers.append(httpx.get(f"{url}/responses/q?wait=20"))),
+        threading.Thread(target=lambda: answers.append(pair.post("1", "q", "?wait=50"))),
+        threading.Thread(target=lambda: answers.append(pair.read("q", "?wait=50"))),
     ]
     pair.post("1", "q")
     for thread in waiting:
         thread.start()
-    name = f"{pair.parley.store.prefix}res:{pair.code}"
-    wait_until(lambda: (pair.parley.store.db.hget(name, "~listeners") or "").count("guest") == 2)
+    wait_until(lambda: pair.listeners() == ["guest", "guest"])  # one of each function
     pair.withdraw("q")
     for thread in waiting:
         thread.join()

@@ -17,13 +17,13 @@ from dev.local.project import Project
 from dev.soak.clients import Host, ask
 from tests.support.deployments import Parley, deployed, refusal
 from tests.support.stores import Store
-from tests.support.tools import PROJECT
+from tests.support.tools import PATIENCE_SECONDS, PROJECT, wait_until
 
 FUNCTIONS = sorted(path.stem for path in (PROJECT / "api").glob("*.py"))
 
 
 @pytest.fixture(scope="session")
-def any_built(output: Path, any_store: Store) -> Iterator[Parley]:
+def any_built(output: Path, usual_store: Store) -> Iterator[Parley]:
     """Give a preview deployment of what was built, with nothing but what Vercel would set in its environment."""
     given = {
         "PATH": os.environ["PATH"],
@@ -31,16 +31,16 @@ def any_built(output: Path, any_store: Store) -> Iterator[Parley]:
         "VERCEL_ENV": "preview",
         "VERCEL_GIT_COMMIT_REF": "a/branch",
         "VERCEL_GIT_COMMIT_SHA": "0123abc",
-        **any_store.variables(),
+        **usual_store.variables(),
     }
-    with deployed(any_store, given, output) as parley:
+    with deployed(usual_store, given, output) as parley:
         yield parley
 
 
 @pytest.fixture
-def built(any_built: Parley, store: Store) -> Parley:
+def built(any_built: Parley) -> Parley:
     """Give this deployment with an empty store."""
-    assert any_built.store is store
+    any_built.store.clear()
     any_built.lines.clear()
     return any_built
 
@@ -117,10 +117,8 @@ def test_built_round_trip(built: Parley) -> None:
     answers: list[httpx.Response] = []
 
     def guest() -> None:
-        prefer = {"Prefer": "wait=20"}
-        answers.append(
-            httpx.post(f"{built.url}{url}/requests", json={"id": "q", "payload": 1}, headers=prefer, timeout=30)
-        )
+        prefer = {"Prefer": "wait=50"}
+        answers.append(built.http.post(f"{url}/requests", json={"id": "q", "payload": 1}, headers=prefer))
 
     with built.http.stream("GET", f"{url}/stream", headers=session["host"]) as stream:
         found = events_of(stream.iter_bytes())
@@ -130,11 +128,11 @@ def test_built_round_trip(built: Parley) -> None:
         request = next(found)
         assert (request.name, request.data["id"]) == ("request", "q")
         # The stream is still open here: what has come has come by itself, not in a lump at the end.
-        answered = httpx.post(f"{built.url}{url}/responses", json={"id": "q", "result": 2}, headers=session["host"])
+        answered = built.http.post(f"{url}/responses", json={"id": "q", "result": 2}, headers=session["host"])
         assert answered.status_code == 201
         asking.join()
         assert answers[0].json()["result"] == 2
-        assert httpx.delete(f"{built.url}{url}", headers=session["host"]).status_code == 204
+        assert built.http.delete(url, headers=session["host"]).status_code == 204
         assert next(found).data == {"reason": "ended"}
 
 
@@ -142,12 +140,17 @@ def test_built_functions_are_killed(built: Parley) -> None:
     """Every process dies in the middle of a conversation, and nothing is lost."""
     session = built.create()
     host = Host(built.url, session)
-    assert host.connected.wait(10)
+    assert host.connected.wait(PATIENCE_SECONDS)
+    killed = set()
     for number, victim in enumerate([*FUNCTIONS, *FUNCTIONS]):
-        os.kill(built.platform.function(victim).pid, signal.SIGKILL)
+        running = built.platform.function(victim)
+        os.kill(running.pid, signal.SIGKILL)
+        wait_until(lambda running=running: not running.running)  # type: ignore[misc]
+        killed.add(running.pid)
         assert ask(built.http, session["code"], f"q{number}", number) == {"echo": number}
     built.http.delete(f"/api/sessions/{session['code']}", headers=session["host"])
     host.join()
+    assert len(killed) == 2 * len(FUNCTIONS)
     assert host.order == [f"q{number}" for number in range(2 * len(FUNCTIONS))]
     assert host.late == []
 

@@ -1,15 +1,14 @@
 """python -m dev: what a developer sees."""
 
 import json
-import os
 import re
 import socket
 import subprocess
 import threading
-import time
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 from upstash_redis import Redis
 
@@ -17,15 +16,12 @@ from dev.bench import coldstart
 from tests.support.commands import finished, running
 from tests.support.deployments import running_parley
 from tests.support.stores import redis_server, running_store
-from tests.support.tools import PROJECT, wait_until
-
-pytestmark = pytest.mark.platform
+from tests.support.tools import PROJECT, need, wait_until
 
 
 def test_serve() -> None:
-    started = time.monotonic()
+    need("curl", "apt-get install curl")
     with running("--port", "0", until="Try") as (_, printed):
-        assert time.monotonic() - started < 60
         assert "Store   embedded, gone when this stops\n" in printed
         curl = re.search(r"^Try     (curl -X POST (http://127\.0\.0\.1:\d+)/api/sessions)$", printed, re.MULTILINE)
         assert curl
@@ -36,7 +32,7 @@ def test_serve() -> None:
         assert store
         with Redis(store[1], store[2]) as db:
             (session,) = db.keys("session:*")
-            assert db.ttl(session) in (599, 600)
+            assert 0 < db.ttl(session) <= 600
 
 
 def test_serve_with_redis() -> None:
@@ -150,19 +146,6 @@ def test_reload() -> None:
 
 def test_no_process_stays_behind() -> None:
     with running("--port", "0", until="Try") as (process, _):
-        children = [
-            int(pid)
-            for pid in subprocess.run(
-                ["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True
-            ).stdout.split()
-        ]
+        children = psutil.Process(process.pid).children()
         assert children
-    wait_until(lambda: not any(alive(pid) for pid in children))
-
-
-def alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
+    wait_until(lambda: not any(child.is_running() for child in children))

@@ -20,7 +20,7 @@ from tests.support.commands import finished, running
 from tests.support.deployments import Parley
 from tests.support.documents import blocks
 from tests.support.stores import redis_server
-from tests.support.tools import PROJECT, need, wait_until
+from tests.support.tools import PATIENCE_SECONDS, PROJECT, need, wait_until
 from tests.support.values import leaves
 
 # What cannot be pasted here, as it needs an account.
@@ -33,6 +33,7 @@ TARGETS = re.findall(r"^\.PHONY: (.+)$", (PROJECT / "Makefile").read_text("utf-8
 
 def pasted(*texts: str) -> subprocess.CompletedProcess[str]:
     """Run what is to be pasted into one terminal, to its end."""
+    need("curl", "apt-get install curl")
     return subprocess.run(["sh", "-euc", "\n".join(texts)], capture_output=True, text=True, check=False)
 
 
@@ -54,6 +55,7 @@ def of_dev(command: str) -> list[str]:
 @contextmanager
 def terminal(text: str, folder: Path) -> Iterator["subprocess.Popen[str]"]:
     """Run what is to be pasted into a terminal of its own, while the `with` block runs."""
+    need("curl", "apt-get install curl")
     process = subprocess.Popen(
         ["sh", "-c", f"exec 2>&1\n{text}"], stdout=subprocess.PIPE, text=True, cwd=folder, start_new_session=True
     )
@@ -62,7 +64,7 @@ def terminal(text: str, folder: Path) -> Iterator["subprocess.Popen[str]"]:
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGINT)
-        process.communicate(timeout=20)
+        process.communicate(timeout=PATIENCE_SECONDS)
 
 
 def lines(process: "subprocess.Popen[str]", number: int) -> list[str]:
@@ -70,7 +72,6 @@ def lines(process: "subprocess.Popen[str]", number: int) -> list[str]:
     return [process.stdout.readline() for _ in range(number)]
 
 
-@pytest.mark.platform
 def test_try_it() -> None:
     """The first step; the others are taken in tests/browser/test_readme.py."""
     run, _, _ = blocks("README.md", "Try it", "sh")
@@ -120,7 +121,8 @@ def test_a_round_trip(parley: Parley, tmp_path: Path) -> None:
             assert request[1] == "event: request\n"
             assert '"payload":{"question":"6 x 7?"}' in request[2]
             assert pasted(answer).stdout == '{"id":"q1","status":"answered"}'
-            assert guest.communicate(timeout=20)[0].startswith('{"id":"q1","status":"answered","result":42,')
+            (response,) = lines(guest, 1)
+            assert response.startswith('{"id":"q1","status":"answered","result":42,')
 
 
 def test_operations(parley: Parley) -> None:
@@ -140,7 +142,6 @@ def test_operations(parley: Parley) -> None:
     assert (done.returncode, json.loads(done.stdout)["ok"]) == (0, True)
 
 
-@pytest.mark.platform
 def test_stores() -> None:
     on_redis, alone = blocks("docs/development.md", "The store", "sh")
     variable, command = on_redis.strip().split(" ", 1)

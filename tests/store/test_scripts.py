@@ -17,7 +17,7 @@ from lib.problems import REFUSED_BY_SCRIPTS
 from lib.store.script import Script
 from lib.wait import notifications
 from tests.support.stores import Store
-from tests.support.tools import PROJECT
+from tests.support.tools import PATIENCE_SECONDS, PROJECT
 
 CODE = "ABC12345"
 RECORD = (
@@ -318,7 +318,9 @@ def test_reply(store: Store, name: str, keys: list[str], args: list[Any], before
         return
     if name != "renew_session":  # which counts from now each time
         assert listeners_aside(held(store)) == listeners_aside(after)
-        if outcome != "pending":  # where the time to live has gone on
+        if outcome in ("pending", "rate_limited"):  # where the time to live has gone on
+            assert 0 <= again[1] <= reply[1]
+        else:
             assert again[1:2] == reply[1:2]
 
 
@@ -364,15 +366,16 @@ def test_a_miss_counts(store: Store) -> None:
 
 def test_rate_limited_says_how_long(store: Store) -> None:
     store.db.set(f"{store.prefix}rate:sessions:a", "2", ex=17)
-    counter = f"{store.prefix}rate:sessions:a"
-    assert run(store, "create_session", *CREATE) == ["rate_limited", 17, counter, 0]
+    outcome, seconds, *rest = run(store, "create_session", *CREATE)
+    assert (outcome, *rest) == ("rate_limited", f"{store.prefix}rate:sessions:a", 0)
+    assert 0 < seconds <= 17
 
 
 def test_the_minute_begins_with_the_first_use(store: Store) -> None:
     """However often a counter is used in it, it ends."""
     store.db.set(f"{store.prefix}rate:sessions:a", "1", ex=17)
     assert run(store, "create_session", *CREATE)[0] == "created"
-    assert store.db.ttl(f"{store.prefix}rate:sessions:a") <= 17
+    assert 0 < store.db.ttl(f"{store.prefix}rate:sessions:a") <= 17
 
 
 @pytest.mark.parametrize(
@@ -439,7 +442,9 @@ def test_an_instance_is_told_once(store: Store) -> None:
 def messages(store: Store, channel: str) -> Iterator[Iterator[str]]:
     """Give the messages on a channel, from now on."""
     headers = {"Authorization": f"Bearer {store.token}"}
-    with httpx.stream("POST", f"{store.url}/subscribe/{quote(channel, safe='')}", headers=headers, timeout=5) as answer:
+    with httpx.stream(
+        "POST", f"{store.url}/subscribe/{quote(channel, safe='')}", headers=headers, timeout=PATIENCE_SECONDS
+    ) as answer:
         lines = (line for line in answer.iter_lines() if line)
         assert next(lines).startswith("data: subscribe,")
         yield (line.removeprefix(f"data: message,{channel},") for line in lines)
@@ -674,7 +679,7 @@ def test_old_answers_make_room(store: Store) -> None:
         post(store, name)
         answer(store, name, text="1234")
     age(store, 121, "a", "b")
-    age(store, 110, "c")
+    age(store, 90, "c")
     assert size(store) == str(12 + 3 * OVERHEAD)
     assert post(store, "d", limit=12 + 3 * OVERHEAD)[0] == "pending"
     assert size(store) == str(11 + 3 * OVERHEAD)
@@ -814,7 +819,7 @@ def test_listening(store: Store) -> None:
     assert run(store, "read_session", KEYS, GUEST)[3] == 1
     lines = store.db.hget(f"{store.prefix}res:{CODE}", "~listeners") or ""
     at = int(lines[:13])
-    for seconds, listens in ((50, 1), (60, 0)):
+    for seconds, listens in ((30, 1), (60, 0)):
         ago = f"{at - seconds * 1000} host a channel\n"
         store.db.hset(f"{store.prefix}res:{CODE}", "~listeners", ago)
         assert run(store, "read_session", KEYS, GUEST)[3] == listens

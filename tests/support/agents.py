@@ -8,13 +8,14 @@ import httpx
 
 from lib import VERSION
 from lib.mcp import protocol
+from tests.support.tools import PATIENCE_SECONDS
 
 VERSIONS = (protocol.MODERN, *protocol.LEGACY)
 BOTH = {"Accept": "application/json, text/event-stream", "Content-Type": "application/json"}
 META = {"io.modelcontextprotocol/protocolVersion": protocol.MODERN, "io.modelcontextprotocol/clientCapabilities": {}}
 
 # One for all: making a client reads all certificates.
-_http = httpx.Client(timeout=60, limits=httpx.Limits(max_connections=None, max_keepalive_connections=0))
+_http = httpx.Client(timeout=PATIENCE_SECONDS, limits=httpx.Limits(max_connections=None, max_keepalive_connections=0))
 
 
 class Agent:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tests.support.deployments import clean_environment
-from tests.support.tools import PROJECT
+from tests.support.tools import PATIENCE_SECONDS, PROJECT
 
 
 def finished(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -18,7 +18,7 @@ def finished(*arguments: str, **variables: str) -> subprocess.CompletedProcess[s
         env=clean_environment() | variables,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=2 * PATIENCE_SECONDS,
         check=False,
     )
 
@@ -44,9 +44,9 @@ def running(*arguments: str, until: str, **variables: str) -> Iterator[tuple[sub
         yield process, printed
         process.send_signal(signal.SIGINT)
         rest = process.stdout.read()
-        assert process.wait(20) == 0
+        assert process.wait(PATIENCE_SECONDS) == 0
         assert "Traceback" not in printed + rest
     finally:
         # Not killed, also where the test has failed: it has functions to stop.
         process.terminate()
-        process.communicate(timeout=20)
+        process.communicate(timeout=PATIENCE_SECONDS)

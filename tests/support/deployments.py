@@ -1,33 +1,38 @@
 """A deployment on the local platform, and the calls that tests make to it."""
 
 import json
+import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx
 import pytest
 
 from dev.local import environment
-from dev.local.deployment import deploy
+from dev.local.function import Function, from_bundle, from_source
 from dev.local.platform import Platform
+from dev.local.project import Project
+from dev.local.server import Server
 from tests.support.stores import Store, running_store
-from tests.support.tools import PROJECT, wait_until
+from tests.support.tools import PATIENCE_SECONDS, PROJECT, wait_until
 
 SENT_AS_JSON = {"Content-Type": "application/json"}
+# An event of Python's audit hooks: a deployment begins, which will start processes.
+STARTS_FUNCTIONS = "parley.deployment"
 
 
 @dataclass
-class Parley:
-    """A running deployment. `lines` is what its functions print."""
+class Api:
+    """The service at an address. `lines` is what its functions print."""
 
     http: httpx.Client
     store: Store
-    platform: Platform
     url: str
-    lines: list[str] = field(default_factory=list)
+    lines: list[str]
 
     def create(self) -> dict[str, Any]:
         """Create a session and return it, with the headers of a host's call as `host`."""
@@ -37,11 +42,29 @@ class Parley:
         return session | {"host": {"Authorization": f"Bearer {session['token']}"}}
 
     def log(self, answer: httpx.Response) -> dict[str, Any]:
-        """Return the line that a request logged, which may come a moment after its answer."""
+        """Return the line that a request to the platform logged, which may come a moment after its answer."""
         request_id = answer.headers["x-vercel-id"]
         wait_until(lambda: any(request_id in line for line in self.lines))
         found: dict[str, Any] = json.loads(next(line for line in self.lines if request_id in line))
         return found
+
+
+@dataclass
+class Parley(Api):
+    """A running deployment."""
+
+    platform: Platform
+
+    def restart(self, name: str) -> None:
+        """Stop a function: its next call starts a new instance, which knows nothing of earlier calls."""
+        self.platform.detach(name).stop()
+
+
+class _OnDemand(Platform):
+    """The local platform, which starts each function at its first call: most deployments of tests need few of them."""
+
+    def __enter__(self) -> Self:
+        return self
 
 
 @contextmanager
@@ -53,20 +76,32 @@ def running_parley(store: Store, **variables: str) -> Iterator[Parley]:
 
 @contextmanager
 def running_site(**variables: str) -> Iterator[Parley]:
-    """Run a deployment with a store of its own, and with room for every test's sessions."""
+    """Run a deployment with a store of its own and with room for every test's sessions. All its functions run."""
     with running_store(None) as store, running_parley(store, **environment.UNLIMITED, **variables) as parley:
+        parley.platform.reload()
         yield parley
 
 
 @contextmanager
 def deployed(store: Store, variables: dict[str, str], build: Path | None = None) -> Iterator[Parley]:
     """Run the project's functions with these variables and no others, from `vercel build`'s output if it is given."""
+    sys.audit(
+        STARTS_FUNCTIONS
+    )  # from here, since the test does not hear of what is raised where they start, in a thread
     lines: list[str] = []
+
+    def start(name: str) -> Function:
+        if build:
+            return from_bundle(name, build / "functions" / "api" / f"{name}.func", variables, lines.append)
+        return from_source(name, PROJECT, variables, lines.append)
+
+    platform = _OnDemand(Project(PROJECT), start, pytest.fail)
     with (
-        deploy(PROJECT, lambda: variables, build=build, log=lines.append, complain=pytest.fail) as deployment,
-        httpx.Client(base_url=deployment.url, timeout=20) as http,
+        Server(platform, parser="h11") as front,
+        platform,
+        httpx.Client(base_url=front.url, timeout=PATIENCE_SECONDS) as http,
     ):
-        yield Parley(http, store, deployment.platform, deployment.url, lines)
+        yield Parley(http, store, front.url, lines, platform)
 
 
 def clean_environment() -> dict[str, str]:
@@ -80,7 +115,7 @@ def clean_environment() -> dict[str, str]:
 class Pair:
     """A session with its host's and its guest's calls."""
 
-    def __init__(self, parley: Parley) -> None:
+    def __init__(self, parley: Api) -> None:
         self.parley = parley
         self.session = parley.create()
         self.code = self.session["code"]
@@ -111,6 +146,11 @@ class Pair:
 
     def tools(self) -> httpx.Response:
         return self.parley.http.get(f"{self.url}/tools")
+
+    def listeners(self) -> list[str]:
+        """Return the roles, `host` or `guest`, of the function instances in which calls wait, as the store has them."""
+        lines = self.parley.store.db.hget(f"{self.parley.store.prefix}res:{self.code}", "~listeners") or ""
+        return re.findall(r"^\d+ (host|guest) ", lines, re.MULTILINE)
 
 
 def refusal(answer: httpx.Response) -> tuple[int, str]:

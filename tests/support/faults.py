@@ -1,6 +1,10 @@
 """The faults of a store that tests choose, beside those of the soak test."""
 
+import asyncio
+import threading
 from itertools import chain, cycle, repeat
+
+from starlette.types import Receive, Scope, Send
 
 from dev.soak.faults import HTML, Faults
 
@@ -35,6 +39,27 @@ class ChosenFaults(Faults):
     """Makes calls to the store fail as a test says."""
 
     answers = ERRORS | BODIES
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._holding = False
+        self.held = threading.Event()
+        self.released = threading.Event()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request as the soak test's faults do, and hold it if a test says so."""
+        if scope["type"] == "http" and self._holding and not scope["path"].startswith("/subscribe"):
+            self._holding = False
+            self.held.set()
+            while not self.released.is_set():
+                await asyncio.sleep(0.005)
+        await super().__call__(scope, receive, send)
+
+    def hold(self) -> None:
+        """Hold the next call that is no subscription, which sets `held`, until `released` is set."""
+        self.held.clear()
+        self.released.clear()
+        self._holding = True
 
     def fail(self, fault: str, times: int | None = None) -> None:
         """Make the next `times` calls fail, or if it is None all from now on."""

@@ -1,5 +1,8 @@
 """A local Upstash that a test owns, in front of an embedded Redis or a real one."""
 
+import os
+import secrets
+import shutil
 import socket
 import subprocess
 import tempfile
@@ -12,7 +15,9 @@ from upstash_redis import Redis
 
 from dev.local.deployment import local_store
 from tests.support.faults import ChosenFaults
-from tests.support.tools import need
+from tests.support.tools import in_ci, need
+
+_SERVER = "redis-server"
 
 
 @dataclass
@@ -52,10 +57,30 @@ def running_store(redis_url: str | None, prefix: str = "") -> Iterator[Store]:
         yield Store(local.url, local.token, prefix, faults, db)
 
 
+def has_real_store() -> bool:
+    """Return whether the machine has a real Redis; CI has to have it, so there it counts as present."""
+    return bool(os.environ.get("REDIS_URL") or shutil.which(_SERVER) or in_ci())
+
+
+@contextmanager
+def real_store() -> Iterator[Store]:
+    """Run a store on a real Redis: the one at REDIS_URL, or one that is started here.
+
+    Whatever else is in the database at REDIS_URL stays: the tests' names have a prefix of their own there.
+    """
+    if url := os.environ.get("REDIS_URL"):
+        with running_store(url, f"parley-test-{secrets.token_hex(4)}:") as store:
+            yield store
+            store.clear()
+    else:
+        with redis_server() as url, running_store(url) as store:
+            yield store
+
+
 @contextmanager
 def redis_server() -> Iterator[str]:
     """Run a real Redis on a free port, which writes nothing to the disk."""
-    program = need("redis-server", "apt-get install redis-server, or brew install redis")
+    program = need(_SERVER, "apt-get install redis-server, or brew install redis")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

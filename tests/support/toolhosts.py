@@ -10,10 +10,10 @@ from typing import Any, NamedTuple, Self
 import httpx
 
 from dev.events import Event, events_of
-from tests.support.tools import wait_until
+from tests.support.tools import PATIENCE_SECONDS, wait_until
 
 # One for all: making a client reads all certificates.
-_http = httpx.Client(timeout=60, limits=httpx.Limits(max_connections=None, max_keepalive_connections=0))
+_http = httpx.Client(timeout=PATIENCE_SECONDS, limits=httpx.Limits(max_connections=None, max_keepalive_connections=0))
 
 
 class Raw(str):
@@ -54,7 +54,7 @@ class Held:
 
     def execute(self, _: Any) -> Any:
         """Wait, and answer."""
-        self.go.wait(20)
+        self.go.wait(PATIENCE_SECONDS)
         self.go.clear()
         if isinstance(self.then, Refused):
             raise self.then
@@ -95,7 +95,7 @@ class ToolHost:
         if self.tools:
             self.register()
         self._thread.start()
-        assert self._open.wait(20), "the stream does not open"
+        assert self._open.wait(PATIENCE_SECONDS), "the stream does not open"
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -110,7 +110,7 @@ class ToolHost:
     def end(self) -> None:
         """End the session; a second time, too."""
         if _http.delete(self.url, headers=self.headers).status_code == 204:
-            self._thread.join(20)
+            self._thread.join(PATIENCE_SECONDS)
         else:
             self.close()
 
@@ -119,7 +119,7 @@ class ToolHost:
         wait_until(lambda: self._answer is not None)
         if self._answer:
             self._answer.extensions["network_stream"].get_extra_info("socket").shutdown(2)
-        self._thread.join(20)
+        self._thread.join(PATIENCE_SECONDS)
 
     def _listen(self) -> None:
         with (
