@@ -27,8 +27,8 @@ _UNAUTHORIZED = re.compile(r"unauthorized|WRONGPASS|NOAUTH|NOPERM", re.IGNORECAS
 
 # How many calls to the store may run at a time, and how many of one network. Each holds a descriptor, and waiting calls
 # take nearly all of those (lib/wait/capacity.py).
-_slots = Slots(total=10, share=3)
-_SLOT_SECONDS = 5.0
+_slots = Slots(total=10, share=4)
+_SLOT_SECONDS = 10.0
 
 # One connection in a process, as its credentials do not change.
 _connections: "dict[settings.Credentials, _Connection]" = {}

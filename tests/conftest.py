@@ -11,6 +11,7 @@ from xdist import is_xdist_controller
 from tests.support.deployments import STARTS_FUNCTIONS, Api, Parley, running_parley, running_site
 from tests.support.functions import in_this_process, library_uses
 from tests.support.stores import Store, has_real_store, real_store, running_store
+from tests.support.tools import PROJECT
 
 # The events of Python's audit hooks with which a new process begins.
 _STARTS = {STARTS_FUNCTIONS, "subprocess.Popen", "os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.system"}
@@ -126,10 +127,13 @@ def parley(any_parley: Parley) -> Parley:
 
 @pytest.fixture
 def limited(parley: Parley) -> Iterator[Parley]:
-    """Give the same to a test that reaches a limit. The next one gets new instances: these remember whom they refused."""
+    """Give the same to a test that reaches a limit.
+
+    The next test gets new instances, because these remember whom they have refused.
+    """
     yield parley
-    for name in parley.platform.functions:
-        parley.restart(name)
+    for file in (PROJECT / "api").glob("*.py"):
+        parley.restart(file.stem)
 
 
 @pytest.fixture

@@ -300,8 +300,8 @@ def test_store_that_fails(pair: Pair) -> None:
     assert "clientGone" not in line
 
 
-def test_address_that_is_limited(parley: Parley) -> None:
-    agent = Agent(f"{parley.url}/mcp/{NO_SESSION}")
+def test_network_that_is_limited(limited: Parley) -> None:
+    agent = Agent(f"{limited.url}/mcp/{NO_SESSION}")
     for _ in range(30):
         assert error(agent.send("tools/list")) == (200, 404)
     answer = agent.send("tools/list")

@@ -221,8 +221,8 @@ def test_what_a_model_is_told(pair: Pair) -> None:
     ):
         assert agent.failed(name, arguments).startswith("No such session. Check the code, or ask the host for a new")
     agent = Agent(f"{url}/mcp/{pair.code}")
-    large = {"x": "y" * 131_072}
-    assert agent.failed("a", large) == "The message is too large. Send at most 131072 bytes in one message."
+    large = {"x": "y" * 1_048_576}
+    assert agent.failed("a", large) == "The message is too large. Send at most 1048576 bytes in one message."
     pair.parley.store.faults.fail("quota")
     told = agent.send("tools/call", {"name": "a"})
     assert "quota is used up" in told.json()["result"]["content"][0]["text"]

@@ -179,13 +179,13 @@ def test_share_of_one_network(kv_store: Store, monkeypatch: pytest.MonkeyPatch) 
     threads = [threading.Thread(target=call) for call in calls]
     for thread in threads:
         thread.start()
-    wait_until(lambda: len(held) == 3)
+    wait_until(lambda: len(held) == 4)
     kv.Store("192.0.2.2").ping()
-    assert len(held) == 3
+    assert len(held) == 4
     go.set()
     for thread in threads:
         thread.join()
-    assert len(held) == 30
+    assert len(held) == 40
     assert not kv._slots._of_network
 
 

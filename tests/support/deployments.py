@@ -41,6 +41,17 @@ class Api:
         session: dict[str, Any] = answer.json()
         return session | {"host": {"Authorization": f"Bearer {session['token']}"}}
 
+    @contextmanager
+    def caller(self, address: str) -> Iterator[httpx.Client]:
+        """Give a client in another network, which is an address of the loopback."""
+        transport = httpx.HTTPTransport(local_address=address)
+        with httpx.Client(base_url=self.url, timeout=PATIENCE_SECONDS, transport=transport) as http:
+            try:
+                http.get("/api/health")
+            except httpx.ConnectError:
+                pytest.skip(f"{address} is not an address of this machine: only Linux has them all")
+            yield http
+
     def log(self, answer: httpx.Response) -> dict[str, Any]:
         """Return the line that a request to the platform logged, which may come a moment after its answer."""
         request_id = answer.headers["x-vercel-id"]

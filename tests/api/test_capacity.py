@@ -45,14 +45,18 @@ def test_busy(parley: Parley) -> None:
         assert pair.read("q", "?wait=5").status_code == 200, "and the place is free again"
 
 
-def test_guests_of_one_address(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They get a quarter; the host has places left, whatever it waits for."""
+def test_share_of_one_network(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It gets a quarter, as guest and as host, whatever token it shows; a neighbour has places left."""
     monkeypatch.setenv("MAX_WAITS", "12")
     pair = Pair(api)
     pair.post(request_id="q")
     with guests_waiting(pair, 3):
         assert refusal(pair.read("q", "?wait=5")) == BUSY
-        assert api.http.get(f"{pair.url}/responses/q?wait=1", headers=pair.host).status_code == 202
+        assert refusal(api.http.get(f"{pair.url}/responses/q?wait=1", headers=pair.host)) == BUSY
+        assert refusal(pair.unanswered("?wait=1")) == BUSY
+        assert refusal(api.http.get(f"{pair.url}/stream", headers=pair.host)) == BUSY
+        with api.caller("127.0.0.2") as neighbour:
+            assert neighbour.get(f"{pair.url}/responses/q?wait=1").status_code == 202
 
 
 def test_streams_take_places(parley: Parley) -> None:
