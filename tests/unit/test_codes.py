@@ -8,11 +8,9 @@ from lib.problems import InvalidCode
 from lib.session import codes
 
 CODES = st.text(codes.ALPHABET, min_size=8, max_size=8)
-# What a person may type for each character of a code.
-TYPED = {digit: {digit, digit.lower()} for digit in codes.ALPHABET}
-TYPED["0"] |= {"o", "O"}
-TYPED["1"] |= {"i", "I", "l", "L"}
-READ_AS = {typed: digit for digit, all_typed in TYPED.items() for typed in all_typed}
+# What a person may type, and which character of a code it stands for.
+READ_AS = {typed: digit for digit in codes.ALPHABET for typed in (digit, digit.lower())}
+READ_AS |= dict.fromkeys("oO", "0") | dict.fromkeys("iIlL", "1")
 
 
 def test_alphabet() -> None:
