@@ -164,6 +164,7 @@ def test_chunked_body(parley: Parley, chunks: list[bytes]) -> None:
 def test_log_line_of_a_long_method(parley: Parley) -> None:
     answer = parley.http.request("BREW" * 100, "/api/health")
     assert refusal(answer) == (405, "method_not_allowed")
+    assert answer.json()["detail"].startswith(f"{'BREW' * 4} is not possible here.")
     assert parley.log(answer)["method"] == "BREW" * 4
 
 
@@ -187,6 +188,17 @@ def test_log_line(parley: Parley) -> None:
     assert session["code"] not in printed
     assert session["token"] not in printed
     assert "http" not in printed
+
+
+@pytest.mark.parametrize("platform", [True, False])
+def test_log_line_has_the_platforms_id(api: Api, monkeypatch: pytest.MonkeyPatch, platform: bool) -> None:
+    """At most 64 characters of it; elsewhere, where a caller could choose it, the line has a random id."""
+    monkeypatch.setenv("VERCEL", "1" if platform else "")
+    api.http.get("/api/health", headers={"x-vercel-id": "i" * 65})
+    wait_until(lambda: bool(api.lines))
+    (line,) = map(json.loads, api.lines)
+    assert (line["requestId"] == "i" * 64) == platform
+    assert line["requestId"]
 
 
 @pytest.mark.parametrize(
@@ -256,7 +268,7 @@ def test_client_that_vanishes(parley: Parley) -> None:
     [
         (b"", Endpoint.timeout / 50),
         (b"GET / HTTP/1.1\r\nx: y\r\n", Endpoint.timeout / 50),
-        (b"GET / HTTP/1.1\r\n\r\n", Endpoint.timeout),
+        (b"GET / HTTP/1.1\r\n\r\n", 10 * PATIENCE_SECONDS),
     ],
 )
 def test_client_that_does_nothing(monkeypatch: pytest.MonkeyPatch, sent: bytes, timeout: float) -> None:
@@ -318,13 +330,16 @@ def test_body_up_to_the_limit(size: int) -> None:
         ({"Content_Length": "100000000"}, b"x" * 20_000_000, "payload_too_large"),
         ({"Content_Length": "5"}, b"x", "invalid_request"),
         ({"Content_Length": "²"}, b"x", "invalid_request"),
+        ({"Content_Length": "9" * 5000}, b"x", "invalid_request"),
         ({"Transfer_Encoding": "chunked"}, b"65\r\n" + b"x" * 101 + b"\r\n0\r\n\r\n", "payload_too_large"),
         ({"Transfer_Encoding": "chunked"}, b"", "invalid_request"),
         ({"Transfer_Encoding": "chunked"}, b"-1\r\n", "invalid_request"),
         ({"Transfer_Encoding": "chunked"}, b"1" * 10_000, "invalid_request"),
+        ({"Transfer_Encoding": "chunked"}, b"1;" + b"a" * 5000 + b"\r\nx\r\n0\r\n\r\n", "invalid_request"),
         ({"Transfer_Encoding": "chunked, gzip"}, b"", "invalid_request"),
+        ({"Transfer_Encoding": "gzip, chunked"}, b"0\r\n\r\n", "invalid_request"),
         ({"Transfer_Encoding": "chunked"}, b"0\r\n" + b"a: b\r\n" * 101, "invalid_request"),
-        ({"Transfer_Encoding": "chunked"}, b"1\r\nx\r\n" * 70_000, "invalid_request"),
+        ({"Transfer_Encoding": "chunked"}, b"1\r\nx\r\n" * 70_000 + b"0\r\n\r\n", "invalid_request"),
     ],
 )
 def test_body_that_is_refused(headers: dict[str, str], sent: bytes, code: str) -> None:

@@ -99,6 +99,14 @@ def test_older_attempt_never_wins(pair: Pair) -> None:
         assert next(current).data["id"] == "q"
 
 
+def test_attempt_that_is_not_numbered(pair: Pair) -> None:
+    """It counts as attempt 0."""
+    assert pair.unanswered("?host=a").status_code == 200
+    assert pair.unanswered("?host=a&attempt=0").status_code == 200
+    assert pair.unanswered("?host=a&attempt=1").status_code == 200
+    assert refusal(pair.unanswered("?host=a")) == REPLACED
+
+
 def test_newer_attempt_replaces_its_own(pair: Pair) -> None:
     with stream(pair, "?host=a&attempt=1") as older, stream(pair, "?host=a&attempt=2"):
         assert next(older).data == {"reason": "replaced"}

@@ -51,6 +51,15 @@ def test_create_with_empty_object(parley: Parley) -> None:
     assert parley.http.post("/api/sessions", json={}).status_code == 201
 
 
+@pytest.mark.parametrize("kind", ["Application/JSON", "application/json; charset=utf-8", "application/x.y-1+json"])
+def test_create_with_json_of_another_kind(parley: Parley, kind: str) -> None:
+    assert parley.http.post("/api/sessions", content=b"{}", headers={"Content-Type": kind}).status_code == 201
+
+
+def test_create_without_a_body_of_any_kind(parley: Parley) -> None:
+    assert parley.http.post("/api/sessions", headers={"Content-Type": "text/plain"}).status_code == 201
+
+
 def test_record(parley: Parley) -> None:
     session = parley.create()
     assert record(parley, session["code"]) == {

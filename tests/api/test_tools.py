@@ -136,6 +136,17 @@ def test_what_is_wrong_is_named(pair: Pair, tool: Any, told: str) -> None:
     assert refused(pair, f'[{{"name":"first"}},{text}]') == told
 
 
+def test_long_name_of_a_field_is_cut(pair: Pair) -> None:
+    assert (
+        refused(pair, f'[{{"name":"b","{"f" * 1000}":1}}]') == f'tools[0] (b): "{"f" * 64}" is not a field of a tool.'
+    )
+
+
+def test_schemas_that_are_booleans(pair: Pair) -> None:
+    """JSON Schema has them: everything fits true."""
+    assert pair.offer('[{"name":"a","inputSchema":{"type":"object","properties":{"b":true}}}]').status_code == 204
+
+
 def test_list_is_wrong(pair: Pair) -> None:
     for tools in ("{}", "1", "null", '"[]"'):
         assert refused(pair, tools) == "tools must be an array."

@@ -13,7 +13,8 @@ from lib.session import tokens
 from lib.web.endpoint import Endpoint
 
 CODE = "/api/sessions/ABC12345"
-_RUNS = 3
+# Other work on the machine can only make a run take longer: if the least of three runs is too long, more are made.
+_RUNS, _MORE_RUNS = 3, 10
 
 
 type Shape = tuple[type[Endpoint], Callable[[int], bytes]]
@@ -174,17 +175,13 @@ def _no_store(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def answer_time(handler: type[Endpoint], request: bytes) -> float:
-    """Return the least of some runs' processor seconds from reading a request to the end of its answer."""
+    """Return the processor's seconds from reading a request to the end of its answer."""
     token = tokens.derive("ABC12345", "2026-11-24T10:23:26.166Z").encode()
-    return min(_answer_time(handler, request.replace(b"TOKEN", token)) for _ in range(_RUNS))
-
-
-def _answer_time(handler: type[Endpoint], request: bytes) -> float:
     with socket.create_server(("127.0.0.1", 0)) as server:
         theirs = socket.create_connection(server.getsockname())
         ours, _ = server.accept()
     with ours, theirs:
-        theirs.sendall(request)
+        theirs.sendall(request.replace(b"TOKEN", token))
         theirs.shutdown(socket.SHUT_WR)
         untyped: Any = handler
         started = time.thread_time()
@@ -198,6 +195,13 @@ def _answer_time(handler: type[Endpoint], request: bytes) -> float:
 def test_time_grows_with_length(name: str) -> None:
     """From 1 to 16 KB it grows five times as much as from 1 to 4; by the square it would be seventeen times."""
     handler, make = SHAPES[name]
-    plain = answer_time(sessions.handler, get(CODE))
-    small, middle, large = (answer_time(handler, make(size * 1024)) for size in (1, 4, 16))
-    assert large - small <= 9 * max(middle - small, 0) + 2 * plain, (small, middle, large)
+    sent: list[bytes] = [get(CODE), *(make(size * 1024) for size in (1, 4, 16))]
+    handlers: list[type[Endpoint]] = [sessions.handler, handler, handler, handler]
+    least = [float("inf")] * 4
+    for run in range(_MORE_RUNS):
+        took = map(answer_time, handlers, sent)
+        least = [min(pair) for pair in zip(least, took, strict=True)]
+        plain, small, middle, large = least
+        if run + 1 >= _RUNS and large - small <= 9 * max(middle - small, 0) + 2 * plain:
+            return
+    pytest.fail(f"seconds of a plain call, and of 1, 4 and 16 KB: {least}")
