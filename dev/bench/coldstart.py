@@ -18,7 +18,6 @@ from pathlib import Path
 import httpx
 
 from dev import PROJECT
-from dev.local import bundle
 from dev.local.function import Function, from_bundle, from_source
 
 _PHASES = re.compile(r"(bootstrap|import-fn|server-ready);dur=([\d.]+)")
@@ -29,7 +28,8 @@ type Phases = dict[str, float]
 def imports(names: list[str], times: int) -> dict[str, float]:
     """Return the median milliseconds to import upstash_redis and each function, each in a fresh interpreter.
 
-    It is the processor's time, since what else the machine does is none of theirs, and with bytecode, as in the cloud.
+    They are the processor's time, so that what else the machine does is not counted, and with bytecode, as in the
+    cloud.
     """
     modules = ["upstash_redis", *(f"api.{name}" for name in names)]
     took: dict[str, list[float]] = {module: [] for module in modules}
@@ -49,23 +49,20 @@ def phases(names: list[str], times: int) -> dict[str, Phases]:
     return {name: _median([_start(from_source, name, PROJECT) for _ in range(times)]) for name in names}
 
 
-def bytecode(name: str, times: int) -> dict[str, Phases] | None:
-    """Return the phases of a built function with and without the build's bytecode; None without the Vercel CLI."""
-    if not (vercel := shutil.which("vercel")):
-        return None
-    with tempfile.TemporaryDirectory() as folder:
-        built = bundle.build(PROJECT, Path(folder), vercel) / "functions" / "api" / f"{name}.func"
-        bare = Path(folder) / "bare.func"
-        shutil.copytree(built, bare, symlinks=True, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
-        found: dict[str, list[Phases]] = {"with bytecode": [], "without": []}
-        deployed = {place: set(place.rglob("*.pyc")) for place in (built, bare)}
-        for _ in range(times):
-            for kind, place in zip(found, (built, bare), strict=True):
-                found[kind].append(_start(from_bundle, name, place))
-                # A function in the cloud cannot keep the bytecode that it compiles.
-                for compiled in set(place.rglob("*.pyc")) - deployed[place]:
-                    compiled.unlink()
-        return {kind: _median(starts) for kind, starts in found.items()}
+def bytecode(build: Path, name: str, times: int) -> dict[str, Phases]:
+    """Return the phases of a function in the output of `vercel build`, with the build's bytecode and without."""
+    built = build / "functions" / "api" / f"{name}.func"
+    bare = build / "bare.func"
+    shutil.copytree(built, bare, symlinks=True, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
+    found: dict[str, list[Phases]] = {"with bytecode": [], "without": []}
+    for _ in range(times):
+        for kind, folder in zip(found, (built, bare), strict=True):
+            deployed = set(folder.rglob("*.pyc"))
+            found[kind].append(_start(from_bundle, name, folder))
+            # A function in the cloud cannot keep the bytecode that it compiles.
+            for compiled in set(folder.rglob("*.pyc")) - deployed:
+                compiled.unlink()
+    return {kind: _median(starts) for kind, starts in found.items()}
 
 
 def _start(start: Callable[..., Function], name: str, folder: Path) -> Phases:

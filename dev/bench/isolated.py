@@ -3,17 +3,15 @@
 In the cloud they are different machines; and the client that measures has work of its own.
 """
 
+import multiprocessing
 import resource
-import subprocess
-import sys
+import signal
 import tempfile
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import IO, NamedTuple, cast
-
-import psutil
+from typing import NamedTuple
 
 from dev import PROJECT
 from dev.local import environment
@@ -21,92 +19,74 @@ from dev.local.deployment import LocalStore, deploy, local_store
 from dev.local.server import HOST
 
 _OPEN_FILES = 16_384
+_processes = multiprocessing.get_context("spawn")
 
 
 class Isolated(NamedTuple):
-    """The platform that runs: its URL, its store, its process, and what its functions have printed so far.
+    """The platform that runs: its URL, its store, and the file of the certificate with which the store's is signed.
 
-    `authority` is the file of the certificate that the store's is signed with, if it speaks TLS.
+    `authority` is `""` if the store is not behind TLS.
     """
 
     url: str
     store: LocalStore
-    process: psutil.Process
-    lines: list[str]
     authority: str
-
-    def function(self, name: str) -> psutil.Process:
-        """Return the process of a function."""
-        entry, processes = f"api/{name}.py", self.process.children(recursive=True)
-        return next(one for one in processes if one.environ().get("__VC_HANDLER_ENTRYPOINT") == entry)
 
 
 @contextmanager
 def platform(*, tls: bool = False) -> Iterator[Isolated]:
-    """Run the local platform without limits on how often a caller may call, its store behind TLS if that is wanted.
+    """Run the local platform without rate limits, its store behind TLS if that is wanted.
 
     Raises ValueError if it does not start.
     """
-    # A thousand streams need some thousand open files in each of the local processes, which inherit the limit.
+    # A thousand streams need some thousand open files in this process and in the others, which inherit the limit.
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(_OPEN_FILES, hard)), hard))
-    with (
-        _started("store", *(["tls"] if tls else [])) as (_, (store_url, token, *authority), _),
-        _started("platform", store_url, token, *authority) as (process, (url,), lines),
-    ):
-        yield Isolated(url, LocalStore(store_url, token), psutil.Process(process), lines, "".join(authority))
+    with _apart(_store, tls) as (store, authority), _apart(_platform, store, authority) as url:
+        yield Isolated(url, store, authority)
 
 
 @contextmanager
-def _started(*arguments: str) -> Iterator[tuple[int, list[str], list[str]]]:
-    """Run this module in another process. Gives its id, the words that it prints first, and the lines after those."""
-    # In a process group of its own: Ctrl-C is for this process, which ends the other one itself.
-    with subprocess.Popen(
-        [sys.executable, "-m", __name__, *arguments],
-        cwd=PROJECT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        process_group=0,
-    ) as process:
-        stdin, stdout = cast(IO[str], process.stdin), cast(IO[str], process.stdout)
-        words = next((line for line in stdout if line.startswith("http")), "").split()
-        if not words:
-            raise ValueError("The local platform does not start: make dev says why.")
-        lines: list[str] = []
-        reading = threading.Thread(target=_collect, args=[stdout, lines])
-        reading.start()
+def _apart[T](run: Callable[..., AbstractContextManager[T]], *arguments: object) -> Iterator[T]:
+    """Run a context manager in another process, and give what it gives. Raises ValueError if it does not start."""
+    ours, theirs = _processes.Pipe()
+    process = _processes.Process(target=_hold, args=(theirs, run, *arguments))
+    process.start()
+    theirs.close()
+    try:
         try:
-            yield process.pid, words, lines
-        finally:
-            stdin.close()
-            reading.join()
+            given: T = ours.recv()
+        except EOFError:
+            raise ValueError("The local platform does not start: make dev says why.") from None
+        yield given
+    finally:
+        ours.close()
+        process.join()
 
 
-def _collect(stdout: IO[str], lines: list[str]) -> None:
-    for line in stdout:
-        lines.append(line)  # noqa: PERF402 - each line has to be in the list as soon as it comes
+def _hold(connection: Connection, run: Callable[..., AbstractContextManager[object]], *arguments: object) -> None:
+    """Run a context manager, and send what it gives, until the other end of the connection is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the other process, which then ends this one
+    with run(*arguments) as given:
+        connection.send(given)
+        connection.poll(None)
 
 
-def _run_store(*, tls: bool) -> None:
-    """Run the store in the other process: print where it is and its token, until stdin ends."""
+@contextmanager
+def _store(tls: bool) -> Iterator[tuple[LocalStore, str]]:
     with tempfile.TemporaryDirectory() as folder:
         authority, certificate = _certificates(Path(folder)) if tls else ("", None)
         with local_store(environment.store(PROJECT).redis, certificate=certificate) as store:
-            print(*store, authority, flush=True)
-            sys.stdin.read()
+            yield store, str(authority)
 
 
-def _run_platform(url: str, token: str, authority: str = "") -> None:
-    """Run the platform in the other process: print where it is, then what its functions print, until stdin ends."""
-    variables = {
-        **environment.of_functions(PROJECT, LocalStore(url, token).variables()),
-        **environment.UNLIMITED,
-        **({"SSL_CERT_FILE": authority} if authority else {}),
-    }
-    with deploy(PROJECT, lambda: variables) as deployment:
-        print(deployment.url, flush=True)
-        sys.stdin.read()
+@contextmanager
+def _platform(store: LocalStore, authority: str) -> Iterator[str]:
+    variables = {**environment.of_functions(PROJECT, store.variables()), **environment.UNLIMITED}
+    if authority:
+        variables["SSL_CERT_FILE"] = authority
+    with deploy(PROJECT, lambda: variables, log=lambda _: None) as deployment:
+        yield deployment.url
 
 
 def _certificates(folder: Path) -> tuple[Path, Path]:
@@ -118,8 +98,3 @@ def _certificates(folder: Path) -> tuple[Path, Path]:
     made.cert_pem.write_to_path(authority)
     made.issue_cert(HOST).private_key_and_cert_chain_pem.write_to_path(own)
     return authority, own
-
-
-if __name__ == "__main__":
-    what, *rest = sys.argv[1:]
-    _run_store(tls="tls" in rest) if what == "store" else _run_platform(*rest)
