@@ -11,7 +11,7 @@ SEED ?= 1
 .PHONY: dev test quick lint check bench soak clean
 
 dev: .venv/ready-local
-	@.venv/bin/python -m dev --port $(PORT)
+	@.venv/bin/python -m dev --port $(PORT) $(ARGS)
 
 test: lint
 	.venv/bin/python -m pytest $(ARGS)
