@@ -3,13 +3,13 @@
 In the cloud they are different machines; and the client that measures has work of its own.
 """
 
-import multiprocessing
 import resource
 import signal
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from multiprocessing.connection import Connection
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +19,7 @@ from dev.local.deployment import LocalStore, deploy, local_store
 from dev.local.server import HOST
 
 _OPEN_FILES = 16_384
-_processes = multiprocessing.get_context("spawn")
+_held = ExitStack()  # in another process: what `_apart` runs there
 
 
 class Isolated(NamedTuple):
@@ -35,10 +35,7 @@ class Isolated(NamedTuple):
 
 @contextmanager
 def platform(*, tls: bool = False) -> Iterator[Isolated]:
-    """Run the local platform without rate limits, its store behind TLS if that is wanted.
-
-    Raises ValueError if it does not start.
-    """
+    """Run the local platform without rate limits, its store behind TLS if that is wanted."""
     # A thousand streams need some thousand open files in this process and in the others, which inherit the limit.
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(_OPEN_FILES, hard)), hard))
@@ -48,28 +45,22 @@ def platform(*, tls: bool = False) -> Iterator[Isolated]:
 
 @contextmanager
 def _apart[T](run: Callable[..., AbstractContextManager[T]], *arguments: object) -> Iterator[T]:
-    """Run a context manager in another process, and give what it gives. Raises ValueError if it does not start."""
-    ours, theirs = _processes.Pipe()
-    process = _processes.Process(target=_hold, args=(theirs, run, *arguments))
-    process.start()
-    theirs.close()
-    try:
+    """Run a context manager in another process, and give what it gives."""
+    # Ctrl-C reaches every process, but only this one reacts to it, and then ends the others.
+    ignoring = (signal.SIGINT, signal.SIG_IGN)
+    with ProcessPoolExecutor(1, get_context("spawn"), signal.signal, ignoring) as other:
         try:
-            given: T = ours.recv()
-        except EOFError:
-            raise ValueError("The local platform does not start: make dev says why.") from None
-        yield given
-    finally:
-        ours.close()
-        process.join()
+            yield other.submit(_enter, run, *arguments).result()
+        finally:
+            other.submit(_leave).result()
 
 
-def _hold(connection: Connection, run: Callable[..., AbstractContextManager[object]], *arguments: object) -> None:
-    """Run a context manager, and send what it gives, until the other end of the connection is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the other process, which then ends this one
-    with run(*arguments) as given:
-        connection.send(given)
-        connection.poll(None)
+def _enter[T](run: Callable[..., AbstractContextManager[T]], *arguments: object) -> T:
+    return _held.enter_context(run(*arguments))
+
+
+def _leave() -> None:
+    _held.close()
 
 
 @contextmanager
@@ -90,11 +81,11 @@ def _platform(store: LocalStore, authority: str) -> Iterator[str]:
 
 
 def _certificates(folder: Path) -> tuple[Path, Path]:
-    """Make a certificate for this machine. Returns the file of its authority, and its own with its private key."""
+    """Make a certificate for this machine. Returns the files of its authority, and of the certificate with its key."""
     import trustme  # here, since only a run with TLS needs it
 
-    authority, own = folder / "authority.pem", folder / "server.pem"
+    authority, certificate = folder / "authority.pem", folder / "server.pem"
     made = trustme.CA()
     made.cert_pem.write_to_path(authority)
-    made.issue_cert(HOST).private_key_and_cert_chain_pem.write_to_path(own)
-    return authority, own
+    made.issue_cert(HOST).private_key_and_cert_chain_pem.write_to_path(certificate)
+    return authority, certificate
