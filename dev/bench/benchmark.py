@@ -1,6 +1,6 @@
 """The benchmark: the time, store calls, memory and sockets that calls take on the local platform or on a deployment.
 
-Times depend on the machine, so compare them within one run: most are also given as a ratio to a floor.
+Times depend on the machine, so compare them within a run: most are also given as a ratio to a floor.
 """
 
 import argparse
@@ -46,8 +46,8 @@ def run(options: argparse.Namespace) -> None:
     else:
         benchmark.measure_locally(options, times)
     if options.json:
-        figures = {**benchmark.found, "milliseconds": benchmark.series}
-        options.json.write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
+        everything = {**benchmark.found, "milliseconds": benchmark.series}
+        options.json.write_text(json.dumps(everything, indent=1) + "\n", "utf-8")
     if options.plot:
         plot(benchmark.series, options.plot)
 

@@ -57,10 +57,8 @@ class Caller:
         self, method: str, path: str, content: object = None, token: str = "", **headers: str
     ) -> tuple[dict[str, Any], int]:
         """Return the answer to a call, and how many calls to the store it took. Raises ValueError for a refusal."""
-        body = None if content is None else json.dumps(content)
-        headers |= {"Content-Type": "application/json"} if body else {}
-        headers |= {"Authorization": f"Bearer {token}"} if token else {}
-        self._connection.request(method, path, body, headers)
+        headers |= {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
+        self._connection.request(method, path, None if content is None else json.dumps(content), headers)
         answer = self._connection.getresponse()
         text = answer.read()
         if answer.status >= 300:

@@ -2,13 +2,11 @@
 
 import json
 import re
-import ssl
-from collections.abc import Iterable, Iterator
+from socket import gaierror
 from typing import Any
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 import requests
-from urllib3.exceptions import NameResolutionError
 
 from dev.check import diagnosis
 from dev.check.diagnosis import Diagnosis
@@ -80,16 +78,18 @@ def of_answer(answer: requests.Response) -> Diagnosis:
 
 def of_error(error: Exception, host: str) -> Diagnosis:
     """Return the diagnosis for an error in place of an answer from a host."""
-    causes = list(_causes(error))
+    cause = _cause(error)
     if isinstance(error, requests.exceptions.SSLError):
-        return diagnosis.TLS_FAILS.fill(host=host, reason=_tls_reason(causes) or "for an unknown reason")
+        reason = str(getattr(cause, "reason", None) or "for an unknown reason").replace("_", " ").lower()
+        detail = getattr(cause, "verify_message", "")
+        return diagnosis.TLS_FAILS.fill(host=host, reason=printable(f"{reason}: {detail}" if detail else reason))
     if isinstance(error, requests.exceptions.ProxyError):
         return diagnosis.PROXY_FAILS.fill(host=host)
     if isinstance(error, requests.exceptions.Timeout):
         return diagnosis.NO_ANSWER.fill(host=host)
-    if any(isinstance(cause, NameResolutionError) for cause in causes):
+    if isinstance(cause, gaierror):
         return diagnosis.UNKNOWN_HOST.fill(host=host)
-    if any(isinstance(cause, ConnectionRefusedError) for cause in causes):
+    if isinstance(cause, ConnectionRefusedError):
         return diagnosis.REFUSED.fill(host=host)
     return diagnosis.BROKE_OFF.fill(host=host, error=type(error).__name__)
 
@@ -142,16 +142,7 @@ def _path(answer: requests.Response) -> str:
     return re.sub("(/sessions/|/mcp/)[^/]+", r"\1{code}", urlsplit(answer.request.url or "").path)
 
 
-def _tls_reason(causes: Iterable[BaseException]) -> str:
-    """Return what the TLS library says of a failure, such as `certificate verify failed: …`; else `""`."""
-    failure = next((cause for cause in causes if isinstance(cause, ssl.SSLError)), None)
-    reason, detail = (str(getattr(failure, name, None) or "") for name in ("reason", "verify_message"))
-    return printable(": ".join(filter(None, (reason.replace("_", " ").lower(), detail))))
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an error and those that it comes from: `requests` and urllib3 wrap each other's."""
-    while error:
-        yield error
-        inner = [getattr(error, "reason", None), *error.args[:1], error.__cause__]
-        error = next((one for one in inner if isinstance(one, BaseException)), None)
+def _cause(error: BaseException) -> BaseException:
+    """Return the system's error at the bottom of those that `requests` and urllib3 wrap around each other."""
+    wrapped = (getattr(error, "reason", None), *error.args[:1], error.__cause__)
+    return next((_cause(inner) for inner in wrapped if isinstance(inner, BaseException)), error)

@@ -4,10 +4,12 @@ Each function runs in a process of its own under Vercel's runtime.
 """
 
 import asyncio
+import ipaddress
 import secrets
 import threading
 from collections.abc import Callable, Collection
 from typing import Self
+from urllib.parse import urlsplit
 
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -15,10 +17,15 @@ from starlette.responses import PlainTextResponse
 from starlette.staticfiles import StaticFiles
 from starlette.types import Message, Receive, Scope, Send
 
-from dev.local import hosts, invocation
+from dev.local import invocation
 from dev.local.function import Function, FunctionBroken
 from dev.local.project import Project, Route
 from dev.local.server import lifespan
+
+_MISDIRECTED = (
+    "MISDIRECTED_REQUEST\nThe local platform serves localhost and loopback addresses alone. "
+    "To call it under another name, start it with that name: python -m dev --host NAME, or make dev ARGS='--host NAME'."
+)
 
 
 class Platform:
@@ -115,8 +122,10 @@ class Platform:
             pass
 
     async def _serve(self, path: str, request: Request, request_id: bytes, send: Send) -> None:
-        if not hosts.allowed(request.headers.get("host"), self._names):
-            raise HTTPException(421, hosts.REFUSAL)
+        # A page can let its name lead to this machine (DNS rebinding): a visitor's browser then sends the page's calls
+        # here, and lets the page read the answers. Only `Host` tells such calls from those of the visitor.
+        if not self._is_host(request.headers.get("host", "")):
+            raise HTTPException(421, _MISDIRECTED)
         query = request.scope["query_string"].decode("latin-1")
         if route := self._project.route(f"{path}?{query}" if query else path):
             body = await invocation.body_of(request)
@@ -127,6 +136,14 @@ class Platform:
             raise HTTPException(404, "NOT_FOUND")
         else:
             await self._static(request.scope, request.receive, send)
+
+    def _is_host(self, header: str) -> bool:
+        """Tell whether a `Host` header, with or without a port, is this machine's, or has one of the further names."""
+        try:
+            name = urlsplit(f"//{header}").hostname or ""
+            return name == "localhost" or name in self._names or ipaddress.ip_address(name).is_loopback
+        except ValueError:
+            return False
 
     async def _running(self, route: Route) -> Function:
         function = self._functions.get(route.function)

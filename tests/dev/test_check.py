@@ -32,7 +32,8 @@ from tests.support.commands import finished
 from tests.support.deployments import Parley
 from tests.support.tools import PROJECT
 
-URL = "https://parley.example"
+HOST = "parley.example"
+URL = f"https://{HOST}"
 HTML: dict[str, Any] = {
     "headers": {"Content-Type": "text/html; charset=utf-8"},
     "text": "<!doctype html><title>Log in</title>",
@@ -62,6 +63,14 @@ def watch(mocked: Mocker, look: Callable[[Any], None]) -> None:
 
 def unreachable(reason: Exception) -> MaxRetryError:
     return MaxRetryError(HTTPConnectionPool("parley.example"), "/api/health", reason)
+
+
+def unknown_name() -> NameResolutionError:
+    """Return urllib3's error for a name that is not known, with the system's error as its cause."""
+    cause = gaierror(-2, "Name or service not known")
+    error = NameResolutionError(HOST, HTTP, cause)
+    error.__cause__ = cause
+    return error
 
 
 def refused_connection() -> NewConnectionError:
@@ -258,7 +267,6 @@ def test_a_password_file_does_not_replace_the_token(
     assert checker.ok
 
 
-HOST = "parley.example"
 VERCEL = diagnosis.VERCEL_ERRORS
 # By name: the answer to the first call, the diagnosis, and the evidence in its text.
 REACHING: dict[str, tuple[dict[str, Any], Diagnosis, list[str]]] = {
@@ -342,7 +350,7 @@ REACHING: dict[str, tuple[dict[str, Any], Diagnosis, list[str]]] = {
         ["502", "text/html"],
     ),
     "name": (
-        {"exc": requests.ConnectionError(unreachable(NameResolutionError(HOST, HTTP, gaierror("unknown"))))},
+        {"exc": requests.ConnectionError(unreachable(unknown_name()))},
         diagnosis.UNKNOWN_HOST.fill(host=HOST),
         [HOST],
     ),
