@@ -71,7 +71,7 @@ class Service:
         return session
 
     def fail(self, seconds: float, *, kill: bool, stop: Callable[[], bool]) -> None:
-        """Make one thing after the other fail for so many seconds; return early if `stop` says so.
+        """Make one thing after another fail for so many seconds; return early if `stop` returns true.
 
         Without `kill` no process is killed or frozen.
         """
@@ -162,7 +162,7 @@ class Service:
         self.faults.deliver(lambda: self.random.choice(ways) if self._third() else [0.0])
 
     def _freeze(self) -> None:
-        """Stop a process for up to a minute. Calls go to another one, as they do in the cloud."""
+        """Stop a process for up to a minute. Calls go to another process, as they do in the cloud."""
         if any(function.running and timer.is_alive() for function, timer in self._frozen):
             return
         function = self.platform.detach(self.random.choice(list(_PATHS)))

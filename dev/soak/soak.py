@@ -72,7 +72,7 @@ def run(seconds: float, seed: int, hosts_number: int = 6, *, kill: bool = True) 
             httpx.delete(host.url, headers=host.headers, timeout=30).raise_for_status()
             host.join()
         wrong += soaked.left_behind(before)
-        wrong += [f"an answer that nothing explains: {told}" for told in soaked.unexplained()]
+        wrong += [f"an answer that nothing explains: {answer}" for answer in soaked.unexplained()]
         wrong += _defects(soaked.lines)
     deliveries = sum(sum(host.seen.values()) for host in hosts)
     print(f"{len(exchanges)} requests, {deliveries} deliveries, {len(soaked.lines)} calls of functions")
@@ -108,14 +108,14 @@ def _wrong_order(hosts: list[Host]) -> list[str]:
     for host in hosts:
         wrong += [f"{request_id} came again after its answer was taken" for request_id in host.late]
         for number in range(_GUESTS):
-            came = [one for one in host.order if one.startswith(f"guest{number}-")]
+            came = [request_id for request_id in host.order if request_id.startswith(f"guest{number}-")]
             if came != [f"guest{number}-{turn}" for turn in range(len(came))]:
                 wrong.append(f"the requests of guest {number} to {host.url} came as {came}")
     return wrong
 
 
 def _defects(lines: list[str]) -> list[str]:
-    """Return what functions printed that is no line of the log, and lines that tell of a defect."""
+    """Return what functions printed that is no line of the log, and the lines that report a defect."""
     wrong = []
     for line in lines:
         entry = json.loads(line) if line.startswith("{") else {}
