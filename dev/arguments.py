@@ -43,7 +43,7 @@ def _add_soak(command: argparse.ArgumentParser) -> None:
     command.add_argument("--seed", type=int, default=1, help="decides what fails when (default: 1)")
     command.add_argument("--hosts", type=int, default=6, help="how many, with two guests each (default: 6)")
     command.add_argument("--no-kill", dest="kill", action="store_false", help="neither kill nor freeze a function")
-    command.set_defaults(command="dev.soak.soak:command")
+    command.set_defaults(command="tests.soak.soak:command")
 
 
 def _add_check(command: argparse.ArgumentParser) -> None:

@@ -13,8 +13,8 @@ import httpx
 import pytest
 
 from dev.events import Event, events_of
-from dev.soak.clients import Host, ask
 from lib.web import sse
+from tests.soak.clients import Host, ask
 from tests.support.deployments import Pair, Parley, refusal, running_parley
 from tests.support.tools import wait_until
 

@@ -2,7 +2,7 @@
 
 from itertools import chain, cycle, repeat
 
-from dev.soak.faults import HTML, Faults
+from tests.soak.faults import HTML, Faults
 
 
 def error(status: int, text: str) -> tuple[int, bytes]:

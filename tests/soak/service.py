@@ -24,8 +24,8 @@ from dev.local import environment
 from dev.local.deployment import deploy, local_store
 from dev.local.function import Function
 from dev.local.platform import Platform
-from dev.soak.clients import Bare, note
-from dev.soak.faults import Cutter, Faults
+from tests.soak.clients import Bare, note
+from tests.soak.faults import Cutter, Faults
 
 _CALM_SECONDS = 75
 _PATHS = {"sessions": "", "requests": "/requests", "responses": "/responses/q", "stream": "/stream"}

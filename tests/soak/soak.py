@@ -17,9 +17,9 @@ import httpx
 
 from dev import PROJECT
 from dev.local import environment
-from dev.soak import service
-from dev.soak.clients import Host, ask
-from dev.soak.service import Service
+from tests.soak import service
+from tests.soak.clients import Host, ask
+from tests.soak.service import Service
 
 _GUESTS = 2  # for each host
 
@@ -43,7 +43,7 @@ def command(arguments: argparse.Namespace) -> None:
 
 def run(seconds: float, seed: int, hosts_number: int = 6, *, kill: bool = True) -> list[str]:
     """Run the test for so many seconds. Returns what is wrong afterwards, one line each."""
-    random = Random(seed)  # noqa: S311 - the same seed has to give the same numbers
+    random = Random(seed)
     print(f"Soak for {seconds:g} s, seed {seed}, {hosts_number} hosts, on {environment.store(PROJECT)}", flush=True)
     with service.running(random) as soaked:
         sessions = [soaked.create() for _ in range(hosts_number)]
