@@ -143,17 +143,10 @@ class Benchmark:
         imports = self.found["imports"] = coldstart.imports(names, times)
         rows = [[name, f"{ms:.0f}", f"{ms / imports['upstash_redis']:.2f}"] for name, ms in imports.items()]
         table([["import", "ms", "x upstash_redis"], *rows])
-        starts = self.found["starts"] = coldstart.phases(names, times)
-        table(figures("start, from source", starts, 0))
+        starts = self.found["starts"] = coldstart.phases(names, times, build)
+        table(figures("start, built" if build else "start, from source", starts, 0))
         if not build:
-            print("The built function is only measured if the Vercel CLI is installed: npm install --global vercel\n")
-            return
-        built = self.found["bytecode"] = coldstart.bytecode(build, "stream", times)
-        table(figures("start of stream, built", built, 0))
-        for phase in ("import-fn", "whole"):
-            ratio = built["with bytecode"][phase] / built["without"][phase]
-            print(f"With bytecode, {phase} takes {ratio:.2f} of the time.")
-        print()
+            print("The built functions are only measured with the Vercel CLI: npm install --global vercel\n")
 
     def measure_idle(self, local: Isolated, number: int, seconds: float) -> None:
         """Count the calls to the store of streams on which nothing happens."""

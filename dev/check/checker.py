@@ -165,16 +165,14 @@ class Checker:
 
 
 def command(arguments: argparse.Namespace) -> bool:
-    """Check a deployment as the command line says. Returns whether it failed, also if it is interrupted."""
+    """Check a deployment as the command line says, and print the results. Returns whether the check failed.
+
+    A check that is interrupted has failed.
+    """
+    checker = Checker(arguments.url, arguments.bypass, arguments.latency)
     try:
-        return not run(arguments.url, arguments.bypass, arguments.latency, as_json=arguments.json)
+        checker.run(lambda check: None if arguments.json else print(check.lines(), flush=True))
     except KeyboardInterrupt:
         return True
-
-
-def run(url: str, bypass: str, latency_limit: float, *, as_json: bool) -> bool:
-    """Check a deployment, print the results, and return whether every check has passed."""
-    checker = Checker(url, bypass, latency_limit)
-    checker.run(lambda check: None if as_json else print(check.lines(), flush=True))
-    print(checker.as_json() if as_json else f"\n{checker.summary()}")
-    return checker.ok
+    print(checker.as_json() if arguments.json else f"\n{checker.summary()}")
+    return not checker.ok

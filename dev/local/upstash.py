@@ -17,6 +17,7 @@ from fakeredis import FakeAsyncRedis, FakeServer
 from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError, ResponseError
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -28,14 +29,6 @@ type Reply = dict[str, Any]
 
 _CONNECTIONS = 100_000  # each subscription holds one
 _SUBSCRIBE = "/subscribe/"
-
-
-class Refused(Exception):
-    """A request that the API answers with an error: its text and its HTTP status."""
-
-    def __init__(self, text: str, status: int = 400) -> None:
-        super().__init__(text)
-        self.status = status
 
 
 def local(token: str, redis_url: str | None = None) -> ASGIApp:
@@ -61,41 +54,41 @@ class _Api:
         with suppress(ClientDisconnect):
             try:
                 response = await self._answer(Request(scope, receive))
-            except Refused as refused:
-                response = JSONResponse({"error": str(refused)}, refused.status)
+            except HTTPException as refusal:
+                response = JSONResponse({"error": refusal.detail}, refusal.status_code)
             await response(scope, receive, send)
 
     async def _answer(self, request: Request) -> Response:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not hmac.compare_digest(token.strip().encode(), self._token):
-            raise Refused("Unauthorized", 401)
+            raise HTTPException(401, "Unauthorized")
         path: str = request.scope["path"]
         if path.startswith(_SUBSCRIBE):
             events = _events(self._redis.pubsub(), path.removeprefix(_SUBSCRIBE))
             return StreamingResponse(events, media_type="text/event-stream", headers={"Cache-Control": "no-cache"})
         if path not in ("/", "/pipeline", "/multi-exec"):
-            raise Refused("ERR the local Upstash has no such path: send commands as JSON", 404)
+            raise HTTPException(404, "ERR the local Upstash has no such path: send commands as JSON")
         parsed = _parsed(await request.body())
         encoded = request.headers.get("upstash-encoding") == "base64"
         if path == "/":
             (reply,) = await self._run([_command(parsed)], encoded)
             return JSONResponse(reply, 400 if "error" in reply else 200)
         if not isinstance(parsed, list) or not parsed:
-            raise Refused("ERR empty pipeline request")
+            raise HTTPException(400, "ERR empty pipeline request")
         commands = [_command(command) for command in parsed]
         return JSONResponse(await self._run(commands, encoded, transaction=path == "/multi-exec"))
 
     async def _run(self, commands: list[Command], encoded: bool, *, transaction: bool = False) -> list[Reply]:
-        """Return the reply to each command. Raises Refused for a transaction that is discarded, and without Redis."""
+        """Return the reply to each command. Raises HTTPException for a transaction that is discarded, and without Redis."""
         async with self._redis.pipeline(transaction=transaction) as pipeline:
             for command in commands:
                 pipeline.execute_command(*command)
             try:
                 results = await pipeline.execute(raise_on_error=False)
             except ResponseError as error:
-                raise Refused(f"EXECABORT Transaction discarded because of: {_text(error)}") from None
+                raise HTTPException(400, f"EXECABORT Transaction discarded because of: {_text(error)}") from None
             except RedisError:
-                raise Refused("ERR the Redis behind the local Upstash does not answer", 503) from None
+                raise HTTPException(503, "ERR the Redis behind the local Upstash does not answer") from None
         return [
             {"error": _text(result)} if isinstance(result, ResponseError) else {"result": _encode(result, encoded)}
             for result in results
@@ -119,16 +112,16 @@ async def _events(subscription: PubSub, channel: str) -> AsyncIterator[bytes]:
 
 
 def _parsed(body: bytes) -> Any:
-    """Parse a body as JSON, in which numbers are kept as they are written. Raises Refused."""
+    """Parse a body as JSON, in which numbers are kept as they are written. Raises HTTPException."""
     try:
         return json.loads(body, parse_int=str, parse_float=str)
     except (ValueError, RecursionError):
-        raise Refused("ERR failed to parse command") from None
+        raise HTTPException(400, "ERR failed to parse command") from None
 
 
 def _command(parsed: Any) -> Command:
     if not isinstance(parsed, list) or not parsed or not all(isinstance(argument, str) for argument in parsed):
-        raise Refused("ERR failed to parse command")
+        raise HTTPException(400, "ERR failed to parse command")
     return [argument.encode("utf-8", "replace") for argument in parsed]
 
 

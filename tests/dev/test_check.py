@@ -21,7 +21,7 @@ from urllib3.connection import HTTPConnection
 from urllib3.exceptions import MaxRetryError, NameResolutionError, NewConnectionError, SSLError
 
 from dev import __main__ as command
-from dev.check import checker, diagnosis, session
+from dev.check import diagnosis, session
 from dev.check.checker import CAPABILITIES, STEPS, Check, Checker
 from dev.check.diagnosis import Diagnosis
 from dev.local.deployment import local_store
@@ -114,7 +114,7 @@ def test_an_interrupted_command_is_no_success(monkeypatch: pytest.MonkeyPatch) -
     def interrupted(*_: object, **__: object) -> bool:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(checker, "run", interrupted)
+    monkeypatch.setattr(Checker, "run", interrupted)
     monkeypatch.setattr("sys.argv", ["dev", "check", URL])
     assert command.main() == 1
 
@@ -128,10 +128,13 @@ def test_one_line_a_check(well: Parley) -> None:
         assert re.fullmatch(rf"ok    {step.name:<13}  (?=.{{8}}  \S) *\d+ ms  \S.*", row)
 
 
-def test_lines_come_as_they_are_known(well: Parley, mocked: Mocker, capsys: pytest.CaptureFixture[str]) -> None:
+def test_lines_come_as_they_are_known(
+    well: Parley, mocked: Mocker, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     printed: list[str] = []
+    monkeypatch.setattr("sys.argv", ["dev", "check", well.url, "--latency", "1000"])
     watch(mocked, lambda call: printed.append(capsys.readouterr().out) if call.path == "/api/sessions" else None)
-    assert checker.run(well.url, "", 1000, as_json=False)
+    assert command.main() == 0
     (before,) = printed
     assert [line[6:19].strip() for line in before.splitlines()] == [step.name for step in STEPS[:6]]
 
