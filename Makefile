@@ -31,7 +31,7 @@ bench: .venv/ready-dev
 	@.venv/bin/python -m dev bench $(URL) --json bench.json --plot bench.png $(ARGS)
 
 soak: .venv/ready-dev
-	@.venv/bin/python -m dev soak --seconds $(SECONDS) --seed $(SEED)
+	@.venv/bin/python -m tests.soak --seconds $(SECONDS) --seed $(SEED)
 
 # One set of requirements each, all in the same environment.
 .venv/ready-%: requirements-%.txt | .venv/bin/pip

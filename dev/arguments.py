@@ -19,7 +19,6 @@ def parser() -> argparse.ArgumentParser:
     made.set_defaults(command="dev.local.serve:platform")
     commands = made.add_subparsers(title="commands")
     _add_bench(commands.add_parser("bench", help="measure the local platform, or a deployment"))
-    _add_soak(commands.add_parser("soak", help="make everything fail around the local platform"))
     _add_check(commands.add_parser("check", help="check a deployment from outside, step by step"))
     _add_store(commands.add_parser("store", help="run the local Upstash alone"))
     return made
@@ -36,14 +35,6 @@ def _add_bench(command: argparse.ArgumentParser) -> None:
     command.add_argument("--json", type=Path, metavar="FILE", help="where to write all figures")
     command.add_argument("--plot", type=Path, metavar="FILE", help="where to draw the distributions, as a PNG")
     command.set_defaults(command="dev.bench.benchmark:run")
-
-
-def _add_soak(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--seconds", type=float, default=120, help="for how long (default: 120)")
-    command.add_argument("--seed", type=int, default=1, help="decides what fails when (default: 1)")
-    command.add_argument("--hosts", type=int, default=6, help="how many, with two guests each (default: 6)")
-    command.add_argument("--no-kill", dest="kill", action="store_false", help="neither kill nor freeze a function")
-    command.set_defaults(command="tests.soak.soak:command")
 
 
 def _add_check(command: argparse.ArgumentParser) -> None:

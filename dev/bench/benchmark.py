@@ -21,9 +21,9 @@ import psutil
 from dev import PROJECT
 from dev.bench import coldstart, instance, isolated, latency
 from dev.bench.instance import Answer, Functions, Session
-from dev.bench.isolated import Isolated
 from dev.bench.report import Milliseconds, figures, plot, progress, quantiles, table
 from dev.local import bundle, environment
+from dev.local.deployment import LocalStore
 from dev.local.project import Project
 
 _ROUND_TRIPS, _WARM_UP = 40, 2
@@ -64,20 +64,22 @@ class Benchmark:
         with _built(options.starts or options.bursts) as build:
             if options.starts:
                 self.measure_starts(build, options.starts)
-            with isolated.platform() as local:
-                self.measure_calls(local.url, times, local)
+            with isolated.platform() as (url, store, _):
+                self.measure_calls(url, times, store)
                 for number in sorted({1, options.streams} - {0}) if options.idle else ():
-                    self.measure_idle(local, number, options.idle)
+                    self.measure_idle(store, number, options.idle)
                 if options.streams:
-                    self.measure_crowd(local, options.streams, 3 * times)
+                    self.measure_crowd(store, options.streams, 3 * times)
                 if options.bursts:
-                    self.measure_bursts(local, build)
+                    self.measure_bursts(store, build)
         if options.tls:
-            with isolated.platform(tls=True) as local:
-                self.measure_tls(local, times)
+            with isolated.platform(tls=True) as (url, store, authority):
+                os.environ["SSL_CERT_FILE"] = authority
+                self.measure_tls(url, times, store)
+                del os.environ["SSL_CERT_FILE"]
 
-    def measure_calls(self, url: str, times: int, local: Isolated | None = None) -> None:
-        """Measure each call, a push, a round trip and a tool call, and the floor of a local platform's store."""
+    def measure_calls(self, url: str, times: int, store: LocalStore | None = None) -> None:
+        """Measure each call, a push, a round trip and a tool call, and the floor of a local store."""
         progress(f"calls, {times} of each")
         took, store_calls = latency.calls(url, times)
         self.series |= took
@@ -85,7 +87,7 @@ class Benchmark:
         with ExitStack() as running:
             # A session each: it takes only so many requests a minute.
             pair, agents = latency.Pair(running, url), latency.Pair(running, url)
-            kinds = {"floor": latency.floor(running, local.store)} if local else {}
+            kinds = {"floor": latency.floor(running, store)} if store else {}
             own = {"push": pair.push, "round trip": pair.round_trip, "tools/call": agents.tool_call}
             self.series |= _in_turns(kinds | own, times)
             warm = latency.Pair(running, url)  # only now: a connection that stays idle is closed
@@ -102,20 +104,18 @@ class Benchmark:
         print(f"A tool call takes {ratio:.2f} of a round trip.")
         print(f"{_ROUND_TRIPS} round trips: {each:g} store calls each.\n")
 
-    def measure_tls(self, local: Isolated, times: int) -> None:
+    def measure_tls(self, url: str, times: int, store: LocalStore) -> None:
         """Measure a push and a round trip with a store behind TLS, as it is in the cloud."""
         progress(f"push and round trip over TLS, {times} of each, in turns")
-        os.environ["SSL_CERT_FILE"] = local.authority
         with ExitStack() as running:
-            pair = latency.Pair(running, local.url)
-            kinds = {"floor": latency.floor(running, local.store), "push": pair.push, "round trip": pair.round_trip}
+            pair = latency.Pair(running, url)
+            kinds = {"floor": latency.floor(running, store), "push": pair.push, "round trip": pair.round_trip}
             series = _in_turns(kinds, times)
-        del os.environ["SSL_CERT_FILE"]
         self.series |= {f"{name}, TLS": each for name, each in series.items()}
         self.found["tls"] = quantiles(series)
         table(figures("milliseconds, over TLS", self.found["tls"]))
 
-    def measure_bursts(self, local: Isolated, build: Path | None) -> None:
+    def measure_bursts(self, store: LocalStore, build: Path | None) -> None:
         """Measure calls that come at the same time."""
         progress(f"bursts on one instance with {instance.DESCRIPTORS} descriptors")
 
@@ -125,7 +125,7 @@ class Benchmark:
             await instance.burst(port, path, _BURSTS[0])
             return {size: await instance.burst(port, path, size) for size in _BURSTS}
 
-        with instance.instances(local.store, build) as functions:
+        with instance.instances(store, build) as functions:
             bursts = asyncio.run(measure(functions))
         rows = [["calls at once, ms", "median", "slowest", "slowest / median", "failed"]]
         for size, answers in bursts.items():
@@ -148,7 +148,7 @@ class Benchmark:
         if not build:
             print("The built functions are only measured with the Vercel CLI: npm install --global vercel\n")
 
-    def measure_idle(self, local: Isolated, number: int, seconds: float) -> None:
+    def measure_idle(self, store: LocalStore, number: int, seconds: float) -> None:
         """Count the calls to the store of streams on which nothing happens."""
         progress(f"{number} idle streams, for {seconds:g} s")
         lines: list[str] = []
@@ -159,7 +159,7 @@ class Benchmark:
             for session in sessions:
                 session.close()
 
-        with instance.instances(local.store, None, number + _PLAIN_DESCRIPTORS, lines.append) as functions:
+        with instance.instances(store, None, number + _PLAIN_DESCRIPTORS, lines.append) as functions:
             asyncio.run(measure(functions))
             deadline = time.monotonic() + 30
             while len(ended := _ended_streams(lines)) < number:
@@ -170,10 +170,10 @@ class Benchmark:
         self.found[f"idle, {number}"] = {"seconds": seconds, "store calls": calls}
         print(f"Idle streams: {number} opened, and stayed for {seconds:g} s; store calls: {calls}.\n")
 
-    def measure_crowd(self, local: Isolated, number: int, count: int) -> None:
+    def measure_crowd(self, store: LocalStore, number: int, count: int) -> None:
         """Measure `count` pushes with one stream, and with many in one process, and what each stream there holds."""
         progress(f"{number} streams in one process, {count} pushes to one, then as many to all")
-        with instance.instances(local.store, None, number + _PLAIN_DESCRIPTORS) as functions:
+        with instance.instances(store, None, number + _PLAIN_DESCRIPTORS) as functions:
             series, each, ended = asyncio.run(_crowd(functions, number, count))
         self.series |= series
         pushes = quantiles(series)

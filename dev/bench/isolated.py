@@ -11,7 +11,6 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from multiprocessing import get_context
 from pathlib import Path
-from typing import NamedTuple
 
 from dev import PROJECT
 from dev.local import environment
@@ -22,25 +21,17 @@ _OPEN_FILES = 16_384
 _held = ExitStack()  # in another process: what `_apart` runs there
 
 
-class Isolated(NamedTuple):
-    """The platform that runs: its URL, its store, and the file of the certificate with which the store's is signed.
-
-    `authority` is `""` if the store is not behind TLS.
-    """
-
-    url: str
-    store: LocalStore
-    authority: str
-
-
 @contextmanager
-def platform(*, tls: bool = False) -> Iterator[Isolated]:
-    """Run the local platform without rate limits, its store behind TLS if that is wanted."""
+def platform(*, tls: bool = False) -> Iterator[tuple[str, LocalStore, str]]:
+    """Run the local platform without rate limits, its store behind TLS if that is wanted.
+
+    Gives its URL, its store, and the file of the certificate with which the store's is signed, `""` without TLS.
+    """
     # A thousand streams need some thousand open files in this process and in the others, which inherit the limit.
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(_OPEN_FILES, hard)), hard))
     with _apart(_store, tls) as (store, authority), _apart(_platform, store, authority) as url:
-        yield Isolated(url, store, authority)
+        yield url, store, authority
 
 
 @contextmanager

@@ -79,7 +79,7 @@ class _Api:
         return JSONResponse(await self._run(commands, encoded, transaction=path == "/multi-exec"))
 
     async def _run(self, commands: list[Command], encoded: bool, *, transaction: bool = False) -> list[Reply]:
-        """Return the reply to each command. Raises HTTPException for a transaction that is discarded, and without Redis."""
+        """Return the reply to each command. Raises HTTPException if a transaction is discarded, or Redis is away."""
         async with self._redis.pipeline(transaction=transaction) as pipeline:
             for command in commands:
                 pipeline.execute_command(*command)

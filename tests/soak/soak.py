@@ -6,7 +6,6 @@ thread or socket may be left behind in a function, and every answer of 500 and a
 gives on purpose.
 """
 
-import argparse
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -31,14 +30,6 @@ class Exchange(NamedTuple):
     id: str
     payload: int
     result: Any
-
-
-def command(arguments: argparse.Namespace) -> None:
-    """Run the test as the command line says, and print what is wrong. Raises ValueError if anything is."""
-    if wrong := run(arguments.seconds, arguments.seed, arguments.hosts, kill=arguments.kill):
-        print(*wrong, sep="\n")
-        raise ValueError(f"Seed {arguments.seed}: {len(wrong)} things are wrong.")
-    print("Nothing lost, doubled, out of order or left behind.")
 
 
 def run(seconds: float, seed: int, hosts_number: int = 6, *, kill: bool = True) -> list[str]:
