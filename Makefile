@@ -14,7 +14,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .PHONY: dev test quick lint check bench soak clean
 
 dev: .venv/ready-local
-	@.venv/bin/python -m dev --port $(PORT)
+	@.venv/bin/python -m dev --port $(PORT) $(ARGS)
 
 test: lint
 	.venv/bin/python -m pytest $(ARGS)
@@ -34,7 +34,7 @@ bench: .venv/ready-dev
 	@.venv/bin/python -m dev bench $(URL) --json bench.json --plot bench.png $(ARGS)
 
 soak: .venv/ready-dev
-	@.venv/bin/python -m dev soak --seconds $(SECONDS) --seed $(SEED)
+	@.venv/bin/python -m tests.soak --seconds $(SECONDS) --seed $(SEED)
 
 # One set of requirements each, all in the same environment.
 .venv/ready-%: requirements-%.txt | .venv/bin/pip

@@ -1,4 +1,4 @@
-"""The development tools: the local platform, the deployment checker, the benchmark and the soak test."""
+"""The development tools: the local platform, the deployment checker and the benchmark."""
 
 from pathlib import Path
 

@@ -26,38 +26,25 @@ class Event(NamedTuple):
         return json.loads(self.text)
 
 
-class Parser:
-    """An incremental parser of one stream. `required` are the fields that each event must have."""
+def events_of(parts: Iterable[bytes], required: tuple[str, ...] = PARLEY) -> Iterator[Event]:
+    """Yield the events of a stream as its bytes arrive, each with its last byte.
 
-    def __init__(self, required: tuple[str, ...] = PARLEY) -> None:
-        self._required = required
-        self._rest = b""
-        self._fields: dict[str, str] = {}
-
-    def feed(self, part: bytes) -> Iterator[Event]:
-        """Yield the events that the next bytes complete; all of them have to be taken before the next call.
-
-        Lines end with LF or CRLF; comments are ignored. Raises ValueError for an event with a field twice or without a
-        required one, and for bytes that are not UTF-8.
-        """
-        *lines, self._rest = (self._rest + part).split(b"\n")
+    Lines end with LF or CRLF; comments are ignored. Raises ValueError for an event with a field twice or without a
+    required one, and for bytes that are not UTF-8.
+    """
+    rest = b""
+    fields: dict[str, str] = {}
+    for part in parts:
+        *lines, rest = (rest + part).split(b"\n")
         for line in lines:
             text = line.removesuffix(b"\r").decode()
             if text and not text.startswith(":"):
                 name, _, value = text.partition(":")
-                if name in self._fields:
+                if name in fields:
                     raise ValueError(f"an event has two lines of {name!r}")
-                self._fields[name] = value.removeprefix(" ")
-            elif not text and self._fields:
-                fields, self._fields = self._fields, {}
-                for name in self._required:
-                    if name not in fields:
-                        raise ValueError(f"an event has no {name!r}")
+                fields[name] = value.removeprefix(" ")
+            elif not text and fields:
+                if lacking := [name for name in required if name not in fields]:
+                    raise ValueError(f"an event has no {lacking[0]!r}")
                 yield Event(fields.get("id", ""), fields.get("event", ""), fields["data"])
-
-
-def events_of(parts: Iterable[bytes], required: tuple[str, ...] = PARLEY) -> Iterator[Event]:
-    """Yield the events of a stream as its bytes arrive. Raises what `Parser.feed` does."""
-    parser = Parser(required)
-    for part in parts:
-        yield from parser.feed(part)
+                fields = {}

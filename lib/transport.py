@@ -107,7 +107,7 @@ class _Connection:
     def __init__(self, connected: socket.socket) -> None:
         self._socket = connected
         self._until = 0.0
-        self._used_at = _clocks()
+        self._used_at = clocks()
         self.received = False
 
     def exchange(self, request: bytes) -> tuple[Answer, bool]:
@@ -124,12 +124,12 @@ class _Connection:
         # `read` with a number returns what there is at the end of the connection, however much the length announced.
         if response.length or len(body) == _MOST_BYTES:
             raise HTTPException("an answer that is cut off, or too large")
-        self._used_at = _clocks()
+        self._used_at = clocks()
         return Answer(response.headers, body), not response.will_close
 
     def is_usable(self) -> bool:
         """Return whether the connection was used a moment ago, and is silent: a closed one can be read."""
-        if any(now - then > _IDLE_SECONDS for now, then in zip(_clocks(), self._used_at, strict=True)):
+        if any(now - then > _IDLE_SECONDS for now, then in zip(clocks(), self._used_at, strict=True)):
             return False
         poll = select.poll()
         poll.register(self._socket, select.POLLIN)
@@ -220,6 +220,6 @@ def tls() -> ssl.SSLContext:
     return httpx.create_ssl_context()
 
 
-def _clocks() -> tuple[float, float]:
+def clocks() -> tuple[float, float]:
     """Return two clocks: while a machine is frozen the monotonic one may stand still, and the other one may be set."""
     return time.monotonic(), time.time()

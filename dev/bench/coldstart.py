@@ -6,20 +6,17 @@ compare times only within one run.
 
 import os
 import re
-import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 
 from dev import PROJECT
-from dev.local import bundle
-from dev.local.function import Function, from_bundle, from_source
+from dev.local import function
 
 _PHASES = re.compile(r"(bootstrap|import-fn|server-ready);dur=([\d.]+)")
 
@@ -29,7 +26,8 @@ type Phases = dict[str, float]
 def imports(names: list[str], times: int) -> dict[str, float]:
     """Return the median milliseconds to import upstash_redis and each function, each in a fresh interpreter.
 
-    It is the processor's time, since what else the machine does is none of theirs, and with bytecode, as in the cloud.
+    They are the processor's time, so that what else the machine does is not counted, and with bytecode, as in the
+    cloud.
     """
     modules = ["upstash_redis", *(f"api.{name}" for name in names)]
     took: dict[str, list[float]] = {module: [] for module in modules}
@@ -44,41 +42,26 @@ def imports(names: list[str], times: int) -> dict[str, float]:
     return {module: statistics.median(values) for module, values in took.items()}
 
 
-def phases(names: list[str], times: int) -> dict[str, Phases]:
-    """Return the median milliseconds of each phase of each function's start; `whole` is all up to its first answer."""
-    return {name: _median([_start(from_source, name, PROJECT) for _ in range(times)]) for name in names}
+def phases(names: list[str], times: int, build: Path | None = None) -> dict[str, Phases]:
+    """Return the median milliseconds of each phase of each function's start; `whole` is all up to its first answer.
+
+    The functions are those of `build`, the output of `vercel build`, or if that is None start from their source.
+    """
+    found: dict[str, Phases] = {}
+    for name in names:
+        starts = [_start(name, build) for _ in range(times)]
+        found[name] = {phase: statistics.median(start[phase] for start in starts) for phase in starts[0]}
+    return found
 
 
-def bytecode(name: str, times: int) -> dict[str, Phases] | None:
-    """Return the phases of a built function with and without the build's bytecode; None without the Vercel CLI."""
-    if not (vercel := shutil.which("vercel")):
-        return None
-    with tempfile.TemporaryDirectory() as folder:
-        built = bundle.build(PROJECT, Path(folder), vercel) / "functions" / "api" / f"{name}.func"
-        bare = Path(folder) / "bare.func"
-        shutil.copytree(built, bare, symlinks=True, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
-        found: dict[str, list[Phases]] = {"with bytecode": [], "without": []}
-        deployed = {place: set(place.rglob("*.pyc")) for place in (built, bare)}
-        for _ in range(times):
-            for kind, place in zip(found, (built, bare), strict=True):
-                found[kind].append(_start(from_bundle, name, place))
-                # A function in the cloud cannot keep the bytecode that it compiles.
-                for compiled in set(place.rglob("*.pyc")) - deployed[place]:
-                    compiled.unlink()
-        return {kind: _median(starts) for kind, starts in found.items()}
-
-
-def _start(start: Callable[..., Function], name: str, folder: Path) -> Phases:
+def _start(name: str, build: Path | None) -> Phases:
     began = time.perf_counter()
-    function = start(name, folder, {"PATH": os.environ["PATH"], "VERCEL": "1"}, lambda line: None)
+    variables = {"PATH": os.environ["PATH"], "VERCEL": "1"}
+    running = function.start(name, build, PROJECT, variables, lambda line: None)
     try:
-        answer = httpx.options(f"http://127.0.0.1:{function.port}/api/{name}", timeout=30)
+        answer = httpx.options(f"http://127.0.0.1:{running.port}/api/{name}", timeout=30)
         whole = (time.perf_counter() - began) * 1000
     finally:
-        function.stop()
-    found = {phase: float(took) for phase, took in _PHASES.findall(answer.headers.get("x-vercel-internal-timing", ""))}
-    return {**found, "whole": whole}
-
-
-def _median(starts: list[Phases]) -> Phases:
-    return {phase: statistics.median(start[phase] for start in starts) for phase in starts[0]}
+        running.stop()
+    reported = answer.headers.get("x-vercel-internal-timing", "")
+    return {**{phase: float(took) for phase, took in _PHASES.findall(reported)}, "whole": whole}

@@ -4,16 +4,13 @@ In the cloud they are different machines; and the client that measures has work 
 """
 
 import resource
-import subprocess
-import sys
+import signal
 import tempfile
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from multiprocessing import get_context
 from pathlib import Path
-from typing import IO, NamedTuple, cast
-
-import psutil
 
 from dev import PROJECT
 from dev.local import environment
@@ -21,105 +18,65 @@ from dev.local.deployment import LocalStore, deploy, local_store
 from dev.local.server import HOST
 
 _OPEN_FILES = 16_384
-
-
-class Isolated(NamedTuple):
-    """The platform that runs: its URL, its store, its process, and what its functions have printed so far.
-
-    `authority` is the file of the certificate that the store's is signed with, if it speaks TLS.
-    """
-
-    url: str
-    store: LocalStore
-    process: psutil.Process
-    lines: list[str]
-    authority: str
-
-    def function(self, name: str) -> psutil.Process:
-        """Return the process of a function."""
-        entry, processes = f"api/{name}.py", self.process.children(recursive=True)
-        return next(one for one in processes if one.environ().get("__VC_HANDLER_ENTRYPOINT") == entry)
+_held = ExitStack()  # in another process: what `_apart` runs there
 
 
 @contextmanager
-def platform(*, tls: bool = False) -> Iterator[Isolated]:
-    """Run the local platform without limits on how often a caller may call, its store behind TLS if that is wanted.
+def platform(*, tls: bool = False) -> Iterator[tuple[str, LocalStore, str]]:
+    """Run the local platform without rate limits, its store behind TLS if that is wanted.
 
-    Raises ValueError if it does not start.
+    Gives its URL, its store, and the file of the certificate with which the store's is signed, `""` without TLS.
     """
-    # A thousand streams need some thousand open files in each of the local processes, which inherit the limit.
+    # A thousand streams need some thousand open files in this process and in the others, which inherit the limit.
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(_OPEN_FILES, hard)), hard))
-    with (
-        _started("store", *(["tls"] if tls else [])) as (_, (store_url, token, *authority), _),
-        _started("platform", store_url, token, *authority) as (process, (url,), lines),
-    ):
-        yield Isolated(url, LocalStore(store_url, token), psutil.Process(process), lines, "".join(authority))
+    with _apart(_store, tls) as (store, authority), _apart(_platform, store, authority) as url:
+        yield url, store, authority
 
 
 @contextmanager
-def _started(*arguments: str) -> Iterator[tuple[int, list[str], list[str]]]:
-    """Run this module in another process. Gives its id, the words that it prints first, and the lines after those."""
-    # In a process group of its own: Ctrl-C is for this process, which ends the other one itself.
-    with subprocess.Popen(
-        [sys.executable, "-m", __name__, *arguments],
-        cwd=PROJECT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        process_group=0,
-    ) as process:
-        stdin, stdout = cast(IO[str], process.stdin), cast(IO[str], process.stdout)
-        words = next((line for line in stdout if line.startswith("http")), "").split()
-        if not words:
-            raise ValueError("The local platform does not start: make dev says why.")
-        lines: list[str] = []
-        reading = threading.Thread(target=_collect, args=[stdout, lines])
-        reading.start()
+def _apart[T](run: Callable[..., AbstractContextManager[T]], *arguments: object) -> Iterator[T]:
+    """Run a context manager in another process, and give what it gives."""
+    # Ctrl-C reaches every process, but only this one reacts to it, and then ends the others.
+    ignoring = (signal.SIGINT, signal.SIG_IGN)
+    with ProcessPoolExecutor(1, get_context("spawn"), signal.signal, ignoring) as other:
         try:
-            yield process.pid, words, lines
+            yield other.submit(_enter, run, *arguments).result()
         finally:
-            stdin.close()
-            reading.join()
+            other.submit(_leave).result()
 
 
-def _collect(stdout: IO[str], lines: list[str]) -> None:
-    for line in stdout:
-        lines.append(line)  # noqa: PERF402 - each line has to be in the list as soon as it comes
+def _enter[T](run: Callable[..., AbstractContextManager[T]], *arguments: object) -> T:
+    return _held.enter_context(run(*arguments))
 
 
-def _run_store(*, tls: bool) -> None:
-    """Run the store in the other process: print where it is and its token, until stdin ends."""
+def _leave() -> None:
+    _held.close()
+
+
+@contextmanager
+def _store(tls: bool) -> Iterator[tuple[LocalStore, str]]:
     with tempfile.TemporaryDirectory() as folder:
         authority, certificate = _certificates(Path(folder)) if tls else ("", None)
         with local_store(environment.store(PROJECT).redis, certificate=certificate) as store:
-            print(*store, authority, flush=True)
-            sys.stdin.read()
+            yield store, str(authority)
 
 
-def _run_platform(url: str, token: str, authority: str = "") -> None:
-    """Run the platform in the other process: print where it is, then what its functions print, until stdin ends."""
-    variables = {
-        **environment.of_functions(PROJECT, LocalStore(url, token).variables()),
-        **environment.UNLIMITED,
-        **({"SSL_CERT_FILE": authority} if authority else {}),
-    }
-    with deploy(PROJECT, lambda: variables) as deployment:
-        print(deployment.url, flush=True)
-        sys.stdin.read()
+@contextmanager
+def _platform(store: LocalStore, authority: str) -> Iterator[str]:
+    variables = {**environment.of_functions(PROJECT, store.variables()), **environment.UNLIMITED}
+    if authority:
+        variables["SSL_CERT_FILE"] = authority
+    with deploy(PROJECT, lambda: variables, log=lambda _: None) as deployment:
+        yield deployment.url
 
 
 def _certificates(folder: Path) -> tuple[Path, Path]:
-    """Make a certificate for this machine. Returns the file of its authority, and its own with its private key."""
+    """Make a certificate for this machine. Returns the files of its authority, and of the certificate with its key."""
     import trustme  # here, since only a run with TLS needs it
 
-    authority, own = folder / "authority.pem", folder / "server.pem"
+    authority, certificate = folder / "authority.pem", folder / "server.pem"
     made = trustme.CA()
     made.cert_pem.write_to_path(authority)
-    made.issue_cert(HOST).private_key_and_cert_chain_pem.write_to_path(own)
-    return authority, own
-
-
-if __name__ == "__main__":
-    what, *rest = sys.argv[1:]
-    _run_store(tls="tls" in rest) if what == "store" else _run_platform(*rest)
+    made.issue_cert(HOST).private_key_and_cert_chain_pem.write_to_path(certificate)
+    return authority, certificate

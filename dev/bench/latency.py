@@ -11,14 +11,15 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
+from functools import partial
 from http.client import HTTPConnection, HTTPSConnection
-from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 from upstash_redis import Redis
 
+from dev.bench.report import Milliseconds
 from dev.events import PARLEY, UPSTASH, Event, events_of
 from dev.local.deployment import LocalStore
 from lib.mcp.protocol import MODERN
@@ -26,13 +27,10 @@ from lib.mcp.protocol import MODERN
 _PUBLISH = "redis.call('SET', KEYS[1], ARGV[1], 'EX', 60) redis.call('PUBLISH', ARGV[2], ARGV[1]) return {1}"
 _META = {"io.modelcontextprotocol/protocolVersion": MODERN, "io.modelcontextprotocol/clientCapabilities": {}}
 _TOOL = "bench"
-_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
-
-type Milliseconds = dict[str, list[float]]
 
 
 def floor(running: ExitStack, store: LocalStore) -> Callable[[], float]:
-    """Return a function that measures the floor once, in seconds. It may be called until `running` is closed."""
+    """Return a function that measures the floor, in seconds. It may be called until `running` is closed."""
     db = running.enter_context(Redis(store.url, store.token, rest_encoding=None))
     messages = _subscribed(running, f"{store.url}/subscribe/bench", store.token, UPSTASH)
     next(messages)
@@ -50,122 +48,122 @@ def floor(running: ExitStack, store: LocalStore) -> Callable[[], float]:
 class Caller:
     """Makes calls over one connection, without the comforts of a client, whose work would count as the service's."""
 
-    def __init__(self, running: ExitStack, url: str, token: str = "") -> None:
+    def __init__(self, running: ExitStack, url: str) -> None:
         place = urlsplit(url)
         kind = HTTPSConnection if place.scheme == "https" else HTTPConnection
         self._connection = running.enter_context(closing(kind(place.hostname or "", place.port, timeout=30)))
-        self._headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {token}"} if token else {})}
 
-    def post(self, path: str, content: object, headers: Mapping[str, str] = _NO_HEADERS) -> tuple[dict[str, Any], int]:
-        """Return the answer to a call, and how many calls to the store it took. Raises ValueError if it is refused."""
-        self._connection.request("POST", path, json.dumps(content), {**self._headers, **headers})
+    def call(
+        self, method: str, path: str, content: object = None, token: str = "", **headers: str
+    ) -> tuple[dict[str, Any], int]:
+        """Return the answer to a call, and how many calls to the store it took. Raises ValueError for a refusal."""
+        headers |= {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
+        self._connection.request(method, path, None if content is None else json.dumps(content), headers)
         answer = self._connection.getresponse()
-        body = answer.read()
+        text = answer.read()
         if answer.status >= 300:
-            raise ValueError(f"POST {path}: {answer.status}")
-        return json.loads(body), _store_calls(answer.headers.get("Server-Timing", ""))
+            raise ValueError(f"{method} {path}: {answer.status}")
+        # As lib/web/endpoint.py writes the header: kv;dur=1.2;desc="2 calls"
+        counted = re.search(r'desc="(\d+) calls"', answer.headers.get("Server-Timing", ""))
+        return json.loads(text or b"{}"), int(counted[1]) if counted else 0
+
+    def mcp(self, code: str, method: str, **params: Any) -> tuple[dict[str, Any], int]:
+        """Return the result of a request of MCP, and how many calls to the store it took."""
+        message = {"jsonrpc": "2.0", "id": 1, "method": method, "params": {**params, "_meta": _META}}
+        named = {"Mcp-Name": params["name"]} if "name" in params else {}
+        headers = {"MCP-Protocol-Version": MODERN, "Mcp-Method": method, **named}
+        answer, asked = self.call("POST", f"/mcp/{code}", message, **headers)
+        return answer.get("result", {}), asked
 
 
 class Pair:
-    """A guest and a listening host, until `running` is closed. `store_calls` has how many each thing done has taken."""
+    """A guest and a listening host, until `running` is closed.
+
+    `push`, `round_trip` and `tool_call` return the seconds that they took; `store_calls` has the calls to the store of
+    each.
+    """
 
     def __init__(self, running: ExitStack, url: str) -> None:
-        self._guest = Caller(running, url)
+        self._guest, self._host = Caller(running, url), Caller(running, url)
         self._beside = running.enter_context(ThreadPoolExecutor(1))
-        session, _ = self._guest.post("/api/sessions", {})
-        self._code = session["code"]
+        session, _ = self._guest.call("POST", "/api/sessions")
+        self._code, self._token = session["code"], session["token"]
         self._path = f"/api/sessions/{self._code}"
-        self._host = Caller(running, url, session["token"])
-        self._events = _subscribed(running, f"{url}{self._path}/stream", session["token"], PARLEY)
+        self._events = _subscribed(running, f"{url}{self._path}/stream", self._token, PARLEY)
         next(self._events)
         self.store_calls: defaultdict[str, list[int]] = defaultdict(list)
 
     def push(self) -> float:
-        """Return the seconds until the host has a request."""
+        """Measure how long a request takes to its host."""
         arriving = self._beside.submit(self._answer, 1)
         started = time.perf_counter()
-        _, asked = self._guest.post(f"{self._path}/requests", {"payload": 1})
+        _, asked = self._guest.call("POST", f"{self._path}/requests", {"payload": 1})
         self.store_calls["push"].append(asked)
         return arriving.result()[0] - started
 
     def round_trip(self) -> float:
-        """Return the seconds until the guest that waits has the host's answer."""
-        seconds, answer = self._ask("round trip", f"{self._path}/requests?wait=30", {"payload": 1}, 1)
-        if answer.get("result") != 1:
-            raise ValueError("A round trip brought something else than the answer.")
-        return seconds
+        """Measure how long a guest waits for the host's answer."""
+        ask = partial(self._guest.call, "POST", f"{self._path}/requests?wait=30", {"payload": 1})
+        return self._exchange("round trip", ask, 1, {"result": 1})
 
     def tool_call(self) -> float:
-        """Return the seconds until an agent has the result of a tool, over MCP."""
+        """Measure how long an agent waits for the result of a tool, over MCP."""
+        ask = partial(self._guest.mcp, self._code, "tools/call", name=_TOOL, arguments={"a": 1})
         result = {"content": [{"type": "text", "text": "1"}]}
-        message, headers = _message("tools/call", {"name": _TOOL, "arguments": {"a": 1}})
-        seconds, answer = self._ask("tools/call", f"/mcp/{self._code}", message, result, headers)
-        if answer.get("result", {}).get("content") != result["content"]:
-            raise ValueError("A tool call brought something else than the result.")
-        return seconds
+        return self._exchange("tools/call", ask, result, result)
 
-    def _ask(
-        self, name: str, path: str, content: object, result: object, headers: Mapping[str, str] = _NO_HEADERS
-    ) -> tuple[float, dict[str, Any]]:
-        """Return the seconds until the guest has its answer, and that."""
+    def _exchange(
+        self, name: str, ask: Callable[[], tuple[dict[str, Any], int]], result: object, expected: Mapping[str, object]
+    ) -> float:
+        """Return the seconds until what is asked has its answer, with the expected members. Raises ValueError."""
         answering = self._beside.submit(self._answer, result)
         started = time.perf_counter()
-        answer, asked = self._guest.post(path, content, headers)
+        answer, asked = ask()
         seconds = time.perf_counter() - started
         self.store_calls[name].append(asked + answering.result()[1])
-        return seconds, answer
+        if not expected.items() <= answer.items():
+            raise ValueError(f"{name}: the answer is not the host's.")
+        return seconds
 
     def _answer(self, result: object) -> tuple[float, int]:
+        """Answer the next request. Returns when its event came, and how many calls to the store the answer took."""
         request_id = next(self._events).data["id"]
         arrived = time.perf_counter()
-        return arrived, self._host.post(f"{self._path}/responses", {"id": request_id, "result": result})[1]
+        answer = {"id": request_id, "result": result}
+        return arrived, self._host.call("POST", f"{self._path}/responses", answer, self._token)[1]
 
 
 def calls(url: str, times: int) -> tuple[Milliseconds, dict[str, int]]:
     """Make every call `times` times. Returns the milliseconds of each, and how many calls to the store each takes."""
     took: Milliseconds = {}
     store_calls: dict[str, int] = {}
-    with httpx.Client(base_url=url, timeout=30) as http:
 
-        def call(name: str, method: str, path: str, **options: Any) -> httpx.Response:
-            started = time.perf_counter()
-            answer = http.request(method, path, **options)
-            took.setdefault(name, []).append((time.perf_counter() - started) * 1000)
-            answer.raise_for_status()
-            store_calls[name] = max(store_calls.get(name, 0), _store_calls(answer.headers.get("server-timing", "")))
-            return answer
+    def measured(name: str, call: Callable[..., tuple[dict[str, Any], int]], *arguments: Any) -> dict[str, Any]:
+        started = time.perf_counter()
+        answer, asked = call(*arguments)
+        took.setdefault(name, []).append((time.perf_counter() - started) * 1000)
+        store_calls[name] = max(store_calls.get(name, 0), asked)
+        return answer
 
+    with ExitStack() as running:
+        caller = Caller(running, url)
+        call = caller.call
         for _ in range(times):
-            call("health", "GET", "/api/health")
-            session = call("create session", "POST", "/api/sessions").json()
-            path = f"/api/sessions/{session['code']}"
-            host = {"Authorization": f"Bearer {session['token']}"}
+            measured("health", call, "GET", "/api/health")
+            session = measured("create session", call, "POST", "/api/sessions")
+            path, token = f"/api/sessions/{session['code']}", session["token"]
             request_id = secrets.token_hex(8)
-            call("read session", "GET", path)
-            call("renew session", "PATCH", path, headers=host)
-            call("post request", "POST", f"{path}/requests", json={"id": request_id, "payload": "x" * 100})
-            call("read requests", "GET", f"{path}/requests", headers=host)
-            call("answer request", "POST", f"{path}/responses", json={"id": request_id, "result": 1}, headers=host)
-            call("read response", "GET", f"{path}/responses/{request_id}")
-            tools = {"tools": [{"name": _TOOL}]}
-            call("register tools", "PUT", f"{path}/tools", json=tools, headers=host)
-            message, headers = _message("tools/list", {})
-            call("tools/list", "POST", f"/mcp/{session['code']}", json=message, headers=headers)
-            call("end session", "DELETE", path, headers=host)
+            request, answer = {"id": request_id, "payload": "x" * 100}, {"id": request_id, "result": 1}
+            measured("read session", call, "GET", path)
+            measured("renew session", call, "PATCH", path, None, token)
+            measured("post request", call, "POST", f"{path}/requests", request)
+            measured("read requests", call, "GET", f"{path}/requests", None, token)
+            measured("answer request", call, "POST", f"{path}/responses", answer, token)
+            measured("read response", call, "GET", f"{path}/responses/{request_id}")
+            measured("register tools", call, "PUT", f"{path}/tools", {"tools": [{"name": _TOOL}]}, token)
+            measured("tools/list", caller.mcp, session["code"], "tools/list")
+            measured("end session", call, "DELETE", path, None, token)
     return took, store_calls
-
-
-def _message(method: str, params: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return a request of MCP, and the headers that go with it."""
-    message = {"jsonrpc": "2.0", "id": 1, "method": method, "params": {**params, "_meta": _META}}
-    name = {"Mcp-Name": params["name"]} if "name" in params else {}
-    return message, {"MCP-Protocol-Version": MODERN, "Mcp-Method": method, **name}
-
-
-def _store_calls(server_timing: str) -> int:
-    """Return how many calls to the store an answer says that it took."""
-    said = re.search(r"(\d+) calls", server_timing)
-    return int(said[1]) if said else 0
 
 
 def _subscribed(running: ExitStack, url: str, token: str, required: tuple[str, ...]) -> Iterator[Event]:

@@ -7,20 +7,18 @@ from typing import Any
 
 import requests
 
-from dev.check import diagnosis, reading
+from dev.check import reading
 from dev.check.caller import Caller, Failed, expect, parsed
-from dev.check.diagnosis import Diagnosis
 from lib.mcp import protocol
 
 MODERN, LEGACY = protocol.MODERN, protocol.LEGACY[0]
 
 _META = "io.modelcontextprotocol/"
 _CLIENT = {"name": "parley-check", "version": "1"}
-_ID = 1
 
 
 class Agent:
-    """A client of the MCP server at `path`, which speaks `version`. What fails names the request and the version."""
+    """A client of the MCP server at `path`, in this version of the protocol. A failure names request and version."""
 
     def __init__(self, caller: Caller, path: str, version: str) -> None:
         self._caller = caller
@@ -31,7 +29,7 @@ class Agent:
         """Begin as the era wants it. Raises Failed."""
         common = {"capabilities": {"tools": {}}, "instructions": str}
         if self._version == MODERN:
-            self.ask("server/discover", {}, supportedVersions=[MODERN], ttlMs=int, cacheScope=str, **common)
+            self.ask("server/discover", supportedVersions=[MODERN], ttlMs=int, cacheScope=str, **common)
             return
         hello = {"protocolVersion": self._version, "capabilities": {}, "clientInfo": _CLIENT}
         self.ask("initialize", hello, protocolVersion=self._version, serverInfo=dict, **common)
@@ -42,23 +40,28 @@ class Agent:
     def ask(self, method: str, params: dict[str, Any] | None = None, /, **expected: object) -> dict[str, Any]:
         """Return the result of a request. Each of these members has this value, or is of this type. Raises Failed."""
         with self._named(method):
-            result = self._told(expect(self.send(method, params), 200), "result")
+            answer = expect(self.send(method, params), 200)
+            match parsed(answer):
+                case {"jsonrpc": "2.0", "id": 1, "result": dict(result), **rest} if not rest:
+                    pass
+                case _ if reading.rpc_error(answer):
+                    raise Failed(*reading.of_answer(answer))
+                case _:
+                    raise Failed(f"{reading.summary(answer)}, which is no JSON-RPC with a result.")
             if self._version == MODERN:
                 expected |= {"resultType": "complete"}
             for name, value in expected.items():
                 found = result.get(name)
                 if not (isinstance(found, value) if isinstance(value, type) else found == value):
-                    seen = f"{name} is {reading.printable(json.dumps(found))}."
-                    raise Failed(Diagnosis(seen, diagnosis.OTHER_CODE))
+                    raise Failed(f"{name} is {reading.printable(json.dumps(found))}.")
             return result
 
     def refused(self, method: str, status: int, code: str) -> None:
         """Make a request that is refused with this HTTP status, and this problem's code. Raises Failed."""
         with self._named(method):
             answer = expect(self.send(method), status, code)
-            problem = reading.problem(answer)
-            if self._told(answer, "error").get("code") != problem.get("status"):
-                raise Failed(Diagnosis("The error's code is not the status of its problem.", diagnosis.OTHER_CODE))
+            if reading.rpc_error(answer).get("code") != reading.problem(answer).get("status"):
+                raise Failed("The error's code is not the status of its problem.")
 
     def send(self, method: str, params: dict[str, Any] | None = None, **headers: str) -> requests.Response:
         """Return the answer to a request, whatever it is. Raises Failed if none comes."""
@@ -67,19 +70,11 @@ class Agent:
             meta = {"protocolVersion": MODERN, "clientCapabilities": {}, "clientInfo": _CLIENT}
             given = {**given, "_meta": {f"{_META}{name}": value for name, value in meta.items()}}
             headers |= {"Mcp-Method": method} | ({"Mcp-Name": given["name"]} if method == "tools/call" else {})
-        return self._post({"jsonrpc": "2.0", "id": _ID, "method": method, "params": given}, **headers)
+        return self._post({"jsonrpc": "2.0", "id": 1, "method": method, "params": given}, **headers)
 
     def _post(self, message: dict[str, Any], **headers: str) -> requests.Response:
         headers |= {"Accept": "application/json, text/event-stream", "MCP-Protocol-Version": self._version}
         return self._caller.send("POST", self._path, json=message, headers=headers)
-
-    def _told(self, answer: requests.Response, kind: str) -> dict[str, Any]:
-        """Return the result or the error in an answer. Raises Failed if that is no answer of JSON-RPC."""
-        match parsed(answer):
-            case {"jsonrpc": "2.0", "id": 1, **rest} if isinstance(found := rest.get(kind), dict) and len(rest) == 1:
-                return found
-        no_answer = diagnosis.NO_MCP.fill(answer=reading.summary(answer), kind=kind)
-        raise Failed(reading.of_answer(answer) if reading.rpc_error(answer) else no_answer)
 
     @contextmanager
     def _named(self, method: str) -> Iterator[None]:
@@ -87,4 +82,4 @@ class Agent:
             yield
         except Failed as failure:
             seen, advice = failure.found
-            raise Failed(Diagnosis(f"{method}, {self._version}: {seen}", advice)) from None
+            raise Failed(f"{method}, {self._version}: {seen}", advice) from None

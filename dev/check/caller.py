@@ -15,9 +15,9 @@ _TIMEOUT = (10, 35)
 class Failed(Exception):
     """The deployment is not as it should be; `found` says how, and what to do."""
 
-    def __init__(self, found: Diagnosis) -> None:
-        super().__init__(found.seen)
-        self.found = found
+    def __init__(self, seen: str, advice: str = diagnosis.OTHER_CODE) -> None:
+        super().__init__(seen)
+        self.found = Diagnosis(seen, advice)
 
 
 class Caller:
@@ -31,6 +31,10 @@ class Caller:
         self._http.auth = lambda request: request
         if bypass:
             self._http.headers[reading.BYPASS_HEADER] = bypass
+
+    def copy(self) -> "Caller":
+        """Return a client of the same deployment for another thread."""
+        return Caller(self.url, self.bypass)
 
     def close(self) -> None:
         """Close the connections."""
@@ -47,24 +51,24 @@ class Caller:
         try:
             return self._http.request(method, f"{self.url}{path}", **options)
         except (requests.RequestException, ValueError) as error:
-            raise Failed(reading.of_error(error, urlsplit(self.url).netloc)) from None
+            raise Failed(*reading.of_error(error, urlsplit(self.url).netloc)) from None
 
 
 def expect(answer: requests.Response, status: int, code: str = "") -> requests.Response:
     """Return the answer. Raises Failed unless it has this status, and this problem's code (`""`: no problem)."""
     if answer.status_code != status or reading.problem(answer).get("code", "") != code:
-        raise Failed(reading.of_answer(answer))
+        raise Failed(*reading.of_answer(answer))
     return answer
 
 
 def parsed(answer: requests.Response) -> dict[str, Any]:
     """Return the JSON object that an answer has as its body. Raises Failed."""
     if not isinstance(found := reading.body(answer), dict):
-        raise Failed(reading.of_answer(answer))
+        raise Failed(*reading.of_answer(answer))
     return found
 
 
 def require(condition: object, seen: str, advice: str = diagnosis.OTHER_CODE) -> None:
     """Raise Failed unless the condition holds."""
     if not condition:
-        raise Failed(Diagnosis(seen, advice))
+        raise Failed(seen, advice)

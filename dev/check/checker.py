@@ -12,7 +12,7 @@ from dev.check.tools import Checks
 
 
 class Step(NamedTuple):
-    """A step of the check: what it is a part of, and the names of earlier ones that have to have passed."""
+    """A step of the check, the capability that it belongs to, and the earlier steps that have to have passed."""
 
     name: str
     capability: str
@@ -77,7 +77,7 @@ class Capability(NamedTuple):
 
 
 class Checker:
-    """Checks the deployment at `url`; `bypass` opens a protected one.
+    """Checks the deployment at `url`. `bypass` opens a protected deployment.
 
     `latency_limit` is in milliseconds; `patience` is how many seconds an event may take.
     """
@@ -114,35 +114,36 @@ class Checker:
         """Return what became of each capability."""
         found: dict[str, Capability] = {}
         for name in CAPABILITIES:
-            steps = [check for check in self.checks if check.capability == name]
+            checks = [check for check in self.checks if check.capability == name]
             failed = [
-                {"name": one.name, "note": one.note, "advice": one.advice} for one in steps if one.state == "FAIL"
+                {"name": check.name, "note": check.note, "advice": check.advice}
+                for check in checks
+                if check.state == "FAIL"
             ]
-            skipped = [one.name for one in steps if one.state == "skip"]
-            found[name] = Capability(bool(steps) and not failed and not skipped, failed, skipped)
+            skipped = [check.name for check in checks if check.state == "skip"]
+            found[name] = Capability(bool(checks) and not failed and not skipped, failed, skipped)
         return found
 
     def summary(self) -> str:
         """Return a sentence that says what works, what does not, and what could not be tried."""
-        found = self.capabilities()
+        found = self.capabilities().items()
         groups = {
-            "works": [name for name, one in found.items() if one.passed],
-            "does not work": [name for name, one in found.items() if one.failed],
-            "not tried to the end": [name for name, one in found.items() if one.skipped and not one.failed],
+            "works": [name for name, became in found if became.passed],
+            "does not work": [name for name, became in found if became.failed],
+            "not tried to the end": [name for name, became in found if became.skipped and not became.failed],
         }
-        told = "".join(f"; {title}: {', '.join(names)}" for title, names in groups.items() if names)
-        return f"{sum(check.state == 'ok' for check in self.checks)} of {len(self.checks)} checks passed{told}."
+        listed = "".join(f"; {title}: {', '.join(names)}" for title, names in groups.items() if names)
+        return f"{sum(check.state == 'ok' for check in self.checks)} of {len(self.checks)} checks passed{listed}."
 
     def as_json(self) -> str:
         """Return all results as one JSON object."""
         reported = {name: getattr(self._steps, name) for name in ("environment", "commit", "region")}
-        reported = {name: value and self._without_secrets(value) for name, value in reported.items()}
         found = {
             "url": self._caller.url,
             "ok": self.ok,
             "summary": self.summary(),
-            **reported,
-            "capabilities": {name: one._asdict() for name, one in self.capabilities().items()},
+            **{name: value and self._without_secrets(value) for name, value in reported.items()},
+            "capabilities": {name: became._asdict() for name, became in self.capabilities().items()},
             "checks": [check._asdict() for check in self.checks],
         }
         return json.dumps(found, indent=2)
@@ -164,16 +165,14 @@ class Checker:
 
 
 def command(arguments: argparse.Namespace) -> bool:
-    """Check a deployment as the command line says. Returns whether it failed, also if it is interrupted."""
+    """Check a deployment as the command line says, and print the results. Returns whether the check failed.
+
+    A check that is interrupted has failed.
+    """
+    checker = Checker(arguments.url, arguments.bypass, arguments.latency)
     try:
-        return not run(arguments.url, arguments.bypass, arguments.latency, as_json=arguments.json)
+        checker.run(lambda check: None if arguments.json else print(check.lines(), flush=True))
     except KeyboardInterrupt:
         return True
-
-
-def run(url: str, bypass: str, latency_limit: float, *, as_json: bool) -> bool:
-    """Check a deployment, print the results, and return whether every check has passed."""
-    checker = Checker(url, bypass, latency_limit)
-    checker.run(lambda check: None if as_json else print(check.lines(), flush=True))
-    print(checker.as_json() if as_json else f"\n{checker.summary()}")
-    return checker.ok
+    print(checker.as_json() if arguments.json else f"\n{checker.summary()}")
+    return not checker.ok

@@ -1,6 +1,5 @@
 """The checks that need no session: the functions, their store, and the static files."""
 
-import re
 from dataclasses import dataclass
 
 import requests
@@ -45,9 +44,10 @@ class DeploymentChecks:
         if answer.status_code == 200:
             _latency(answer)
         elif not reading.problem(answer):
-            raise Failed(reading.of_answer(answer))
-        found = re.fullmatch(r"(?:.*::)?([\w-]{1,16})::[^:]*", answer.headers.get("x-vercel-id", ""))
-        self.region = found[1] if found else None
+            raise Failed(*reading.of_answer(answer))
+        # Vercel's id of a request names the regions where it came in and where the function runs: fra1::iad1::abc-1
+        regions = answer.headers.get("x-vercel-id", "").split("::")[:-1]
+        self.region = reading.printable(regions[-1]) if regions else None
         return f"Parley, region: {self.region or 'unknown'}"
 
     def check_health(self) -> str:
@@ -61,16 +61,15 @@ class DeploymentChecks:
         """Check that the store writes, reads and expires a key."""
         answer = self.caller.send("GET", "/api/health?deep=1")
         if reading.problem(answer).get("code") == "store_unauthorized":
-            raise Failed(diagnosis.READ_ONLY_TOKEN)
+            raise Failed(*diagnosis.READ_ONLY_TOKEN)
         expect(answer, 200)
         return "the store writes, reads and forgets"
 
     def check_store_latency(self) -> str:
         """Check that the store is near the functions."""
         least = min(_latency(self.caller.call("GET", "/api/health", 200)) for _ in range(_LATENCY_CALLS))
-        if least > self.latency_limit:
-            region = self.region or "unknown"
-            raise Failed(diagnosis.STORE_FAR_AWAY.fill(ms=least, limit=self.latency_limit, region=region))
+        far = {"ms": least, "limit": self.latency_limit, "region": self.region or "unknown"}
+        require(least <= self.latency_limit, *diagnosis.STORE_FAR_AWAY.fill(**far))
         return f"{least:g} ms, the least of {_LATENCY_CALLS}"
 
     def check_pages(self) -> str:
@@ -108,4 +107,4 @@ def _latency(health: requests.Response) -> float:
     match parsed(health):
         case {"status": "ok", "store": {"latencyMs": int() | float() as latency}}:
             return float(latency)
-    raise Failed(diagnosis.NOT_PARLEY.fill(answer=reading.summary(health)))
+    raise Failed(*diagnosis.NOT_PARLEY.fill(answer=reading.summary(health)))

@@ -110,7 +110,6 @@ MCP_HEADERS = Diagnosis(
     "A proxy in front of the deployment removes or changes a header: let MCP-Protocol-Version, Mcp-Method and Mcp-Name "
     "pass as they are.",
 )
-MCP_ERROR = Diagnosis("{answer}, and the error {code}: {message}", OTHER_CODE)
 PROBLEMS = {
     "store_not_configured": (
         "Connect an Upstash Redis database in the project's Storage tab, or set the variable for this environment, "
@@ -128,7 +127,6 @@ PROBLEMS = {
     "internal_error": "Look at the function's log: its line with internal_error names the place of the defect.",
 }
 SERVER_ERROR = Diagnosis("{answer}.", "Look at the function's log, and at what is in front of the deployment.")
-OTHER_ANSWER = Diagnosis("{answer}.", OTHER_CODE)
 
 # A step finds something else than it should.
 READ_ONLY_TOKEN = Diagnosis(
@@ -141,16 +139,11 @@ STORE_FAR_AWAY = Diagnosis(
     "Move the database next to the functions, or the functions next to the database (Settings, Functions, "
     "Function Region, then deploy again); --latency sets another limit.",
 )
-NO_SESSION = Diagnosis("The new session lacks a code, a token or a time to live.", OTHER_CODE)
-NO_TIMES = Diagnosis("createdAt and expiresAt are not both times in ISO 8601.", OTHER_CODE)
 NOT_RENEWED = Diagnosis("expiresAt did not move.", "Set SESSION_MAX_SECONDS to more than SESSION_TTL_SECONDS.")
 STREAM_ENDED = Diagnosis(
     "The stream ended too early.",
     "Look at the log of /api/stream: the stream ends if a function crashes or times out, or if a proxy cuts it.",
 )
-OTHER_EVENT = Diagnosis("The stream said {found!r} before {event!r}.", OTHER_CODE)
-OTHER_REQUEST = Diagnosis("The stream brought another request than the one that was posted.", OTHER_CODE)
-NO_EVENTS = Diagnosis("What came over the stream is not a server-sent event with JSON in it.", OTHER_CODE)
 SILENT = Diagnosis("No {event!r} event within {seconds:g} s, nor anything else.", BUFFERED)
 HELD_BACK = Diagnosis(
     "No {event!r} event within {seconds:g} s: {count} events came together when the session ended.", BUFFERED
@@ -165,6 +158,3 @@ BODY_REFUSED = Diagnosis(
     "Something in front of the functions refuses a message of 128 KiB (413).",
     "Raise the limit of a proxy in front of the deployment on bodies, to some more than MAX_PAYLOAD_BYTES.",
 )
-NO_MCP = Diagnosis("{answer}, which is no JSON-RPC with a {kind}.", OTHER_CODE)
-NO_ORIGIN = Diagnosis("Access-Control-Allow-Origin of an answer is not that of the preflight's.", NO_HEADERS)
-NOTHING_TOLD = Diagnosis("A call with an unknown code has no text that says so.", OTHER_CODE)

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from queue import Empty, Queue
 from typing import Any, NamedTuple
 
@@ -10,7 +11,6 @@ import requests
 
 from dev.check import diagnosis, reading
 from dev.check.caller import Failed
-from dev.check.diagnosis import Diagnosis
 from dev.events import events_of
 
 
@@ -26,45 +26,45 @@ class Listener:
     """Reads the stream that `call` opens, from now until it ends."""
 
     def __init__(self, call: Callable[[], requests.Response]) -> None:
-        self._received: Queue[Received | Diagnosis] = Queue()
+        self._received: Queue[Received | Failed] = Queue()
         # A daemon: a stream that a proxy holds back cannot be closed from here, and must not keep the program running.
-        threading.Thread(target=self._read, args=(call,), daemon=True).start()
+        threading.Thread(target=self._listen, args=[call], daemon=True).start()
 
-    def next(self, seconds: float) -> Received | Diagnosis | None:
-        """Return the next event, or why there are no more if the stream has ended, or None if none came in time."""
+    def next(self, seconds: float) -> Received | None:
+        """Return the next event, or None if none comes in time. Raises Failed when the stream has ended."""
         try:
             received = self._received.get(timeout=max(0.0, seconds))
         except Empty:
             return None
-        if isinstance(received, Diagnosis):
+        if isinstance(received, Failed):
             self._received.put(received)
+            raise received
         return received
 
     def rest(self, seconds: float) -> list[Received]:
         """Return the events that come until the stream has ended, or the seconds are over."""
         until = time.monotonic() + seconds
         found: list[Received] = []
-        while isinstance(received := self.next(until - time.monotonic()), Received):
-            found.append(received)
+        with suppress(Failed):
+            while received := self.next(until - time.monotonic()):
+                found.append(received)
         return found
 
-    def _read(self, call: Callable[[], requests.Response]) -> None:
+    def _listen(self, call: Callable[[], requests.Response]) -> None:
         try:
             with call() as answer:
-                if answer.status_code == 200 and "text/event-stream" in answer.headers.get("Content-Type", ""):
-                    # Byte by byte: a larger read waits until so many have come.
-                    for event in events_of(answer.iter_content(1)):
-                        data = event.data
-                        if not isinstance(data, dict):
-                            raise ValueError("no JSON object")
-                        self._received.put(Received(event.name, data, time.perf_counter()))
-                    end = diagnosis.STREAM_ENDED
-                else:
-                    end = reading.of_answer(answer)
+                if answer.status_code != 200 or "text/event-stream" not in answer.headers.get("Content-Type", ""):
+                    raise Failed(*reading.of_answer(answer))
+                # Byte by byte: a larger read waits until so many have come.
+                for event in events_of(answer.iter_content(1)):
+                    if not isinstance(data := event.data, dict):
+                        raise ValueError("no JSON object")
+                    self._received.put(Received(event.name, data, time.perf_counter()))
+            end = Failed(*diagnosis.STREAM_ENDED)
         except Failed as failure:
-            end = failure.found
+            end = failure
         except requests.RequestException:
-            end = diagnosis.STREAM_ENDED
+            end = Failed(*diagnosis.STREAM_ENDED)
         except ValueError:
-            end = diagnosis.NO_EVENTS
+            end = Failed("What came over the stream is not a server-sent event with JSON in it.")
         self._received.put(end)

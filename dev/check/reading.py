@@ -2,11 +2,11 @@
 
 import json
 import re
+from socket import gaierror
 from typing import Any
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 import requests
-from urllib3.exceptions import NameResolutionError
 
 from dev.check import diagnosis
 from dev.check.diagnosis import Diagnosis
@@ -15,11 +15,10 @@ BYPASS_HEADER = "x-vercel-protection-bypass"
 
 _TEXT_LIMIT = 300
 _HEADER_MISMATCH = -32020
-_VERCEL_ERROR = re.compile(r"^\s*([A-Z]+(?:_[A-Z]+)+)\s*$", re.MULTILINE)
 
 
 def problem(answer: requests.Response) -> dict[str, Any]:
-    """Return the members of an answer's problem document (RFC 9457), or none if it is no such document.
+    """Return the members of an answer's problem document (RFC 9457); `{}` if it is no such document.
 
     An answer of MCP has one as the `data` of its error.
     """
@@ -29,7 +28,7 @@ def problem(answer: requests.Response) -> dict[str, Any]:
 
 
 def rpc_error(answer: requests.Response) -> dict[str, Any]:
-    """Return the members of the error that an answer of JSON-RPC has, or none if it has no error."""
+    """Return the members of the error in an answer of JSON-RPC; `{}` if there is no error."""
     match body(answer):
         case {"jsonrpc": "2.0", "error": dict(error)}:
             return error
@@ -37,7 +36,7 @@ def rpc_error(answer: requests.Response) -> dict[str, Any]:
 
 
 def body(answer: requests.Response) -> Any:
-    """Return the JSON value in an answer's body, or None if there is none."""
+    """Return the JSON value in an answer's body, or None if the body is no JSON."""
     try:
         return json.loads(answer.content)
     except ValueError:
@@ -49,9 +48,11 @@ def of_answer(answer: requests.Response) -> Diagnosis:
     if found := problem(answer):
         return _of_problem(answer, found)
     if error := rpc_error(answer):
-        known = diagnosis.MCP_HEADERS if error.get("code") == _HEADER_MISMATCH else diagnosis.MCP_ERROR
         message = printable(error.get("message", ""))
-        return known.fill(answer=summary(answer), code=printable(error.get("code")), message=message)
+        if error.get("code") == _HEADER_MISMATCH:
+            return diagnosis.MCP_HEADERS.fill(answer=summary(answer), message=message)
+        seen = f"{summary(answer)}, and the error {printable(error.get('code'))}: {message}"
+        return Diagnosis(seen, diagnosis.OTHER_CODE)
     status = answer.status_code
     if mitigation := answer.headers.get("x-vercel-mitigated"):
         return diagnosis.FIREWALL.fill(mitigation=printable(mitigation))
@@ -70,22 +71,25 @@ def of_answer(answer: requests.Response) -> Diagnosis:
         return protected.fill(status=status)
     if status in (200, 404) and body(answer) is None:
         return diagnosis.NOT_PARLEY.fill(answer=summary(answer))
-    return (diagnosis.SERVER_ERROR if status >= 500 else diagnosis.OTHER_ANSWER).fill(answer=summary(answer))
+    if status >= 500:
+        return diagnosis.SERVER_ERROR.fill(answer=summary(answer))
+    return Diagnosis(f"{summary(answer)}.", diagnosis.OTHER_CODE)
 
 
 def of_error(error: Exception, host: str) -> Diagnosis:
     """Return the diagnosis for an error in place of an answer from a host."""
-    match error:
-        case requests.exceptions.SSLError():
-            found = re.search(r"\[SSL[^\]]*\] ([^(]{1,120})", str(_reason(error)))
-            return diagnosis.TLS_FAILS.fill(host=host, reason=printable(found[1]) if found else "for an unknown reason")
-        case requests.exceptions.ProxyError():
-            return diagnosis.PROXY_FAILS.fill(host=host)
-        case requests.exceptions.Timeout():
-            return diagnosis.NO_ANSWER.fill(host=host)
-    if isinstance(_reason(error), NameResolutionError):
+    cause = _cause(error)
+    if isinstance(error, requests.exceptions.SSLError):
+        reason = str(getattr(cause, "reason", None) or "for an unknown reason").replace("_", " ").lower()
+        detail = getattr(cause, "verify_message", "")
+        return diagnosis.TLS_FAILS.fill(host=host, reason=printable(f"{reason}: {detail}" if detail else reason))
+    if isinstance(error, requests.exceptions.ProxyError):
+        return diagnosis.PROXY_FAILS.fill(host=host)
+    if isinstance(error, requests.exceptions.Timeout):
+        return diagnosis.NO_ANSWER.fill(host=host)
+    if isinstance(cause, gaierror):
         return diagnosis.UNKNOWN_HOST.fill(host=host)
-    if "Connection refused" in str(_reason(error)):
+    if isinstance(cause, ConnectionRefusedError):
         return diagnosis.REFUSED.fill(host=host)
     return diagnosis.BROKE_OFF.fill(host=host, error=type(error).__name__)
 
@@ -93,6 +97,12 @@ def of_error(error: Exception, host: str) -> Diagnosis:
 def printable(text: object) -> str:
     """Return a received text, cut and without control characters, so that it fits a line and is safe in a terminal."""
     return "".join(one if one.isprintable() else " " for one in str(text)[:_TEXT_LIMIT]).strip()
+
+
+def summary(answer: requests.Response) -> str:
+    """Return call, status and type of an answer."""
+    kind = printable(answer.headers.get("Content-Type", "").partition(";")[0])
+    return f"{answer.request.method} {_path(answer)} answered {answer.status_code}{f' with {kind}' if kind else ''}"
 
 
 def _of_problem(answer: requests.Response, found: dict[str, Any]) -> Diagnosis:
@@ -117,20 +127,14 @@ def _location(answer: requests.Response) -> SplitResult:
         return urlsplit("")
 
 
-def _vercel_error(answer: requests.Response) -> str | None:
-    """Return the code of an error of the platform itself, from its header or its plain text."""
-    if named := re.fullmatch(r"[A-Z_]{1,64}", answer.headers.get("x-vercel-error", "")):
-        return named[0]
+def _vercel_error(answer: requests.Response) -> str:
+    """Return the code of an error of the platform's, from its header or a line of its plain text; else `""`."""
+    if named := answer.headers.get("x-vercel-error", ""):
+        return printable(named)
     if answer.status_code < 400 or not answer.headers.get("Content-Type", "").startswith("text/plain"):
-        return None
-    found = _VERCEL_ERROR.search(answer.text[:_TEXT_LIMIT])
-    return found[1] if found else None
-
-
-def summary(answer: requests.Response) -> str:
-    """Return call, status and type of an answer."""
-    kind = printable(answer.headers.get("Content-Type", "").partition(";")[0])
-    return f"{answer.request.method} {_path(answer)} answered {answer.status_code}{f' with {kind}' if kind else ''}"
+        return ""
+    lines = answer.text[:_TEXT_LIMIT].split()
+    return next((line for line in lines if line in diagnosis.VERCEL_ERRORS), "")
 
 
 def _path(answer: requests.Response) -> str:
@@ -138,5 +142,7 @@ def _path(answer: requests.Response) -> str:
     return re.sub("(/sessions/|/mcp/)[^/]+", r"\1{code}", urlsplit(answer.request.url or "").path)
 
 
-def _reason(error: Exception) -> object:
-    return getattr(error.args[0], "reason", error.args[0]) if error.args else None
+def _cause(error: BaseException) -> BaseException:
+    """Return the system's error at the bottom of those that `requests` and urllib3 wrap around each other."""
+    wrapped = (getattr(error, "reason", None), *error.args[:1], error.__cause__)
+    return next((_cause(inner) for inner in wrapped if isinstance(inner, BaseException)), error)

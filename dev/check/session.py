@@ -1,4 +1,4 @@
-"""The checks of a session: they create one, use it as its host and its guests do, and end it."""
+"""The checks of a session: they create it, use it as its host and its guests do, and end it."""
 
 import re
 import threading
@@ -8,12 +8,12 @@ from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 from dev.check import diagnosis, reading
-from dev.check.caller import Caller, Failed, expect, parsed, require
+from dev.check.caller import Failed, expect, parsed, require
 from dev.check.deployment import DeploymentChecks
-from dev.check.diagnosis import Diagnosis
 from dev.check.listener import Listener, Received
 from lib.session import codes
 
@@ -24,7 +24,7 @@ _CODE = f"[{codes.ALPHABET}]{{{codes.LENGTH}}}"
 
 @dataclass
 class SessionChecks(DeploymentChecks):
-    """Checks of a session. `path` and `token` are those of the one that they create, `""` while there is none.
+    """Checks of a session. `path` and `token` are those of the session that they create, `""` before and afterwards.
 
     `lost` names the steps whose success is of no use any more: what they opened is over, or out of step.
     """
@@ -43,7 +43,7 @@ class SessionChecks(DeploymentChecks):
             case {"code": str(code), "token": str(token), "ttl": int(ttl)} if re.fullmatch(_CODE, code):
                 self.path, self.token = f"/api/sessions/{code}", token
             case _:
-                raise Failed(diagnosis.NO_SESSION)
+                raise Failed("The new session lacks a code, a token or a time to live.")
         self._expires_at = session.get("expiresAt")
         require(answer.headers.get("Location") == self.path, "Location does not lead to the new session.")
         require("no-store" in answer.headers.get("Cache-Control", ""), "Cache-Control is not no-store.")
@@ -75,7 +75,7 @@ class SessionChecks(DeploymentChecks):
 
     def check_stream(self) -> str:
         """Open the host's stream."""
-        path, token, caller = f"{self.path}/stream", self.token, Caller(self.caller.url, self.caller.bypass)
+        path, token, caller = f"{self.path}/stream", self.token, self.caller.copy()
         headers = {"Accept": "text/event-stream", "Accept-Encoding": "identity"}
         asked = time.perf_counter()
         self._listener = Listener(lambda: caller.send("GET", path, token, headers=headers, stream=True))
@@ -87,7 +87,7 @@ class SessionChecks(DeploymentChecks):
         for number in range(1, _PUSHES + 1):
             posted = time.perf_counter()
             self._post(f"check-{number}", number)
-            slowest = max(slowest, self._receive_request({"id": f"check-{number}"}).at - posted)
+            slowest = max(slowest, self._receive("request", {"id": f"check-{number}"}).at - posted)
         return f"{_PUSHES} events one by one, the slowest after {milliseconds(slowest)} ms"
 
     def check_answer(self) -> str:
@@ -105,14 +105,14 @@ class SessionChecks(DeploymentChecks):
 
     def check_wait(self) -> str:
         """Check that a guest who waits for a response gets it."""
-        caller = Caller(self.caller.url, self.caller.bypass)  # which another thread uses
+        caller = self.caller.copy()  # which another thread uses
         prefer = {"Prefer": f"wait={_WAIT_SECONDS}"}
         body = {"id": "check-wait", "payload": "?"}
 
         def ask() -> object:
             answer = caller.send("POST", f"{self.path}/requests", json=body, headers=prefer)
             if answer.status_code == 202:
-                raise Failed(diagnosis.NOT_WAITED)
+                raise Failed(*diagnosis.NOT_WAITED)
             return parsed(expect(answer, 200)).get("result")
 
         result, took = self.exchange(ask, body, "!")
@@ -134,50 +134,48 @@ class SessionChecks(DeploymentChecks):
         Returns what the guest got, and how many milliseconds after the answer. Raises Failed, also what `ask` raises.
         """
         guest = _start(ask)
-        request_id = self._receive_request(expected, guest).data["id"]
+        request_id = self._receive("request", expected, guest).data["id"]
         answered = time.perf_counter()
         self._answer(request_id, result, 201)
         try:
             return guest.result(self.patience), milliseconds(time.perf_counter() - answered)
         except TimeoutError:
-            raise Failed(diagnosis.NOT_WOKEN.fill(seconds=self.patience)) from None
+            raise Failed(*diagnosis.NOT_WOKEN.fill(seconds=self.patience)) from None
 
     def clean_up(self) -> None:
-        """End the session, if there is one."""
+        """End the session, unless none was created or it has ended."""
         if self.path:
             with suppress(Failed):
                 self.caller.send("DELETE", self.path, token=self.token)
 
-    def _receive_request(self, expected: Mapping[str, object], asking: Future[Any] | None = None) -> Received:
-        """Return the event of the next request. Raises Failed, also if it lacks one of these members."""
-        event = self._receive("request", asking)
-        if not expected.items() <= event.data.items():
-            self.lost.add("stream")
-            raise Failed(diagnosis.OTHER_REQUEST)
-        return event
+    def _receive(
+        self, name: str, members: Mapping[str, object] = MappingProxyType({}), asking: Future[Any] | None = None
+    ) -> Received:
+        """Return the next event. Raises Failed if it has another name, lacks one of these members, or does not come.
 
-    def _receive(self, name: str, asking: Future[Any] | None = None) -> Received:
-        """Return the next event. Raises Failed if it has another name, or does not come.
-
-        `asking` is the call that leads to the event: if it was refused, that is the reason that is given.
+        `asking` is the call that leads to the event: if that was refused, this is the reason that is given.
         """
-        received = self._listener.next(self.patience)
-        if isinstance(received, Received) and received.name == name:
-            return received
-        if received is None and asking and asking.done():
-            asking.result()
         self.lost.add("stream")
-        if isinstance(received, Received):
-            raise Failed(diagnosis.OTHER_EVENT.fill(found=reading.printable(received.name), event=name))
-        if isinstance(received, Diagnosis):
-            raise Failed(received)
-        # Ending the session shows whether something holds the stream back: then the missing event comes now.
+        received = self._listener.next(self.patience)
+        if received is None and asking and asking.done():
+            self.lost.discard("stream")
+            asking.result()
+        if received is None:
+            raise self._missing(name)
+        require(received.name == name, f"The stream said {reading.printable(received.name)!r} before {name!r}.")
+        same = members.items() <= received.data.items()
+        require(same, "The stream brought another request than the one that was posted.")
+        self.lost.discard("stream")
+        return received
+
+    def _missing(self, name: str) -> Failed:
+        """Return why an event does not come. Ending the session shows it: what is held back comes now."""
         self.lost.add("session")
         self.clean_up()
         late = self._listener.rest(self.patience)
         held_back = any(event.name == name for event in late)
         found = diagnosis.HELD_BACK if held_back else diagnosis.NO_EVENT if late else diagnosis.SILENT
-        raise Failed(found.fill(event=name, seconds=self.patience, count=len(late)))
+        return Failed(*found.fill(event=name, seconds=self.patience, count=len(late)))
 
     def _post(self, request_id: str, payload: object, status: int = 202, code: str = "") -> None:
         self.caller.call("POST", f"{self.path}/requests", status, code, json={"id": request_id, "payload": payload})
@@ -197,7 +195,7 @@ def _seconds_between(earlier: object, later: object) -> float:
     try:
         return (datetime.fromisoformat(str(later)) - datetime.fromisoformat(str(earlier))).total_seconds()
     except (ValueError, TypeError):
-        raise Failed(diagnosis.NO_TIMES) from None
+        raise Failed("createdAt and expiresAt are not both times in ISO 8601.") from None
 
 
 def _start[T](call: Callable[[], T]) -> "Future[T]":

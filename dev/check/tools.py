@@ -5,7 +5,7 @@ from typing import Any
 
 from dev.check import diagnosis, reading
 from dev.check.agent import LEGACY, MODERN, Agent
-from dev.check.caller import Caller, Failed, expect, parsed, require
+from dev.check.caller import Failed, expect, parsed, require
 from dev.check.deployment import ORIGIN
 from dev.check.session import SessionChecks
 from lib.session import codes
@@ -51,7 +51,7 @@ class Checks(SessionChecks):
         large = self.caller.send("POST", f"{self.path}/responses", json=body, token=self.token)
         found = reading.problem(large).get("code")
         if large.status_code == 413 and not found:
-            raise Failed(diagnosis.BODY_REFUSED)
+            raise Failed(*diagnosis.BODY_REFUSED)
         raised = found == "request_not_found"  # it was read: MAX_PAYLOAD_BYTES allows more
         expect(large, *((404, "request_not_found") if raised else (413, "payload_too_large")))
         many = {"tools": [{"name": f"check.{number}"} for number in range(_MOST_TOOLS + 1)]}
@@ -70,7 +70,8 @@ class Checks(SessionChecks):
             origin = self.preflight(path, "POST", *_MCP_HEADERS)
             answer = Agent(self.caller, path, MODERN).send("server/discover", Origin=ORIGIN)
             expect(answer, 200 if origin in ("*", ORIGIN) else 403)
-            require(answer.headers.get("Access-Control-Allow-Origin") == origin, *diagnosis.NO_ORIGIN)
+            other = "Access-Control-Allow-Origin of an answer is not that of the preflight's."
+            require(answer.headers.get("Access-Control-Allow-Origin") == origin, other, diagnosis.NO_HEADERS)
             require("no-store" in answer.headers.get("Cache-Control", ""), "Cache-Control is not no-store.")
         return "POST alone, for pages of the origins that may call the API"
 
@@ -94,7 +95,7 @@ class Checks(SessionChecks):
 
     def check_mcp_call(self) -> str:
         """Check that agents can call a tool, which this host answers, and send any other request."""
-        caller = Caller(self.caller.url, self.caller.bypass)  # which other threads use, one after the other
+        caller = self.caller.copy()  # which other threads use, one after the other
         payload = {"method": "tools/call", "params": _CALL}
         named = {"name": "call_tool", "arguments": {"code": self._code, **_CALL}}
         asking = {"name": "send_request", "arguments": {"code": self._code, "payload": "?"}}
@@ -123,7 +124,7 @@ class Checks(SessionChecks):
             match result["content"]:
                 case [{"type": "text", "text": str(text)}] if text:
                     continue
-            raise Failed(diagnosis.NOTHING_TOLD)
+            raise Failed("A call with an unknown code has no text that says so.")
         return "refused, in words for a model where it calls"
 
     @property

@@ -1,15 +1,15 @@
 """A running deployment on this machine: a local store, the project's functions, and the server in front of them."""
 
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 from starlette.types import ASGIApp
 
-from dev.local import upstash
-from dev.local.function import Function, from_bundle, from_source
+from dev.local import function, upstash
+from dev.local.function import Function
 from dev.local.platform import Platform
 from dev.local.project import Project
 from dev.local.server import Server
@@ -49,7 +49,7 @@ def local_store(
     """Run a local Upstash, in front of the Redis at `redis_url` or of an embedded one.
 
     Without a token it gets a random one; port 0 is any free port. `wrap` may put a layer in front of its application.
-    With a certificate it speaks TLS, as in production. Raises OSError if the port is in use.
+    With a certificate it is served over TLS, as in production. Raises OSError if the port is in use.
     """
     token = token or secrets.token_hex(16)
     with Server(wrap(upstash.local(token, redis_url)), port, certificate=certificate) as server:
@@ -65,21 +65,21 @@ def deploy(
     log: Callable[[str], None] = print_line,
     complain: Callable[[str], None] = print_line,
     port: int = 0,
+    names: Collection[str] = (),
 ) -> Iterator[Deployment]:
     """Run a project's functions and its static files behind one address.
 
     `environment` is called for each start of a function, and returns the variables for it. `build` is the output of
     `vercel build`; without it the functions start from their source. `log` gets what a function prints, line by line,
-    and `complain` one line for each function that does not start. Port 0 is any free port. Raises OSError if the port
-    is in use, and ValueError if `vercel.json` has what the local platform does not implement.
+    and `complain` one line for each function that does not start. Port 0 is any free port; `names` are host names under
+    which the platform may be called, beside those of this machine. Raises OSError if the port is in use, and
+    ValueError if `vercel.json` has what the local platform does not implement.
     """
 
     def start(name: str) -> Function:
-        if build:
-            return from_bundle(name, build / "functions" / "api" / f"{name}.func", environment(), log)
-        return from_source(name, project, environment(), log)
+        return function.start(name, build, project, environment(), log)
 
-    platform = Platform(Project(project), start, complain)
+    platform = Platform(Project(project), start, complain, names)
     # The server starts first, to report a port that is in use, and ends last: without functions no stream keeps it.
     with Server(platform, port, parser="h11") as front, platform:
         yield Deployment(front.url, platform)

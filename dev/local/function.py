@@ -94,6 +94,15 @@ class Function:
                     self._log(text)
 
 
+def start(
+    name: str, build: Path | None, project: Path, environment: Mapping[str, str], log: Callable[[str], None]
+) -> Function:
+    """Start a function from the output of `vercel build`, or if that is None from its source. Raises FunctionBroken."""
+    if build:
+        return from_bundle(name, build / "functions" / "api" / f"{name}.func", environment, log)
+    return from_source(name, project, environment, log)
+
+
 def from_source(name: str, project: Path, environment: Mapping[str, str], log: Callable[[str], None]) -> Function:
     """Start `api/{name}.py` of a project from its source. Raises FunctionBroken."""
     entry = f"api/{name}.py"
@@ -108,10 +117,10 @@ def from_source(name: str, project: Path, environment: Mapping[str, str], log: C
     return Function(f"/api/{name}", command, project, {**environment, **handler}, log)
 
 
-def from_bundle(name: str, bundle: Path, environment: Mapping[str, str], log: Callable[[str], None]) -> Function:
+def from_bundle(name: str, folder: Path, environment: Mapping[str, str], log: Callable[[str], None]) -> Function:
     """Start a function from its folder in the output of `vercel build`. Raises FunctionBroken."""
     command = [os.path.realpath(sys.executable), "-s", "-E", "vc__handler__python.py"]
-    return Function(f"/api/{name}", command, bundle, environment, log)
+    return Function(f"/api/{name}", command, folder, environment, log)
 
 
 def _messages(connection: socket.socket) -> Iterator[dict[str, Any]]:

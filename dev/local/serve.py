@@ -26,7 +26,7 @@ def platform(arguments: argparse.Namespace) -> None:
 
     with (
         nullcontext() if chosen.upstash else local_store(chosen.redis) as local,
-        deploy(PROJECT, variables, port=arguments.port) as deployment,
+        deploy(PROJECT, variables, port=arguments.port, names=arguments.host) as deployment,
     ):
         print_line(f"Parley  {deployment.url}  (Ctrl-C stops it, a changed file reloads it)")
         print_line(f"Store   {chosen}{_store_problem(deployment.url)}")
@@ -54,7 +54,7 @@ def store(arguments: argparse.Namespace) -> None:
 
 
 def _store_problem(url: str) -> str:
-    """Return why the functions do not reach the store; nothing if they do."""
+    """Return why the functions do not reach the store; `""` if they do."""
     try:
         health = httpx.get(f"{url}/api/health", timeout=20)
         return "" if health.is_success else f": {health.json()['detail']} ({health.json()['code']})"

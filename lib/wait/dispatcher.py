@@ -19,6 +19,7 @@ from lib.kv import Store
 from lib.problems import Busy, StoreProblem
 from lib.store import keys
 from lib.store.script import Script
+from lib.transport import clocks
 from lib.wait import notifications
 from lib.wait.waiter import Waiter, Wakeup, Watched
 from lib.web.connection import ClientGone, hung_up
@@ -113,7 +114,7 @@ class Dispatcher:
     def _open(self) -> None:
         try:
             selector = self._selector = selectors.DefaultSelector()
-            self._ran_at = _clocks()
+            self._ran_at = clocks()
             self._check_at = time.monotonic() + _CHECK_SECONDS
             threading.Thread(target=self._run, args=[selector], name="dispatcher", daemon=True).start()
         except (OSError, RuntimeError):  # no descriptor is left, or no thread
@@ -136,7 +137,7 @@ class Dispatcher:
         if self._was_frozen() or now > self._echo_until:
             self._unsubscribe()
         with self._lock:
-            self._ran_at = _clocks()
+            self._ran_at = clocks()
             if not self._waiters and now > self._left_at + _LINGER_SECONDS:
                 self._close()
             elif self._waiters and now > self._check_at and not self._checking:
@@ -206,7 +207,7 @@ class Dispatcher:
                 self._echo_until = time.monotonic() + _ECHO_SECONDS
 
     def _was_frozen(self) -> bool:
-        return any(now - then > _FROZEN_SECONDS for now, then in zip(_clocks(), self._ran_at, strict=True))
+        return any(now - then > _FROZEN_SECONDS for now, then in zip(clocks(), self._ran_at, strict=True))
 
     def _unsubscribe(self) -> None:
         """Close the subscription, and let a check look soon for what is missed without it."""
@@ -233,11 +234,6 @@ class Dispatcher:
         with suppress(KeyError, ValueError):
             if self._selector:
                 self._selector.unregister(source)
-
-
-def _clocks() -> tuple[float, float]:
-    """Return two clocks: while a machine is frozen the monotonic one may stand still, and the other one may be set."""
-    return time.monotonic(), time.time()
 
 
 _dispatchers: dict[tuple[object, str], Dispatcher] = {}

@@ -15,10 +15,10 @@ import httpx
 import pytest
 
 from dev.events import Event, events_of
-from dev.soak.clients import Host, ask
 from lib.jsontext import JsonText
 from lib.wait import host_stream
 from lib.web import sse
+from tests.soak.clients import Host, ask
 from tests.support.deployments import Api, Pair, Parley, refusal, running_parley
 from tests.support.tools import PATIENCE_SECONDS, wait_until
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from dev.soak.clients import Host
 from tests.clients.conftest import RELAY_PY, Served, command, serving
 from tests.clients.gate import Gate, problem
+from tests.soak.clients import Host
 from tests.support.deployments import Parley
 from tests.support.tools import PROJECT, need, wait_until
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from dev.soak.clients import Host
 from tests.clients.conftest import Program, Start, ask
 from tests.clients.gate import Answer, Call, Fate, Gate, problem
+from tests.soak.clients import Host
 from tests.support.deployments import Parley, running_site
 from tests.support.tools import wait_until
 

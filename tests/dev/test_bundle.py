@@ -14,7 +14,7 @@ import pytest
 from dev.events import events_of
 from dev.local import bundle
 from dev.local.project import Project
-from dev.soak.clients import Host, ask
+from tests.soak.clients import Host, ask
 from tests.support.deployments import Parley, deployed, refusal
 from tests.support.stores import Store
 from tests.support.tools import PATIENCE_SECONDS, PROJECT, wait_until

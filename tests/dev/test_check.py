@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -13,15 +14,17 @@ from typing import Any
 import httpx
 import pytest
 import requests
+import trustme
 from requests_mock import ANY, Mocker
 from urllib3 import HTTPConnectionPool
 from urllib3.connection import HTTPConnection
 from urllib3.exceptions import MaxRetryError, NameResolutionError, NewConnectionError, SSLError
 
 from dev import __main__ as command
-from dev.check import checker, diagnosis, session
+from dev.check import diagnosis, session
 from dev.check.checker import CAPABILITIES, STEPS, Check, Checker
 from dev.check.diagnosis import Diagnosis
+from dev.local.deployment import local_store
 from lib import problems
 from lib.problems import Problem
 from tests.support.checks import diagnosed, failure, found, refusal
@@ -29,7 +32,8 @@ from tests.support.commands import finished
 from tests.support.deployments import Parley
 from tests.support.tools import PROJECT
 
-URL = "https://parley.example"
+HOST = "parley.example"
+URL = f"https://{HOST}"
 HTML: dict[str, Any] = {
     "headers": {"Content-Type": "text/html; charset=utf-8"},
     "text": "<!doctype html><title>Log in</title>",
@@ -37,7 +41,6 @@ HTML: dict[str, Any] = {
 OPEN = b"id: 0-0\nevent: open\ndata: {}\n\n"
 REQUEST = b'id: 1-0\nevent: request\ndata: {"id":"check-1","payload":1}\n\n'
 HTTP = HTTPConnection("parley.example")
-CERTIFICATE = "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: self-signed certificate"
 EVERYTHING = "23 of 23 checks passed; works: sessions, push, waiting, tools, mcp, pages, limits."
 ENDED = b'id: 1-0\nevent: ended\ndata: {"reason":"ended"}\n\n'
 
@@ -60,6 +63,28 @@ def watch(mocked: Mocker, look: Callable[[Any], None]) -> None:
 
 def unreachable(reason: Exception) -> MaxRetryError:
     return MaxRetryError(HTTPConnectionPool("parley.example"), "/api/health", reason)
+
+
+def unknown_name() -> NameResolutionError:
+    """Return urllib3's error for a name that is not known, with the system's error as its cause."""
+    cause = gaierror(-2, "Name or service not known")
+    error = NameResolutionError(HOST, HTTP, cause)
+    error.__cause__ = cause
+    return error
+
+
+def refused_connection() -> NewConnectionError:
+    """Return urllib3's error for a port where nothing listens, with the system's error as its cause."""
+    error = NewConnectionError(HTTP, "Failed to establish a new connection")
+    error.__cause__ = ConnectionRefusedError(111, "Connection refused")
+    return error
+
+
+def untrusted() -> ssl.SSLCertVerificationError:
+    """Return the error of the TLS library for a certificate that nobody known has signed."""
+    error = ssl.SSLCertVerificationError(1, "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed (_ssl.c:1000)")
+    error.reason, error.verify_message = "CERTIFICATE_VERIFY_FAILED", "self-signed certificate"
+    return error
 
 
 def test_a_deployment_that_is_well(well: Parley) -> None:
@@ -89,7 +114,7 @@ def test_an_interrupted_command_is_no_success(monkeypatch: pytest.MonkeyPatch) -
     def interrupted(*_: object, **__: object) -> bool:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(checker, "run", interrupted)
+    monkeypatch.setattr(Checker, "run", interrupted)
     monkeypatch.setattr("sys.argv", ["dev", "check", URL])
     assert command.main() == 1
 
@@ -103,10 +128,13 @@ def test_one_line_a_check(well: Parley) -> None:
         assert re.fullmatch(rf"ok    {step.name:<13}  (?=.{{8}}  \S) *\d+ ms  \S.*", row)
 
 
-def test_lines_come_as_they_are_known(well: Parley, mocked: Mocker, capsys: pytest.CaptureFixture[str]) -> None:
+def test_lines_come_as_they_are_known(
+    well: Parley, mocked: Mocker, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     printed: list[str] = []
+    monkeypatch.setattr("sys.argv", ["dev", "check", well.url, "--latency", "1000"])
     watch(mocked, lambda call: printed.append(capsys.readouterr().out) if call.path == "/api/sessions" else None)
-    assert checker.run(well.url, "", 1000, as_json=False)
+    assert command.main() == 0
     (before,) = printed
     assert [line[6:19].strip() for line in before.splitlines()] == [step.name for step in STEPS[:6]]
 
@@ -242,7 +270,6 @@ def test_a_password_file_does_not_replace_the_token(
     assert checker.ok
 
 
-HOST = "parley.example"
 VERCEL = diagnosis.VERCEL_ERRORS
 # By name: the answer to the first call, the diagnosis, and the evidence in its text.
 REACHING: dict[str, tuple[dict[str, Any], Diagnosis, list[str]]] = {
@@ -317,7 +344,7 @@ REACHING: dict[str, tuple[dict[str, Any], Diagnosis, list[str]]] = {
     ),
     "another method": (
         {"status_code": 405},
-        diagnosis.OTHER_ANSWER.fill(answer="GET /api/health answered 405"),
+        Diagnosis("GET /api/health answered 405.", diagnosis.OTHER_CODE),
         ["405"],
     ),
     "a gateway before it": (
@@ -326,17 +353,17 @@ REACHING: dict[str, tuple[dict[str, Any], Diagnosis, list[str]]] = {
         ["502", "text/html"],
     ),
     "name": (
-        {"exc": requests.ConnectionError(unreachable(NameResolutionError(HOST, HTTP, gaierror("unknown"))))},
+        {"exc": requests.ConnectionError(unreachable(unknown_name()))},
         diagnosis.UNKNOWN_HOST.fill(host=HOST),
         [HOST],
     ),
     "port": (
-        {"exc": requests.ConnectionError(unreachable(NewConnectionError(HTTP, "[Errno 111] Connection refused")))},
+        {"exc": requests.ConnectionError(unreachable(refused_connection()))},
         diagnosis.REFUSED.fill(host=HOST),
         [HOST],
     ),
     "certificate": (
-        {"exc": requests.exceptions.SSLError(unreachable(SSLError(f"(1, '{CERTIFICATE} (_ssl.c:1000)')")))},
+        {"exc": requests.exceptions.SSLError(unreachable(SSLError(untrusted())))},
         diagnosis.TLS_FAILS.fill(host=HOST, reason="certificate verify failed: self-signed certificate"),
         [HOST, "self-signed certificate"],
     ),
@@ -367,6 +394,16 @@ def test_not_reachable(name: str, requests_mock: Mocker) -> None:
     requests_mock.get(f"{URL}/api/health", **answer)
     diagnosed(Checker(URL), "reachable", expected, *evidence)
     assert requests_mock.call_count == 1
+
+
+def test_certificate_that_nobody_knows(tmp_path: Path) -> None:
+    """As the TLS library reports it, through urllib3 and requests."""
+    certificate = tmp_path / "server.pem"
+    trustme.CA().issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(certificate)
+    with local_store(None, certificate=certificate) as there:
+        host = there.url.removeprefix("https://")
+        reason = "certificate verify failed: unable to get local issuer certificate"
+        diagnosed(Checker(there.url), "reachable", diagnosis.TLS_FAILS.fill(host=host, reason=reason), host)
 
 
 @pytest.mark.parametrize("name", ["protected", "protected, with a redirect", "protected, for trusted addresses"])
@@ -522,12 +559,12 @@ CREATED = {"Location": "/api/sessions/ABC12345", "Cache-Control": "no-store"}
 @pytest.mark.parametrize(
     ("change", "headers", "evidence"),
     [
-        ({"code": "abc12345"}, {}, [diagnosis.NO_SESSION.seen]),
-        ({"token": None}, {}, [diagnosis.NO_SESSION.seen]),
+        ({"code": "abc12345"}, {}, ["lacks a code, a token or a time to live"]),
+        ({"token": None}, {}, ["lacks a code, a token or a time to live"]),
         ({}, {"Location": "/"}, ["Location"]),
         ({}, {"Cache-Control": "public"}, ["Cache-Control", "no-store"]),
         ({"ttl": 60}, {}, ["ttl is 60 s", "expiresAt is 600 s"]),
-        ({"expiresAt": "soon"}, {}, [diagnosis.NO_TIMES.seen]),
+        ({"expiresAt": "soon"}, {}, ["not both times in ISO 8601"]),
     ],
 )
 def test_session(
@@ -555,7 +592,7 @@ def test_token_that_a_proxy_strips(well: Parley, mocked: Mocker) -> None:
 
 def test_token_that_is_not_looked_at(well: Parley, mocked: Mocker) -> None:
     mocked.patch(re.compile("/api/sessions/"), request_headers={"Authorization": "Bearer wrong"}, json={})
-    expected = diagnosis.OTHER_ANSWER.fill(answer="PATCH /api/sessions/{code} answered 200")
+    expected = Diagnosis("PATCH /api/sessions/{code} answered 200.", diagnosis.OTHER_CODE)
     diagnosed(Checker(well.url), "token", expected)
 
 
@@ -667,8 +704,8 @@ def test_functions_that_do_not_hear(well: Parley, mocked: Mocker, at_last: threa
         (b": hello\n\n" + OPEN, "push", diagnosis.STREAM_ENDED.advice, [diagnosis.STREAM_ENDED.seen]),
         (REQUEST, "stream", diagnosis.OTHER_CODE, ["'request'", "'open'"]),
         (OPEN + REQUEST.replace(b"check-1", b"another"), "push", diagnosis.OTHER_CODE, ["another request"]),
-        (OPEN.replace(b"{}", b"[]"), "stream", diagnosis.OTHER_CODE, [diagnosis.NO_EVENTS.seen]),
-        (OPEN.replace(b"id: 0-0\n", b""), "stream", diagnosis.OTHER_CODE, [diagnosis.NO_EVENTS.seen]),
+        (OPEN.replace(b"{}", b"[]"), "stream", diagnosis.OTHER_CODE, ["not a server-sent event with JSON"]),
+        (OPEN.replace(b"id: 0-0\n", b""), "stream", diagnosis.OTHER_CODE, ["not a server-sent event with JSON"]),
     ],
 )
 def test_stream(body: bytes, name: str, advice: str, evidence: list[str], well: Parley, mocked: Mocker) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dev.events import UPSTASH, Event, Parser, events_of
+from dev.events import UPSTASH, Event, events_of
 
 ONE = b'id: 1-0\nevent: request\ndata: {"id":"q"}\n\n'
 PARSED = Event("1-0", "request", '{"id":"q"}')
@@ -64,9 +64,10 @@ def test_events_of_upstash() -> None:
 
 
 def test_event_is_known_with_its_last_byte() -> None:
-    parser = Parser()
-    assert list(parser.feed(ONE[:-1])) == []
-    assert list(parser.feed(b"\n")) == [PARSED]
+    """Nothing more is read before an event that has come is given."""
+    parts = iter([ONE[:-1], b"\n", ONE])
+    assert next(events_of(parts)) == PARSED
+    assert list(parts) == [ONE]
 
 
 def test_data() -> None:

@@ -1,117 +1,140 @@
-"""One built function instance with the descriptors of the cloud, and more callers than it has room for."""
+"""A built function instance with the descriptors of the cloud, and more callers than it has room for."""
 
 import asyncio
 import json
 import statistics
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 import pytest
 
-from dev.bench import bursts
+from dev.bench.instance import DESCRIPTORS, Answer, Functions, Session, burst, call, instances
 from dev.local.deployment import LocalStore, local_store
 from tests.support.tools import wait_until
 
 pytestmark = pytest.mark.platform
-STREAMS = bursts.DESCRIPTORS - 124
-
-
-@pytest.fixture
-def local(request: pytest.FixtureRequest) -> LocalStore:
-    return request.getfixturevalue("any_local")  # type: ignore[no-any-return]
+PLACES = DESCRIPTORS - 124
+WAITS = 1500
+WAIT_SECONDS = 40
+# They come in groups, each after a plain call has come through: a call that gets no connection to the store within five
+# seconds is refused, and the local store is slow on a busy machine.
+GROUP = 100
+PLAIN = 100
 
 
 @pytest.fixture(scope="module")
-def any_local() -> object:
-    with local_store(None) as store:
-        yield store
+def store() -> Iterator[LocalStore]:
+    with local_store(None) as running:
+        yield running
 
 
-def test_bursts(output: Path, local: LocalStore) -> None:
-    """Calls that come at the same time are all answered, 200 at once as well."""
+@pytest.fixture
+def functions(output: Path, store: LocalStore) -> Iterator[Functions]:
+    with instances(store, output) as running:
+        yield running
 
-    async def run() -> list[int]:
-        path = await bursts.pending_request(functions)
-        return [(await bursts.burst(functions["responses"].port, path, size)).failed for size in bursts.SIZES]
 
-    with bursts.instances(local, output, "sessions", "requests", "responses") as functions:
-        assert asyncio.run(run()) == [0, 0, 0]
+async def unanswered(functions: Functions) -> str:
+    """Return the path of the response to a request that nobody answers."""
+    return await (await Session.create(functions)).ask("q")
+
+
+@pytest.mark.parametrize("size", [20, 60, 200])
+def test_bursts(functions: Functions, size: int) -> None:
+    """Calls that come at the same time are all answered."""
+
+    async def run() -> list[Answer]:
+        return await burst(functions["responses"].port, await unanswered(functions), size)
+
+    assert Counter(answer.status for answer in asyncio.run(run())) == {202: size}
+
+
+class Waits(NamedTuple):
+    """Seconds of plain calls alone, and beside more waiting calls than there are places, and what became of those."""
+
+    alone: list[float]
+    beside: list[float]
+    outcomes: Counter[str]
+
+
+async def waits(functions: Functions, addresses: int) -> Waits:
+    """Let more calls wait than there are places, from so many addresses, and make plain calls of another one beside."""
+    path, port = await unanswered(functions), functions["responses"].port
+    process = psutil.Process(functions["responses"].pid)
+
+    async def plain() -> list[float]:
+        return [(await call(port, "GET", path, address="198.51.100.1")).seconds for _ in range(PLAIN)]
+
+    await plain()
+    before = held(process)
+    alone = await plain()
+    waiting = []
+    for number in range(WAITS):
+        wait = call(port, "GET", f"{path}?wait={WAIT_SECONDS}", address=f"192.0.2.{number % addresses}")
+        waiting.append(asyncio.create_task(wait))
+        if len(waiting) % GROUP == 0:
+            await call(port, "GET", path, address="198.51.100.1")
+    await refused(waiting)
+    beside = await plain()
+    answers = await asyncio.gather(*waiting)
+    outcomes = Counter(f"{one.status} {json.loads(one.body or b'{}').get('code', '')}".strip() for one in answers)
+    # When the listener has closed, and idle connections to the store have, nothing is left.
+    async with asyncio.timeout(60):
+        while any(now > then for now, then in zip(held(process), before, strict=True)):
+            await plain()
+            await asyncio.sleep(1)
+    return Waits(alone, beside, outcomes)
+
+
+async def refused(waiting: list["asyncio.Task[Answer]"]) -> None:
+    """Return when no call was refused for a second: those that are left wait."""
+    done = -1
+    while (now := sum(task.done() for task in waiting)) != done:
+        done = now
+        await asyncio.sleep(1)
+
+
+def held(process: psutil.Process) -> tuple[int, int]:
+    return process.num_threads(), process.num_fds()
 
 
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("addresses", [1, 200])
-def test_more_waits_than_places(output: Path, local: LocalStore, addresses: int) -> None:
-    """Each that gets no place is told so; plain calls get through as always; and nothing is left behind."""
-
-    async def run() -> bursts.Waits:
-        path = await bursts.pending_request(functions)
-        return await bursts.waits(functions["responses"], path, addresses)
-
-    with bursts.instances(local, output, "sessions", "requests", "responses") as functions:
-        seen = asyncio.run(run())
-    waiting = STREAMS // 4 if addresses == 1 else STREAMS
-    assert seen.outcomes == {"202": waiting, "503 busy": 1500 - waiting}
+def test_more_waits_than_places(functions: Functions, addresses: int) -> None:
+    """Each that gets no place is refused as busy; plain calls get through as always; and nothing is left behind."""
+    seen = asyncio.run(waits(functions, addresses))
+    waiting = PLACES // 4 if addresses == 1 else PLACES
+    assert seen.outcomes == {"202": waiting, "503 busy": WAITS - waiting}
     assert statistics.median(seen.beside) < 3 * statistics.median(seen.alone)
-    assert max(seen.left) <= 0
-
-
-class Stream:
-    """A host's stream, straight from the function."""
-
-    def __init__(self, session: dict[str, str]) -> None:
-        self.session = session
-        self.status = 0
-
-    async def open(self, port: int) -> None:
-        self._reader, self._writer = await asyncio.open_connection("127.0.0.1", port)
-        path = f"/api/sessions/{self.session['code']}/stream"
-        lines = [f"GET {path} HTTP/1.1", "x-real-ip: 192.0.2.1", f"Authorization: Bearer {self.session['token']}"]
-        self._writer.write("\r\n".join([*lines, "", ""]).encode())
-        self.status = int((await self._reader.readline()).split()[1])
-        if self.status == 200:
-            await self._reader.readuntil(b"event: open\n")
-
-    async def hear(self, port: int, request_id: str) -> bool:
-        """Post a request, and tell whether it is what the stream brings next."""
-        body = json.dumps({"id": request_id, "payload": 1})
-        await bursts.call(port, "POST", f"/api/sessions/{self.session['code']}/requests", body=body)
-        await asyncio.wait_for(self._reader.readuntil(b"event: request\n"), 10)
-        return request_id.encode() in await self._reader.readline()
-
-    def close(self) -> None:
-        self._writer.close()
 
 
 @pytest.mark.timeout(240)
-def test_as_many_streams_as_places(output: Path, local: LocalStore) -> None:
+def test_as_many_streams_as_places(functions: Functions) -> None:
     """900 streams and 100 plain calls at the same time; one more stream is refused, and all that are open go on."""
 
     async def run() -> None:
-        stream, requests = functions["stream"], functions["requests"]
-        process = psutil.Process(stream.pid)
-        answers = [await bursts.call(functions["sessions"].port, "POST", "/api/sessions") for _ in range(STREAMS + 5)]
-        streams = [Stream(json.loads(answer.body)) for answer in answers]
+        process, port = psutil.Process(functions["stream"].pid), functions["stream"].port
+        sessions = [await Session.create(functions) for _ in range(PLACES + 5)]
         gate = asyncio.Semaphore(50)
 
-        async def open_one(one: Stream) -> None:
+        async def open_one(session: Session) -> int:
             async with gate:
-                await one.open(stream.port)
+                return await session.open("192.0.2.1")
 
-        await asyncio.gather(*(open_one(one) for one in streams[:STREAMS]))
-        assert {one.status for one in streams[:STREAMS]} == {200}
-        assert process.num_fds() < STREAMS + 30, "one descriptor a stream"
-        for one in streams[STREAMS:]:
-            await one.open(stream.port)
-        assert {one.status for one in streams[STREAMS:]} == {503}
-        session = streams[0].session
-        path = f"/api/sessions/{session['code']}/stream"
-        plain = [bursts.call(stream.port, "HEAD", path, token=session["token"]) for _ in range(100)]
+        assert set(await asyncio.gather(*map(open_one, sessions[:PLACES]))) == {200}
+        assert process.num_fds() < PLACES + 30, "one descriptor a stream"
+        assert {await session.open("192.0.2.1") for session in sessions[PLACES:]} == {503}
+        first = sessions[0]
+        plain = [call(port, "HEAD", f"{first.path}/stream", token=first.token) for _ in range(100)]
         assert {answer.status for answer in await asyncio.gather(*plain)} == {200}
-        for number in range(0, STREAMS, 9):
-            assert await streams[number].hear(requests.port, f"q{number}")
-        for one in streams:
-            one.close()
+        for session in sessions[:PLACES:9]:
+            assert await session.push() > 0
+        assert not any(await asyncio.gather(*(session.has_ended() for session in sessions[:PLACES])))
+        for session in sessions:
+            session.close()
         await asyncio.to_thread(wait_until, lambda: process.num_threads() <= 2)
 
-    with bursts.instances(local, output, "sessions", "requests", "stream") as functions:
-        asyncio.run(run())
+    asyncio.run(run())

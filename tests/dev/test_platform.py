@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,8 +13,10 @@ import pytest
 
 from dev.local.deployment import deploy
 from dev.local.function import Function, FunctionBroken, from_source
-from dev.local.platform import BODY_LIMIT, Platform
+from dev.local.invocation import BODY_LIMIT
+from dev.local.platform import Platform
 from dev.local.project import Project
+from tests.support.commands import running
 from tests.support.deployments import clean_environment
 from tests.support.tools import wait_until
 
@@ -127,6 +130,69 @@ def test_headers_of_the_platform(http: httpx.Client, site: Site) -> None:
     assert "x-vercel-ip-country" not in headers
     assert not any(name.startswith("x-vercel-internal") for name in headers)
     wait_until(lambda: "echoed" in site.lines)
+
+
+def status_for(http: httpx.Client, host: str | None, target: str = "/api/echo") -> bytes:
+    """Return the status line of a request with this `Host`, or none, with HTTP/1.0, which does not demand it."""
+    named = f"Host: {host}\r\n" if host is not None else ""
+    with socket.create_connection((http.base_url.host, http.base_url.port or 80), 10) as connection:
+        connection.sendall(f"GET {target} HTTP/1.0\r\n{named}\r\n".encode("latin-1"))
+        return connection.makefile("rb").read()
+
+
+@pytest.mark.parametrize("host", ["localhost", "LocalHost:3000", "127.0.0.1", "127.8.9.10:1", "[::1]", "[::1]:3000"])
+def test_hosts_of_this_machine(http: httpx.Client, host: str) -> None:
+    for target in ("/", "/api/echo"):
+        assert status_for(http, host, target).startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        None,
+        "",
+        ":80",
+        "page.example",
+        "page.example:3000",
+        "localhost.page.example",
+        "127.0.0.1.page.example",
+        "page.example@",
+        "192.0.2.1",
+        "0.0.0.0",
+        "[2001:db8::1]:80",
+        "[::1",
+        "127.0.0.1, page.example",
+    ],
+)
+def test_hosts_of_others(http: httpx.Client, site: Site, host: str | None) -> None:
+    """A page that lets its own name lead here, to spend a visitor's limits, gets nothing but advice."""
+    for target in ("/", "/api/echo", "/nothing"):
+        answer = status_for(http, host, target)
+        assert answer.startswith(b"HTTP/1.1 421 "), answer
+        assert b"\r\ncontent-type: text/plain" in answer
+        assert b"start it with that name: python -m dev --host NAME, or make dev ARGS='--host NAME'." in answer
+        assert b"page.example" not in answer
+    assert site.lines == []
+
+
+@pytest.mark.platform
+def test_hosts_that_are_named(tmp_path: Path) -> None:
+    names = ["laptop.example", "Other.Example"]
+    with (
+        deploy(project(tmp_path), clean_environment, log=print, complain=pytest.fail, names=names) as deployment,
+        httpx.Client(base_url=deployment.url, timeout=10) as http,
+    ):
+        found = {host: status_for(http, host)[9:12] for host in ("laptop.example:1", "other.example", "x.example")}
+        assert found == {"laptop.example:1": b"200", "other.example": b"200", "x.example": b"421"}
+        assert status_for(http, "127.0.0.1").startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.platform
+def test_hosts_that_are_named_on_the_command_line() -> None:
+    with running("--port", "0", "--host", "a.example", "--host", "b.example", until="Try") as (_, printed):
+        url = next(word for word in printed.split() if word.startswith("http://"))
+        answers = [httpx.get(url, headers={"Host": host}) for host in ("a.example", "b.example:80", "c.example")]
+    assert [answer.status_code for answer in answers] == [200, 200, 421]
 
 
 def test_body_limit(http: httpx.Client) -> None:

@@ -1,10 +1,10 @@
-"""dev/soak/: everything fails at once, and nothing is lost, doubled, out of order or left behind."""
+"""tests/soak/: everything fails at once, and nothing is lost, doubled, out of order or left behind."""
 
 import os
 
 import pytest
 
-from dev.soak import soak
+from tests.soak import soak
 
 # Longer: make soak SECONDS=…
 SECONDS = 120 if os.environ.get("CI") == "true" else 15

@@ -307,9 +307,9 @@ def test_frozen_process(kv_store: Store, ear: Dispatcher, client: Sockets, monke
     with wait_for(ear, client) as waiter:
         ear.subscribe(waiter.store)
         before = ear._subscription
-        clocks = dispatcher._clocks
+        clocks = dispatcher.clocks
         offset = 0.0
-        monkeypatch.setattr(dispatcher, "_clocks", lambda: (clocks()[0], clocks()[1] + offset))
+        monkeypatch.setattr(dispatcher, "clocks", lambda: (clocks()[0], clocks()[1] + offset))
         waiter.watched = Watched("guest", "q")
         kv_store.db.publish(ear._channel, "ABC12345 response before")
         assert waiter.wait(soon()) == RequestAnswered(CODE, "before")

@@ -253,11 +253,11 @@ def test_answer_without_end(server: Server, monkeypatch: pytest.MonkeyPatch) -> 
 def test_connections_that_were_idle_for_long(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """Or whose process was frozen: whichever clock shows it."""
     server.run(server.answer(OK), server.answer(OK), server.answer(OK))
-    clocks = transport._clocks
+    clocks = transport.clocks
     with closing(Transport(server.url)) as way:
         for offset in ((0.0, 0.0), (60.0, 0.0), (0.0, 3600.0)):
             monkeypatch.setattr(
-                transport, "_clocks", lambda by=offset: tuple(a + b for a, b in zip(clocks(), by, strict=True))
+                transport, "clocks", lambda by=offset: tuple(a + b for a, b in zip(clocks(), by, strict=True))
             )
             post(way, server)
     assert server.connections == 3

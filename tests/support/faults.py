@@ -6,7 +6,7 @@ from itertools import chain, cycle, repeat
 
 from starlette.types import Receive, Scope, Send
 
-from dev.soak.faults import HTML, Faults
+from tests.soak.faults import HTML, Faults
 
 
 def error(status: int, text: str) -> tuple[int, bytes]:

@@ -6,7 +6,6 @@ thread or socket may be left behind in a function, and every answer of 500 and a
 gives on purpose.
 """
 
-import argparse
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -17,9 +16,9 @@ import httpx
 
 from dev import PROJECT
 from dev.local import environment
-from dev.soak import service
-from dev.soak.clients import Host, ask
-from dev.soak.service import Service
+from tests.soak import service
+from tests.soak.clients import Host, ask
+from tests.soak.service import Service
 
 _GUESTS = 2  # for each host
 
@@ -33,17 +32,9 @@ class Exchange(NamedTuple):
     result: Any
 
 
-def command(arguments: argparse.Namespace) -> None:
-    """Run the test as the command line says, and print what is wrong. Raises ValueError if anything is."""
-    if wrong := run(arguments.seconds, arguments.seed, arguments.hosts, kill=arguments.kill):
-        print(*wrong, sep="\n")
-        raise ValueError(f"Seed {arguments.seed}: {len(wrong)} things are wrong.")
-    print("Nothing lost, doubled, out of order or left behind.")
-
-
 def run(seconds: float, seed: int, hosts_number: int = 6, *, kill: bool = True) -> list[str]:
     """Run the test for so many seconds. Returns what is wrong afterwards, one line each."""
-    random = Random(seed)  # noqa: S311 - the same seed has to give the same numbers
+    random = Random(seed)
     print(f"Soak for {seconds:g} s, seed {seed}, {hosts_number} hosts, on {environment.store(PROJECT)}", flush=True)
     with service.running(random) as soaked:
         sessions = [soaked.create() for _ in range(hosts_number)]
@@ -72,7 +63,7 @@ def run(seconds: float, seed: int, hosts_number: int = 6, *, kill: bool = True) 
             httpx.delete(host.url, headers=host.headers, timeout=30).raise_for_status()
             host.join()
         wrong += soaked.left_behind(before)
-        wrong += [f"an answer that nothing explains: {told}" for told in soaked.unexplained()]
+        wrong += [f"an answer that nothing explains: {answer}" for answer in soaked.unexplained()]
         wrong += _defects(soaked.lines)
     deliveries = sum(sum(host.seen.values()) for host in hosts)
     print(f"{len(exchanges)} requests, {deliveries} deliveries, {len(soaked.lines)} calls of functions")
@@ -108,14 +99,14 @@ def _wrong_order(hosts: list[Host]) -> list[str]:
     for host in hosts:
         wrong += [f"{request_id} came again after its answer was taken" for request_id in host.late]
         for number in range(_GUESTS):
-            came = [one for one in host.order if one.startswith(f"guest{number}-")]
+            came = [request_id for request_id in host.order if request_id.startswith(f"guest{number}-")]
             if came != [f"guest{number}-{turn}" for turn in range(len(came))]:
                 wrong.append(f"the requests of guest {number} to {host.url} came as {came}")
     return wrong
 
 
 def _defects(lines: list[str]) -> list[str]:
-    """Return what functions printed that is no line of the log, and lines that tell of a defect."""
+    """Return what functions printed that is no line of the log, and the lines that report a defect."""
     wrong = []
     for line in lines:
         entry = json.loads(line) if line.startswith("{") else {}

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from random import Random
@@ -23,8 +24,8 @@ from dev.local import environment
 from dev.local.deployment import deploy, local_store
 from dev.local.function import Function
 from dev.local.platform import Platform
-from dev.soak.clients import Bare, note
-from dev.soak.faults import Cutter, Faults
+from tests.soak.clients import Bare, note
+from tests.soak.faults import Cutter, Faults
 
 _CALM_SECONDS = 75
 _PATHS = {"sessions": "", "requests": "/requests", "responses": "/responses/q", "stream": "/stream"}
@@ -40,6 +41,7 @@ _NO_LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=0)
 _CLOCK = "import os, time; _now = time.time; time.time = lambda: _now() + float(os.environ['CLOCK_SKEW'])"
 
 
+@dataclass
 class Service:
     """The local platform, with a cutter before and behind its functions.
 
@@ -47,29 +49,20 @@ class Service:
     of 500 and above that are no refusals of the service's.
     """
 
-    def __init__(
-        self,
-        platform: Platform,
-        clients: Cutter,
-        store: Cutter,
-        faults: Faults,
-        random: Random,
-        db: Redis,
-        prefix: str,
-        lines: list[str],
-    ) -> None:
-        self.url = clients.url
-        self.bare: Bare = []
-        self.lines = lines
-        self._db = db
-        self._prefix = prefix
-        self._platform = platform
-        self._clients = clients
-        self._store = store
-        self._faults = faults
-        self._random = random
-        self._killed_at: list[float] = []
-        self._frozen: list[tuple[Function, threading.Timer]] = []
+    platform: Platform
+    clients: Cutter
+    store: Cutter
+    faults: Faults
+    random: Random
+    db: Redis
+    prefix: str
+    lines: list[str]
+    bare: Bare = field(default_factory=list)
+    _killed_at: list[float] = field(default_factory=list)
+    _frozen: list[tuple[Function, threading.Timer]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.url = self.clients.url
         self.probe = self.create()
 
     def create(self) -> dict[str, Any]:
@@ -78,18 +71,18 @@ class Service:
         return session
 
     def fail(self, seconds: float, *, kill: bool, stop: Callable[[], bool]) -> None:
-        """Make one thing after the other fail for so many seconds; return early if `stop` says so.
+        """Make one thing after another fail for so many seconds; return early if `stop` returns true.
 
         Without `kill` no process is killed or frozen.
         """
         until = reported = time.monotonic()
         until += seconds
         ways = [self._cut_clients, self._cut_store, self._spoil_answers, self._spoil_messages]
-        ways += [self._faults.silence, self._burst, self._crowd, *([self._kill, self._freeze] if kill else [])]
+        ways += [self.faults.silence, self._burst, self._crowd, *([self._kill, self._freeze] if kill else [])]
         while time.monotonic() < until and not stop():
-            self._random.choice(ways)()
-            time.sleep(self._random.uniform(0.1, 1.5))
-            self._faults.heal()
+            self.random.choice(ways)()
+            time.sleep(self.random.uniform(0.1, 1.5))
+            self.faults.heal()
             if time.monotonic() - reported > 15:
                 reported = time.monotonic()
                 print(f"  {until - reported:.0f} s to go, {len(self.lines)} calls of functions", flush=True)
@@ -97,14 +90,14 @@ class Service:
     def unexplained(self) -> list[str]:
         """Return the answers of 500 and above that neither the service nor a killed process explains."""
         return [
-            told
-            for at, told in self.bare
+            text
+            for at, text in self.bare
             if not any(killed < at < killed + _KILL_EXPLAINS_SECONDS for killed in self._killed_at)
         ]
 
     def never_expire(self) -> list[str]:
         """Return the keys in the store that have no expiry."""
-        return [name for name in self._db.keys(f"{self._prefix}*") if self._db.pttl(name) == -1]
+        return [name for name in self.db.keys(f"{self.prefix}*") if self.db.pttl(name) == -1]
 
     def resources(self) -> dict[str, tuple[int, int]]:
         """Return how many threads and open descriptors the process of each function has, after one request to it."""
@@ -113,27 +106,29 @@ class Service:
             http.headers["Authorization"] = f"Bearer {self.probe['token']}"
             for name, path in _PATHS.items():
                 http.head(path)
-                found[name] = _held(self._platform.function(name))
+                found[name] = _held(self.platform.function(name))
         return found
 
     def left_behind(self, before: dict[str, tuple[int, int]]) -> list[str]:
         """Return which connections, threads and descriptors are still there a while after the last call."""
         until = time.monotonic() + _CALM_SECONDS
-        while True:
-            left = [
-                f"{name} has {threads} threads and {descriptors} descriptors, {before[name]} before"
-                for name, (threads, descriptors) in self.resources().items()
-                if threads > before[name][0] or descriptors > before[name][1]
-            ]
-            for function, _ in self._frozen:
-                threads, descriptors = _held(function)
-                if threads > 1:
-                    left.append(f"{function.name}, which was frozen, has {threads} threads, {descriptors} descriptors")
-            if self._clients.connections:
-                left.append(f"{self._clients.connections} connections of clients are open")
-            if not left or time.monotonic() > until:
-                return left
+        while (left := self._left(before)) and time.monotonic() < until:
             time.sleep(1)
+        return left
+
+    def _left(self, before: dict[str, tuple[int, int]]) -> list[str]:
+        left = [
+            f"{name} has {threads} threads and {descriptors} descriptors, {before[name]} before"
+            for name, (threads, descriptors) in self.resources().items()
+            if threads > before[name][0] or descriptors > before[name][1]
+        ]
+        for function, _ in self._frozen:
+            threads, descriptors = _held(function)
+            if threads > 1:
+                left.append(f"{function.name}, which was frozen, has {threads} threads, {descriptors} descriptors")
+        if self.clients.connections:
+            left.append(f"{self.clients.connections} connections of clients are open")
+        return left
 
     def thaw(self) -> None:
         """Let the processes that are frozen go on."""
@@ -149,59 +144,52 @@ class Service:
 
     def _kill(self) -> None:
         self._killed_at.append(time.monotonic())
-        os.kill(self._platform.function(self._random.choice(list(_PATHS))).pid, signal.SIGKILL)
+        os.kill(self.platform.function(self.random.choice(list(_PATHS))).pid, signal.SIGKILL)
 
     def _cut_clients(self) -> None:
-        self._clients.cut(self._third)
+        self.clients.cut(self._third)
 
     def _cut_store(self) -> None:
-        self._store.cut(self._third)
+        self.store.cut(self._third)
 
     def _spoil_answers(self) -> None:
-        self._faults.plan(self._random.choice(_FAULTS) if self._third() else "" for _ in count())
+        self.faults.plan(self.random.choice(_FAULTS) if self._third() else "" for _ in count())
 
     def _spoil_messages(self) -> None:
         """Drop, double or delay messages: late ones come after their answer, and out of order."""
-        ways: tuple[list[float], ...] = (
-            [],
-            [0.0, 0.0],
-            [self._random.uniform(0.1, 3)],
-            [0.0, self._random.uniform(0.1, 3)],
-        )
-        self._faults.deliver(lambda: self._random.choice(ways) if self._third() else [0.0])
+        late = self.random.uniform(0.1, 3), self.random.uniform(0.1, 3)
+        ways: tuple[list[float], ...] = ([], [0.0, 0.0], [late[0]], [0.0, late[1]])
+        self.faults.deliver(lambda: self.random.choice(ways) if self._third() else [0.0])
 
     def _freeze(self) -> None:
-        """Stop a process for up to a minute. Calls go to another one, as they do in the cloud."""
+        """Stop a process for up to a minute. Calls go to another process, as they do in the cloud."""
         if any(function.running and timer.is_alive() for function, timer in self._frozen):
             return
-        function = self._platform.detach(self._random.choice(list(_PATHS)))
+        function = self.platform.detach(self.random.choice(list(_PATHS)))
         _signal(function, signal.SIGSTOP)
-        timer = threading.Timer(self._random.uniform(*_FROZEN_SECONDS), _signal, [function, signal.SIGCONT])
+        timer = threading.Timer(self.random.uniform(*_FROZEN_SECONDS), _signal, [function, signal.SIGCONT])
         self._frozen.append((function, timer))
         timer.start()
 
     def _burst(self) -> None:
         """Call the same function many times at once; more than there are places let wait, too."""
-        path = f"/api/sessions/{self.probe['code']}/responses/{secrets.token_hex(4)}"
-        asyncio.run(self._call_at_once(path, _BURST))
+        asyncio.run(self._call_at_once(f"/responses/{secrets.token_hex(4)}", _BURST, seconds=30))
 
     def _crowd(self) -> None:
         """Let more calls wait than there are places, and hang up."""
-        headers = {"Authorization": f"Bearer {self.probe['token']}"}
-        path = f"/api/sessions/{self.probe['code']}/requests?wait=20&after=999999999999999-0"
-        asyncio.run(self._call_at_once(path, _PLACES + 40, headers, seconds=1))
+        asyncio.run(self._call_at_once("/requests?wait=20&after=999999999999999-0", _PLACES + 40, seconds=1))
 
-    async def _call_at_once(
-        self, path: str, number: int, headers: dict[str, str] | None = None, seconds: float = 30
-    ) -> None:
-        async with httpx.AsyncClient(base_url=self.url, timeout=seconds, limits=_NO_LIMITS, headers=headers) as http:
-            answers = await asyncio.gather(*(http.get(path) for _ in range(number)), return_exceptions=True)
+    async def _call_at_once(self, path: str, number: int, seconds: float) -> None:
+        url = f"{self.url}/api/sessions/{self.probe['code']}{path}"
+        headers = {"Authorization": f"Bearer {self.probe['token']}"}
+        async with httpx.AsyncClient(timeout=seconds, limits=_NO_LIMITS, headers=headers) as http:
+            answers = await asyncio.gather(*(http.get(url) for _ in range(number)), return_exceptions=True)
         for answer in answers:
             if isinstance(answer, httpx.Response):
                 note(answer, self.bare)
 
     def _third(self) -> bool:
-        return self._random.random() < 0.3
+        return self.random.random() < 0.3
 
 
 @contextmanager

@@ -67,20 +67,21 @@ class Faults:
             return
         self.calls += 1
         fault = next(self._plan)
+        subscribes = scope["path"].startswith("/subscribe")
         if fault == "slow":
             await asyncio.sleep(_SLOW_SECONDS)
         if fault in ("", "slow"):
-            subscribes = scope["path"].startswith("/subscribe")
             await self._app(scope, receive, self._messages(send) if subscribes else send)
         elif fault == "hang":
             while (await receive())["type"] != "http.disconnect":
                 pass
-        elif fault == "lost":
-            if not scope["path"].startswith("/subscribe"):
-                await self._app(scope, receive, _nowhere)
-            await _answer(send, 502, HTML)
         else:
-            await _answer(send, *self.answers[fault])
+            if fault == "lost" and not subscribes:
+                await self._app(scope, receive, _nowhere)
+            status, body = (502, HTML) if fault == "lost" else self.answers[fault]
+            headers = [(b"content-length", str(len(body)).encode())]
+            await send({"type": "http.response.start", "status": status, "headers": headers})
+            await send({"type": "http.response.body", "body": body})
 
     def _messages(self, send: Send) -> Send:
         """Return what sends a subscription's messages on as they are to arrive."""
@@ -170,12 +171,6 @@ class Cutter:
 
 async def _nowhere(_: Message) -> None:
     await asyncio.sleep(0)
-
-
-async def _answer(send: Send, status: int, body: bytes) -> None:
-    headers = [(b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
 
 
 async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

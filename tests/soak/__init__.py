@@ -1,0 +1,1 @@
+"""The soak test, with the faults and clients that other tests use as well."""
