@@ -209,7 +209,7 @@ def _in_turns(kinds: dict[str, Callable[[], float]], times: int) -> Milliseconds
 def _ended_streams(lines: list[str]) -> list[dict[str, Any]]:
     """Return the entries of the log for streams that have ended."""
     entries = [json.loads(line) for line in lines]
-    return [entry for entry in entries if entry["route"].endswith("/stream") and entry["status"] == 200]
+    return [entry for entry in entries if entry.get("route", "").endswith("/stream") and entry["status"] == 200]
 
 
 async def _crowd(functions: Functions, number: int, count: int) -> tuple[Milliseconds, dict[str, float], int]:
