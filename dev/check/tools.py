@@ -89,7 +89,7 @@ class Checks(SessionChecks):
             fixed = Agent(self.caller, "/mcp", version)
             names = [tool.get("name") for tool in fixed.ask("tools/list", tools=list)["tools"]]
             require(names == _FIXED, f"/mcp has other tools than {', '.join(_FIXED)}.")
-            asked = {"name": "list_tools", "arguments": {"code": self._code}}
+            asked = {"name": "list_tools", "arguments": {"code": self.code}}
             fixed.ask("tools/call", asked, structuredContent={"tools": _LISTED}, isError=False)
         return f"those of the session, and {', '.join(_FIXED)}"
 
@@ -97,8 +97,8 @@ class Checks(SessionChecks):
         """Check that agents can call a tool, which this host answers, and send any other request."""
         caller = self.caller.copy()  # which other threads use, one after the other
         payload = {"method": "tools/call", "params": _CALL}
-        named = {"name": "call_tool", "arguments": {"code": self._code, **_CALL}}
-        asking = {"name": "send_request", "arguments": {"code": self._code, "payload": "?"}}
+        named = {"name": "call_tool", "arguments": {"code": self.code, **_CALL}}
+        asking = {"name": "send_request", "arguments": {"code": self.code, "payload": "?"}}
         said = {"content": [{"type": "text", "text": "!"}]}
         calls: tuple[tuple[str, dict[str, Any], object, object, dict[str, Any]], ...] = (
             (self._server, _CALL, payload, _RESULT, _RESULT),
@@ -128,9 +128,5 @@ class Checks(SessionChecks):
         return "refused, in words for a model where it calls"
 
     @property
-    def _code(self) -> str:
-        return self.path.rpartition("/")[2]
-
-    @property
     def _server(self) -> str:
-        return f"/mcp/{self._code}"
+        return f"/mcp/{self.code}"
