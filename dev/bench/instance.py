@@ -116,10 +116,7 @@ class Session:
         return status
 
     async def push(self) -> float:
-        """Post a request, and answer it. Returns the seconds until its event came.
-
-        Raises TimeoutError or IncompleteReadError if the event does not come.
-        """
+        """Post a request, and answer it. Returns the seconds until its event came. Raises if it does not come."""
         request_id = secrets.token_hex(8)
         started = time.perf_counter()
         await self.ask(request_id)

@@ -38,10 +38,6 @@ class Caller:
         if bypass:
             self._http.headers[reading.BYPASS_HEADER] = bypass
 
-    def copy(self) -> "Caller":
-        """Return a client of the same deployment for another thread."""
-        return Caller(self.url, self.bypass)
-
     def close(self) -> None:
         """Close the connections."""
         self._http.close()

@@ -34,13 +34,9 @@ TLS_FAILS = Diagnosis(
     "The TLS connection to {host} fails: {reason}.",
     "A new domain's certificate takes minutes; behind a company's proxy set REQUESTS_CA_BUNDLE to its certificate.",
 )
-PROXY_FAILS = Diagnosis(
-    "The proxy of this machine does not lead to {host}.", "Correct HTTPS_PROXY, or name the host in NO_PROXY."
-)
+PROXY_FAILS = Diagnosis("This machine's proxy does not lead to {host}.", "Correct HTTPS_PROXY, or set NO_PROXY.")
 NO_ANSWER = Diagnosis("No answer from {host} in time.", TRY_AGAIN)
-UNKNOWN_HOST = Diagnosis(
-    "The name {host} is not known.", "Compare the address with the list of `vercel ls`; a new domain takes a while."
-)
+UNKNOWN_HOST = Diagnosis("The name {host} is not known.", "Compare it with `vercel ls`; a new domain takes a while.")
 REFUSED = Diagnosis(
     "Nothing listens at {host}: the connection is refused.",
     "Compare the address and its port; the local one needs `make dev` in another terminal.",

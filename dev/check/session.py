@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from dev.check import diagnosis, reading
-from dev.check.caller import Failed, Listener, Received, expect, parsed, require
+from dev.check.caller import Caller, Failed, Listener, Received, expect, parsed, require
 from dev.check.deployment import DeploymentChecks
 from lib.session import codes
 
@@ -73,7 +73,7 @@ class SessionChecks(DeploymentChecks):
 
     def check_stream(self) -> str:
         """Open the host's stream."""
-        path, token, caller = f"{self.path}/stream", self.token, self.caller.copy()
+        path, token, caller = f"{self.path}/stream", self.token, Caller(self.caller.url, self.caller.bypass)
         headers = {"Accept": "text/event-stream", "Accept-Encoding": "identity"}
         asked = time.perf_counter()
         self._listener = Listener(lambda: caller.send("GET", path, token, headers=headers, stream=True))
@@ -103,7 +103,7 @@ class SessionChecks(DeploymentChecks):
 
     def check_wait(self) -> str:
         """Check that a guest who waits for a response gets it."""
-        caller = self.caller.copy()  # which another thread uses
+        caller = Caller(self.caller.url, self.caller.bypass)  # which another thread uses
         prefer = {"Prefer": f"wait={_WAIT_SECONDS}"}
         body = {"id": "check-wait", "payload": "?"}
 

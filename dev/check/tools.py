@@ -5,7 +5,7 @@ from typing import Any
 
 from dev.check import diagnosis, reading
 from dev.check.agent import LEGACY, MODERN, Agent
-from dev.check.caller import Failed, expect, parsed, require
+from dev.check.caller import Caller, Failed, expect, parsed, require
 from dev.check.deployment import ORIGIN
 from dev.check.session import SessionChecks
 from lib.session import codes
@@ -14,10 +14,8 @@ _ANY_ARGUMENTS = {"type": "object"}
 _NUMBERS = {"type": "object", "properties": {"a": {"type": "number"}, "b": {"type": "number"}}, "required": ["a", "b"]}
 _ADD = {
     "name": "check.add",
-    "title": "Add",
     "description": "Adds two numbers.",
     "inputSchema": _NUMBERS,
-    "outputSchema": {"type": "object", "properties": {"sum": {"type": "number"}}},
     "annotations": {"readOnlyHint": True},
 }
 _OFFERED = [_ADD, {"name": "check.any"}]
@@ -95,7 +93,7 @@ class Checks(SessionChecks):
 
     def check_mcp_call(self) -> str:
         """Check that agents can call a tool, which this host answers, and send any other request."""
-        caller = self.caller.copy()  # which other threads use, one after the other
+        caller = Caller(self.caller.url, self.caller.bypass)  # which other threads use, one after the other
         payload = {"method": "tools/call", "params": _CALL}
         named = {"name": "call_tool", "arguments": {"code": self.code, **_CALL}}
         asking = {"name": "send_request", "arguments": {"code": self.code, "payload": "?"}}
