@@ -21,7 +21,7 @@ import psutil
 from dev import PROJECT
 from dev.bench import coldstart, instance, isolated, latency
 from dev.bench.instance import Answer, Functions, Session
-from dev.bench.report import Milliseconds, figures, plot, progress, quantiles, table
+from dev.bench.report import Milliseconds, plot, progress, quantiles, table
 from dev.local import bundle, environment
 from dev.local.deployment import LocalStore
 from dev.local.project import Project
@@ -97,8 +97,7 @@ class Benchmark:
         store_calls |= {name: round(statistics.median(counted[name])) for name in own}
         self.found["store calls"] = store_calls
         found = self.found["latency"] = quantiles(self.series)
-        asked = ["store calls", *(str(store_calls.get(name, "")) for name in found)]
-        table([[*row, calls] for row, calls in zip(figures("milliseconds", found), asked, strict=True)])
+        table("milliseconds", {name: {**row, "store calls": store_calls.get(name, "")} for name, row in found.items()})
         ratio = self.found["tools/call, x round trip"] = found["tools/call"]["p50"] / found["round trip"]["p50"]
         each = self.found["round trip, store calls"] = statistics.mean(warm.store_calls["round trip"][_WARM_UP:])
         print(f"A tool call takes {ratio:.2f} of a round trip.")
@@ -113,7 +112,7 @@ class Benchmark:
             series = _in_turns(kinds, times)
         self.series |= {f"{name}, TLS": each for name, each in series.items()}
         self.found["tls"] = quantiles(series)
-        table(figures("milliseconds, over TLS", self.found["tls"]))
+        table("milliseconds, over TLS", self.found["tls"])
 
     def measure_bursts(self, store: LocalStore, build: Path | None) -> None:
         """Measure calls that come at the same time."""
@@ -121,37 +120,37 @@ class Benchmark:
 
         async def measure(functions: Functions) -> dict[int, list[Answer]]:
             path = await (await Session.create(functions)).ask("q")
-            port = functions["responses"].port
+            port = functions.responses.port
             await instance.burst(port, path, _BURSTS[0])
             return {size: await instance.burst(port, path, size) for size in _BURSTS}
 
         with instance.instances(store, build) as functions:
             bursts = asyncio.run(measure(functions))
-        rows = [["calls at once, ms", "median", "slowest", "slowest / median", "failed"]]
+        found = self.found["bursts"] = {}
         for size, answers in bursts.items():
             took = [answer.seconds * 1000 for answer in answers]
-            median, slowest = statistics.median(took), max(took)
+            median, slowest = round(statistics.median(took)), round(max(took))
             failed = sum(answer.status != 202 for answer in answers)
-            self.found.setdefault("bursts", {})[size] = {"median": median, "slowest": slowest, "failed": failed}
-            rows.append([str(size), f"{median:.0f}", f"{slowest:.0f}", f"{slowest / median:.2f}", str(failed)])
-        table(rows)
+            ratio = slowest / median
+            found[str(size)] = {"median": median, "slowest": slowest, "slowest / median": ratio, "failed": failed}
+        table("calls at once, ms", found)
 
     def measure_starts(self, build: Path | None, times: int) -> None:
         """Measure the cold starts of each function."""
         names = Project(PROJECT).functions
         progress(f"cold starts, {times} of each function")
         imports = self.found["imports"] = coldstart.imports(names, times)
-        rows = [[name, f"{ms:.0f}", f"{ms / imports['upstash_redis']:.2f}"] for name, ms in imports.items()]
-        table([["import", "ms", "x upstash_redis"], *rows])
+        client = imports["upstash_redis"]
+        table("import", {name: {"ms": round(ms), "x upstash_redis": ms / client} for name, ms in imports.items()})
         starts = self.found["starts"] = coldstart.phases(names, times, build)
-        table(figures("start, built" if build else "start, from source", starts, 0))
+        rows = {name: {phase: round(ms) for phase, ms in start.items()} for name, start in starts.items()}
+        table("start, built" if build else "start, from source", rows)
         if not build:
             print("The built functions are only measured with the Vercel CLI: npm install --global vercel\n")
 
     def measure_idle(self, store: LocalStore, number: int, seconds: float) -> None:
         """Count the calls to the store of streams on which nothing happens."""
         progress(f"{number} idle streams, for {seconds:g} s")
-        lines: list[str] = []
 
         async def measure(functions: Functions) -> None:
             sessions = await instance.crowd(functions, number)
@@ -159,10 +158,10 @@ class Benchmark:
             for session in sessions:
                 session.close()
 
-        with instance.instances(store, None, number + _PLAIN_DESCRIPTORS, lines.append) as functions:
+        with instance.instances(store, None, number + _PLAIN_DESCRIPTORS) as functions:
             asyncio.run(measure(functions))
             deadline = time.monotonic() + 30
-            while len(ended := _ended_streams(lines)) < number:
+            while len(ended := functions.ended_streams()) < number:
                 if time.monotonic() > deadline:
                     raise ValueError(f"{number - len(ended)} idle streams did not end with their clients.")
                 time.sleep(0.05)
@@ -177,7 +176,7 @@ class Benchmark:
             series, each, ended = asyncio.run(_crowd(functions, number, count))
         self.series |= series
         pushes = quantiles(series)
-        table(figures("milliseconds", pushes))
+        table("milliseconds", pushes)
         alone, crowded = pushes.values()
         ratio = crowded["p95"] / alone["p95"]
         lost = sum(count - len(values) for values in series.values())
@@ -206,15 +205,9 @@ def _in_turns(kinds: dict[str, Callable[[], float]], times: int) -> Milliseconds
     return series
 
 
-def _ended_streams(lines: list[str]) -> list[dict[str, Any]]:
-    """Return the entries of the log for streams that have ended."""
-    entries = [json.loads(line) for line in lines]
-    return [entry for entry in entries if entry["route"].endswith("/stream") and entry["status"] == 200]
-
-
 async def _crowd(functions: Functions, number: int, count: int) -> tuple[Milliseconds, dict[str, float], int]:
     """Push to one stream, then to many. Returns the milliseconds, what each stream holds, and how many have ended."""
-    process = psutil.Process(functions["stream"].pid)
+    process = psutil.Process(functions.stream.pid)
     first = await instance.crowd(functions, 1)
     await instance.pushes(first, count // 10)
     alone = await instance.pushes(first, count)
@@ -222,7 +215,7 @@ async def _crowd(functions: Functions, number: int, count: int) -> tuple[Millise
     sessions = [*first, *await instance.crowd(functions, number - 1)]
     each = {name: round((held - before[name]) / max(number - 1, 1), 2) for name, held in _held(process).items()}
     series = {"push, 1 stream": alone, f"push, {number} streams": await instance.pushes(sessions, count)}
-    return series, each, sum(await asyncio.gather(*(session.has_ended() for session in sessions)))
+    return series, each, len(functions.ended_streams())
 
 
 def _held(process: psutil.Process) -> dict[str, float]:

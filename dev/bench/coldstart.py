@@ -26,8 +26,7 @@ type Phases = dict[str, float]
 def imports(names: list[str], times: int) -> dict[str, float]:
     """Return the median milliseconds to import upstash_redis and each function, each in a fresh interpreter.
 
-    They are the processor's time, so that what else the machine does is not counted, and with bytecode, as in the
-    cloud.
+    It is the processor's time, which what else the machine does cannot change, and with bytecode, as in the cloud.
     """
     modules = ["upstash_redis", *(f"api.{name}" for name in names)]
     took: dict[str, list[float]] = {module: [] for module in modules}

@@ -4,8 +4,9 @@ import asyncio
 import json
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,7 +23,20 @@ _PUSHES_A_SECOND = 20
 _OPENING_AT_ONCE = 8
 _PATIENCE_SECONDS = 10
 
-type Functions = dict[str, Function]
+
+class Functions(NamedTuple):
+    """The functions that run, and the lines that they have printed so far."""
+
+    sessions: Function
+    requests: Function
+    responses: Function
+    stream: Function
+    lines: list[str]
+
+    def ended_streams(self) -> list[dict[str, Any]]:
+        """Return the entries of the log for streams that have ended."""
+        entries = [json.loads(line) for line in self.lines]
+        return [entry for entry in entries if entry.get("route", "").endswith("/stream") and entry["status"] == 200]
 
 
 class Answer(NamedTuple):
@@ -34,25 +48,20 @@ class Answer(NamedTuple):
 
 
 @contextmanager
-def instances(
-    store: LocalStore,
-    build: Path | None = None,
-    descriptors: int = DESCRIPTORS,
-    log: Callable[[str], None] = lambda _: None,
-) -> Iterator[Functions]:
-    """Run the functions of sessions, from the output of `vercel build` or if that is None from source.
-
-    No limit holds on how often they may be called. `log` gets the lines that they print.
-    """
+def instances(store: LocalStore, build: Path | None = None, descriptors: int = DESCRIPTORS) -> Iterator[Functions]:
+    """Run functions, from the output of `vercel build` or if that is None from source, without rate limits."""
     local = environment.of_functions(PROJECT, store.variables())
     variables = {**local, **environment.UNLIMITED, "VERCEL_ENV": "production"}
-    running: Functions = {}
+    lines: list[str] = []
     with ExitStack() as stack:
-        for name in ("sessions", "requests", "responses", "stream"):
-            running[name] = function.start(name, build, PROJECT, variables, log)
-            stack.callback(running[name].stop)
-            psutil.Process(running[name].pid).rlimit(psutil.RLIMIT_NOFILE, (descriptors, descriptors))
-        yield running
+
+        def start(name: str) -> Function:
+            started = function.start(name, build, PROJECT, variables, lines.append)
+            stack.callback(started.stop)
+            psutil.Process(started.pid).rlimit(psutil.RLIMIT_NOFILE, (descriptors, descriptors))
+            return started
+
+        yield Functions(start("sessions"), start("requests"), start("responses"), start("stream"), lines)
 
 
 async def call(
@@ -77,28 +86,29 @@ async def burst(port: int, path: str, size: int) -> list[Answer]:
     return await asyncio.gather(*(call(port, "GET", path, address=f"192.0.2.{number}") for number in range(size)))
 
 
+@dataclass
 class Session:
     """A session, and its host's stream if that is opened."""
 
-    def __init__(self, functions: Functions, created: dict[str, Any]) -> None:
-        self._functions = functions
-        self.path = f"/api/sessions/{created['code']}"
-        self.token = created["token"]
+    functions: Functions
+    path: str
+    token: str
 
     @classmethod
     async def create(cls, functions: Functions) -> "Session":
         """Create a session."""
-        return cls(functions, json.loads((await call(functions["sessions"].port, "POST", "/api/sessions")).body))
+        created = json.loads((await call(functions.sessions.port, "POST", "/api/sessions")).body)
+        return cls(functions, f"/api/sessions/{created['code']}", created["token"])
 
     async def ask(self, request_id: str) -> str:
         """Post a request, and return the path of its response."""
         request = {"id": request_id, "payload": 1}
-        await call(self._functions["requests"].port, "POST", f"{self.path}/requests", request)
+        await call(self.functions.requests.port, "POST", f"{self.path}/requests", request)
         return f"{self.path}/responses/{request_id}"
 
     async def open(self, address: str) -> int:
         """Open the stream for a host with this address. Returns the status; with 200 the event `open` has come."""
-        self._reader, self._writer = await asyncio.open_connection(HOST, self._functions["stream"].port)
+        self._reader, self._writer = await asyncio.open_connection(HOST, self.functions.stream.port)
         self._writer.write(_head("GET", f"{self.path}/stream", self.token, address))
         status = int((await self._reader.readline()).split()[1])
         if status == 200:
@@ -106,25 +116,15 @@ class Session:
         return status
 
     async def push(self) -> float:
-        """Post a request, and answer it. Returns the seconds until its event came.
-
-        Raises TimeoutError or IncompleteReadError if the event does not come.
-        """
+        """Post a request, and answer it. Returns the seconds until its event came. Raises if it does not come."""
         request_id = secrets.token_hex(8)
         started = time.perf_counter()
         await self.ask(request_id)
         await asyncio.wait_for(self._reader.readuntil(f'"id":"{request_id}"'.encode()), _PATIENCE_SECONDS)
         seconds = time.perf_counter() - started
         answer = {"id": request_id, "result": 1}
-        await call(self._functions["responses"].port, "POST", f"{self.path}/responses", answer, token=self.token)
+        await call(self.functions.responses.port, "POST", f"{self.path}/responses", answer, token=self.token)
         return seconds
-
-    async def has_ended(self) -> bool:
-        """Tell whether the function has ended the stream."""
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._reader.read(), 0.1)
-            return True
-        return False
 
     def close(self) -> None:
         """Hang up the stream."""

@@ -28,6 +28,8 @@ _PUBLISH = "redis.call('SET', KEYS[1], ARGV[1], 'EX', 60) redis.call('PUBLISH', 
 _META = {"io.modelcontextprotocol/protocolVersion": MODERN, "io.modelcontextprotocol/clientCapabilities": {}}
 _TOOL = "bench"
 
+type Answer = tuple[dict[str, Any], int]  # its JSON, and how many calls to the store it took
+
 
 def floor(running: ExitStack, store: LocalStore) -> Callable[[], float]:
     """Return a function that measures the floor, in seconds. It may be called until `running` is closed."""
@@ -53,10 +55,8 @@ class Caller:
         kind = HTTPSConnection if place.scheme == "https" else HTTPConnection
         self._connection = running.enter_context(closing(kind(place.hostname or "", place.port, timeout=30)))
 
-    def call(
-        self, method: str, path: str, content: object = None, token: str = "", **headers: str
-    ) -> tuple[dict[str, Any], int]:
-        """Return the answer to a call, and how many calls to the store it took. Raises ValueError for a refusal."""
+    def call(self, method: str, path: str, content: object = None, token: str = "", **headers: str) -> Answer:
+        """Return the answer to a call. Raises ValueError for a refusal."""
         headers |= {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
         self._connection.request(method, path, None if content is None else json.dumps(content), headers)
         answer = self._connection.getresponse()
@@ -67,8 +67,8 @@ class Caller:
         counted = re.search(r'desc="(\d+) calls"', answer.headers.get("Server-Timing", ""))
         return json.loads(text or b"{}"), int(counted[1]) if counted else 0
 
-    def mcp(self, code: str, method: str, **params: Any) -> tuple[dict[str, Any], int]:
-        """Return the result of a request of MCP, and how many calls to the store it took."""
+    def mcp(self, code: str, method: str, **params: Any) -> Answer:
+        """Return the answer to a request of MCP, its result alone. Raises as `call` does."""
         message = {"jsonrpc": "2.0", "id": 1, "method": method, "params": {**params, "_meta": _META}}
         named = {"Mcp-Name": params["name"]} if "name" in params else {}
         headers = {"MCP-Protocol-Version": MODERN, "Mcp-Method": method, **named}
@@ -77,11 +77,7 @@ class Caller:
 
 
 class Pair:
-    """A guest and a listening host, until `running` is closed.
-
-    `push`, `round_trip` and `tool_call` return the seconds that they took; `store_calls` has the calls to the store of
-    each.
-    """
+    """A guest and a listening host, until `running` is closed. `store_calls` counts the calls to the store."""
 
     def __init__(self, running: ExitStack, url: str) -> None:
         self._guest, self._host = Caller(running, url), Caller(running, url)
@@ -94,7 +90,7 @@ class Pair:
         self.store_calls: defaultdict[str, list[int]] = defaultdict(list)
 
     def push(self) -> float:
-        """Measure how long a request takes to its host."""
+        """Return the seconds until the host has a request."""
         arriving = self._beside.submit(self._answer, 1)
         started = time.perf_counter()
         _, asked = self._guest.call("POST", f"{self._path}/requests", {"payload": 1})
@@ -102,19 +98,17 @@ class Pair:
         return arriving.result()[0] - started
 
     def round_trip(self) -> float:
-        """Measure how long a guest waits for the host's answer."""
+        """Return the seconds until a guest that waits has the host's answer."""
         ask = partial(self._guest.call, "POST", f"{self._path}/requests?wait=30", {"payload": 1})
         return self._exchange("round trip", ask, 1, {"result": 1})
 
     def tool_call(self) -> float:
-        """Measure how long an agent waits for the result of a tool, over MCP."""
+        """Return the seconds until an agent has the result of a tool, over MCP."""
         ask = partial(self._guest.mcp, self._code, "tools/call", name=_TOOL, arguments={"a": 1})
         result = {"content": [{"type": "text", "text": "1"}]}
         return self._exchange("tools/call", ask, result, result)
 
-    def _exchange(
-        self, name: str, ask: Callable[[], tuple[dict[str, Any], int]], result: object, expected: Mapping[str, object]
-    ) -> float:
+    def _exchange(self, name: str, ask: Callable[[], Answer], result: object, expected: Mapping[str, Any]) -> float:
         """Return the seconds until what is asked has its answer, with the expected members. Raises ValueError."""
         answering = self._beside.submit(self._answer, result)
         started = time.perf_counter()
@@ -138,7 +132,7 @@ def calls(url: str, times: int) -> tuple[Milliseconds, dict[str, int]]:
     took: Milliseconds = {}
     store_calls: dict[str, int] = {}
 
-    def measured(name: str, call: Callable[..., tuple[dict[str, Any], int]], *arguments: Any) -> dict[str, Any]:
+    def measured(name: str, call: Callable[..., Answer], *arguments: Any) -> dict[str, Any]:
         started = time.perf_counter()
         answer, asked = call(*arguments)
         took.setdefault(name, []).append((time.perf_counter() - started) * 1000)

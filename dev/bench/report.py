@@ -28,14 +28,12 @@ def quantiles(series: Milliseconds) -> dict[str, dict[str, float]]:
     return found
 
 
-def figures(title: str, found: Mapping[str, Mapping[str, float]], digits: int = 2) -> list[list[str]]:
-    """Return the rows of a table of figures, which have the same names in each row; the names are its first row."""
-    names = list(next(iter(found.values())))
-    return [[title, *names], *([name, *(f"{row[part]:.{digits}f}" for part in names)] for name, row in found.items())]
-
-
-def table(rows: list[list[str]]) -> None:
-    """Print a table, its first column to the left and the others to the right."""
+def table(title: str, found: Mapping[str, Mapping[str, float | str]]) -> None:
+    """Print a table. Each row has the same columns: whole numbers and texts as they are, others with two decimals."""
+    columns = list(next(iter(found.values())))
+    rows = [[title, *columns]]
+    for name, row in found.items():
+        rows.append([name, *(f"{cell:.2f}" if isinstance(cell, float) else str(cell) for cell in row.values())])
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     for first, *rest in rows:
         cells = [cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True)]

@@ -8,7 +8,7 @@ from typing import Any
 import requests
 
 from dev.check import reading
-from dev.check.caller import Caller, Failed, expect, parsed
+from dev.check.caller import Caller, Failed, expect, parsed, require
 from lib.mcp import protocol
 
 MODERN, LEGACY = protocol.MODERN, protocol.LEGACY[0]
@@ -52,16 +52,16 @@ class Agent:
                 expected |= {"resultType": "complete"}
             for name, value in expected.items():
                 found = result.get(name)
-                if not (isinstance(found, value) if isinstance(value, type) else found == value):
-                    raise Failed(f"{name} is {reading.printable(json.dumps(found))}.")
+                right = isinstance(found, value) if isinstance(value, type) else found == value
+                require(right, f"{name} is {reading.printable(json.dumps(found))}.")
             return result
 
     def refused(self, method: str, status: int, code: str) -> None:
         """Make a request that is refused with this HTTP status, and this problem's code. Raises Failed."""
         with self._named(method):
             answer = expect(self.send(method), status, code)
-            if reading.rpc_error(answer).get("code") != reading.problem(answer).get("status"):
-                raise Failed("The error's code is not the status of its problem.")
+            same = reading.rpc_error(answer).get("code") == reading.problem(answer).get("status")
+            require(same, "The error's code is not the status of its problem.")
 
     def send(self, method: str, params: dict[str, Any] | None = None, **headers: str) -> requests.Response:
         """Return the answer to a request, whatever it is. Raises Failed if none comes."""

@@ -21,17 +21,12 @@ class Diagnosis(NamedTuple):
 # Advice for several findings.
 OTHER_CODE = "This deployment does not keep the API's contract: deploy this checkout, and check again."
 NO_HEADERS = "Deploy with this checkout's vercel.json, which sets the headers; a proxy may also remove them."
-BUFFERED = (
-    "Something between here and the functions holds the stream back, such as a proxy or a CDN in front of the "
-    "deployment: turn its buffering off for text/event-stream, or check from another network."
-)
-NOT_NOTIFIED = (
-    "The functions do not learn of changes in time: make sure that the store's token may SUBSCRIBE and PUBLISH, "
-    "and look at the log of /api/stream."
-)
+BUFFERED = "A proxy or a CDN in front of the deployment holds text/event-stream back: turn its buffering off."
+NOT_NOTIFIED = "Make sure that the store's token may SUBSCRIBE and PUBLISH, and look at the log of /api/stream."
 TRY_AGAIN = "Try again; if it stays, look at the function's log, and check from another network."
 EXPOSE = "Automatically expose System Environment Variables"  # the box in Vercel's dashboard
 _REDEPLOY = "then deploy again, since variables only reach new deployments."
+_VARIABLE = "KV_REST_API_TOKEN (or UPSTASH_REDIS_REST_TOKEN)"
 _BYPASS = "Settings, Deployment Protection, Protection Bypass for Automation"
 
 # No answer comes.
@@ -39,13 +34,9 @@ TLS_FAILS = Diagnosis(
     "The TLS connection to {host} fails: {reason}.",
     "A new domain's certificate takes minutes; behind a company's proxy set REQUESTS_CA_BUNDLE to its certificate.",
 )
-PROXY_FAILS = Diagnosis(
-    "The proxy of this machine does not lead to {host}.", "Correct HTTPS_PROXY, or name the host in NO_PROXY."
-)
+PROXY_FAILS = Diagnosis("This machine's proxy does not lead to {host}.", "Correct HTTPS_PROXY, or set NO_PROXY.")
 NO_ANSWER = Diagnosis("No answer from {host} in time.", TRY_AGAIN)
-UNKNOWN_HOST = Diagnosis(
-    "The name {host} is not known.", "Compare the address with the list of `vercel ls`; a new domain takes a while."
-)
+UNKNOWN_HOST = Diagnosis("The name {host} is not known.", "Compare it with `vercel ls`; a new domain takes a while.")
 REFUSED = Diagnosis(
     "Nothing listens at {host}: the connection is refused.",
     "Compare the address and its port; the local one needs `make dev` in another terminal.",
@@ -77,8 +68,7 @@ VERCEL_ERRORS = {
     ),
     "NOT_FOUND": Diagnosis(
         "There is a deployment, but {path} is not in it (NOT_FOUND).",
-        "It was made without api/ or public/, or from another folder: deploy the one that holds vercel.json "
-        "(Settings, Build and Deployment, Root Directory).",
+        "Deploy the folder that holds vercel.json (Settings, Build and Deployment, Root Directory).",
     ),
     "FUNCTION_INVOCATION_FAILED": Diagnosis(
         "The function crashes (FUNCTION_INVOCATION_FAILED).",
@@ -107,21 +97,14 @@ SYSTEM_VARIABLES = Diagnosis(
 )
 MCP_HEADERS = Diagnosis(
     "{answer}: {message}",
-    "A proxy in front of the deployment removes or changes a header: let MCP-Protocol-Version, Mcp-Method and Mcp-Name "
-    "pass as they are.",
+    "Let a proxy in front of the deployment pass MCP-Protocol-Version, Mcp-Method and Mcp-Name on as they are.",
 )
 PROBLEMS = {
-    "store_not_configured": (
-        "Connect an Upstash Redis database in the project's Storage tab, or set the variable for this environment, "
-        f"{_REDEPLOY}"
-    ),
-    "store_unauthorized": (
-        "Copy the database's standard token from the Upstash console into KV_REST_API_TOKEN "
-        f"(or UPSTASH_REDIS_REST_TOKEN), {_REDEPLOY}"
-    ),
+    "store_not_configured": f"Connect an Upstash Redis database in the project's Storage tab, {_REDEPLOY}",
+    "store_unauthorized": f"Copy the standard token from the Upstash console into {_VARIABLE}, {_REDEPLOY}",
     "store_unavailable": (
-        "Make sure in the Upstash console that the database exists and is active, and that KV_REST_API_URL "
-        "(or UPSTASH_REDIS_REST_URL) is its REST address; the function's log names the cause."
+        "Make sure in the Upstash console that the database is active, and that KV_REST_API_URL (or "
+        "UPSTASH_REDIS_REST_URL) is its REST address; the function's log names the cause."
     ),
     "store_quota_exceeded": "Raise the database's limit in the Upstash console, or wait until its period is over.",
     "internal_error": "Look at the function's log: its line with internal_error names the place of the defect.",
@@ -131,13 +114,11 @@ SERVER_ERROR = Diagnosis("{answer}.", "Look at the function's log, and at what i
 # A step finds something else than it should.
 READ_ONLY_TOKEN = Diagnosis(
     "store_unauthorized: the store can be read, but not written.",
-    "The token is the read-only one: set KV_REST_API_TOKEN (or UPSTASH_REDIS_REST_TOKEN) to the database's standard "
-    f"token, {_REDEPLOY}",
+    f"The token is the read-only one: set {_VARIABLE} to the standard token, {_REDEPLOY}",
 )
 STORE_FAR_AWAY = Diagnosis(
     "{ms:g} ms from the functions (region: {region}) to the store; the limit is {limit:g} ms.",
-    "Move the database next to the functions, or the functions next to the database (Settings, Functions, "
-    "Function Region, then deploy again); --latency sets another limit.",
+    "Move the database or the functions (Settings, Functions, Function Region); --latency sets another limit.",
 )
 NOT_RENEWED = Diagnosis("expiresAt did not move.", "Set SESSION_MAX_SECONDS to more than SESSION_TTL_SECONDS.")
 STREAM_ENDED = Diagnosis(
@@ -151,10 +132,10 @@ HELD_BACK = Diagnosis(
 NO_EVENT = Diagnosis("No {event!r} event within {seconds:g} s, though the stream is open.", NOT_NOTIFIED)
 NOT_WAITED = Diagnosis(
     "The waiting guest got a reply before the answer (202).",
-    "Make sure that no proxy in front of it removes the Prefer header, and look at the log of /api/requests.",
+    "Make sure that no proxy removes the Prefer header, and look at the log of /api/requests.",
 )
 NOT_WOKEN = Diagnosis("The waiting guest did not have the answer within {seconds:g} s.", NOT_NOTIFIED)
 BODY_REFUSED = Diagnosis(
     "Something in front of the functions refuses a message of 128 KiB (413).",
-    "Raise the limit of a proxy in front of the deployment on bodies, to some more than MAX_PAYLOAD_BYTES.",
+    "Raise the limit on bodies of a proxy in front of the deployment to some more than MAX_PAYLOAD_BYTES.",
 )

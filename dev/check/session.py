@@ -8,13 +8,11 @@ from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from types import MappingProxyType
 from typing import Any
 
 from dev.check import diagnosis, reading
-from dev.check.caller import Failed, expect, parsed, require
+from dev.check.caller import Caller, Failed, Listener, Received, expect, parsed, require
 from dev.check.deployment import DeploymentChecks
-from dev.check.listener import Listener, Received
 from lib.session import codes
 
 _PUSHES = 3
@@ -24,11 +22,12 @@ _CODE = f"[{codes.ALPHABET}]{{{codes.LENGTH}}}"
 
 @dataclass
 class SessionChecks(DeploymentChecks):
-    """Checks of a session. `path` and `token` are those of the session that they create, `""` before and afterwards.
+    """Checks of a session. `code`, `path` and `token` are those of the session that they create.
 
     `lost` names the steps whose success is of no use any more: what they opened is over, or out of step.
     """
 
+    code: str = ""
     path: str = ""
     token: str = ""
     lost: set[str] = field(default_factory=set)
@@ -41,7 +40,7 @@ class SessionChecks(DeploymentChecks):
         session = parsed(answer)
         match session:
             case {"code": str(code), "token": str(token), "ttl": int(ttl)} if re.fullmatch(_CODE, code):
-                self.path, self.token = f"/api/sessions/{code}", token
+                self.code, self.path, self.token = code, f"/api/sessions/{code}", token
             case _:
                 raise Failed("The new session lacks a code, a token or a time to live.")
         self._expires_at = session.get("expiresAt")
@@ -53,10 +52,9 @@ class SessionChecks(DeploymentChecks):
 
     def check_read(self) -> str:
         """Check that the session can be read, by its code as it is and as a person may type it."""
-        code = self.path.rpartition("/")[2]
-        for typed in (code, f"{code[:4]}-{code[4:]}".lower()):
+        for typed in (self.code, f"{self.code[:4]}-{self.code[4:]}".lower()):
             session = parsed(self.caller.call("GET", f"/api/sessions/{typed}", 200))
-            require(session.get("code") == code and session.get("active") is True, "Another session was read.")
+            require(session.get("code") == self.code and session.get("active") is True, "Another session was read.")
             require("token" not in session, "The session shows its token to anyone who reads it.")
         return "also in lower case, with a hyphen"
 
@@ -75,7 +73,7 @@ class SessionChecks(DeploymentChecks):
 
     def check_stream(self) -> str:
         """Open the host's stream."""
-        path, token, caller = f"{self.path}/stream", self.token, self.caller.copy()
+        path, token, caller = f"{self.path}/stream", self.token, Caller(self.caller.url, self.caller.bypass)
         headers = {"Accept": "text/event-stream", "Accept-Encoding": "identity"}
         asked = time.perf_counter()
         self._listener = Listener(lambda: caller.send("GET", path, token, headers=headers, stream=True))
@@ -105,7 +103,7 @@ class SessionChecks(DeploymentChecks):
 
     def check_wait(self) -> str:
         """Check that a guest who waits for a response gets it."""
-        caller = self.caller.copy()  # which another thread uses
+        caller = Caller(self.caller.url, self.caller.bypass)  # which another thread uses
         prefer = {"Prefer": f"wait={_WAIT_SECONDS}"}
         body = {"id": "check-wait", "payload": "?"}
 
@@ -149,7 +147,7 @@ class SessionChecks(DeploymentChecks):
                 self.caller.send("DELETE", self.path, token=self.token)
 
     def _receive(
-        self, name: str, members: Mapping[str, object] = MappingProxyType({}), asking: Future[Any] | None = None
+        self, name: str, members: Mapping[str, object] | None = None, asking: Future[Any] | None = None
     ) -> Received:
         """Return the next event. Raises Failed if it has another name, lacks one of these members, or does not come.
 
@@ -163,7 +161,7 @@ class SessionChecks(DeploymentChecks):
         if received is None:
             raise self._missing(name)
         require(received.name == name, f"The stream said {reading.printable(received.name)!r} before {name!r}.")
-        same = members.items() <= received.data.items()
+        same = (members or {}).items() <= received.data.items()
         require(same, "The stream brought another request than the one that was posted.")
         self.lost.discard("stream")
         return received

@@ -5,7 +5,7 @@ from typing import Any
 
 from dev.check import diagnosis, reading
 from dev.check.agent import LEGACY, MODERN, Agent
-from dev.check.caller import Failed, expect, parsed, require
+from dev.check.caller import Caller, Failed, expect, parsed, require
 from dev.check.deployment import ORIGIN
 from dev.check.session import SessionChecks
 from lib.session import codes
@@ -14,10 +14,8 @@ _ANY_ARGUMENTS = {"type": "object"}
 _NUMBERS = {"type": "object", "properties": {"a": {"type": "number"}, "b": {"type": "number"}}, "required": ["a", "b"]}
 _ADD = {
     "name": "check.add",
-    "title": "Add",
     "description": "Adds two numbers.",
     "inputSchema": _NUMBERS,
-    "outputSchema": {"type": "object", "properties": {"sum": {"type": "number"}}},
     "annotations": {"readOnlyHint": True},
 }
 _OFFERED = [_ADD, {"name": "check.any"}]
@@ -89,16 +87,16 @@ class Checks(SessionChecks):
             fixed = Agent(self.caller, "/mcp", version)
             names = [tool.get("name") for tool in fixed.ask("tools/list", tools=list)["tools"]]
             require(names == _FIXED, f"/mcp has other tools than {', '.join(_FIXED)}.")
-            asked = {"name": "list_tools", "arguments": {"code": self._code}}
+            asked = {"name": "list_tools", "arguments": {"code": self.code}}
             fixed.ask("tools/call", asked, structuredContent={"tools": _LISTED}, isError=False)
         return f"those of the session, and {', '.join(_FIXED)}"
 
     def check_mcp_call(self) -> str:
         """Check that agents can call a tool, which this host answers, and send any other request."""
-        caller = self.caller.copy()  # which other threads use, one after the other
+        caller = Caller(self.caller.url, self.caller.bypass)  # which other threads use, one after the other
         payload = {"method": "tools/call", "params": _CALL}
-        named = {"name": "call_tool", "arguments": {"code": self._code, **_CALL}}
-        asking = {"name": "send_request", "arguments": {"code": self._code, "payload": "?"}}
+        named = {"name": "call_tool", "arguments": {"code": self.code, **_CALL}}
+        asking = {"name": "send_request", "arguments": {"code": self.code, "payload": "?"}}
         said = {"content": [{"type": "text", "text": "!"}]}
         calls: tuple[tuple[str, dict[str, Any], object, object, dict[str, Any]], ...] = (
             (self._server, _CALL, payload, _RESULT, _RESULT),
@@ -128,9 +126,5 @@ class Checks(SessionChecks):
         return "refused, in words for a model where it calls"
 
     @property
-    def _code(self) -> str:
-        return self.path.rpartition("/")[2]
-
-    @property
     def _server(self) -> str:
-        return f"/mcp/{self._code}"
+        return f"/mcp/{self.code}"

@@ -9,7 +9,6 @@ from typing import NamedTuple
 from starlette.types import ASGIApp
 
 from dev.local import function, upstash
-from dev.local.function import Function
 from dev.local.platform import Platform
 from dev.local.project import Project
 from dev.local.server import Server
@@ -49,7 +48,7 @@ def local_store(
     """Run a local Upstash, in front of the Redis at `redis_url` or of an embedded one.
 
     Without a token it gets a random one; port 0 is any free port. `wrap` may put a layer in front of its application.
-    With a certificate it is served over TLS, as in production. Raises OSError if the port is in use.
+    With a certificate the store is behind TLS, as in production. Raises OSError if the port is in use.
     """
     token = token or secrets.token_hex(16)
     with Server(wrap(upstash.local(token, redis_url)), port, certificate=certificate) as server:
@@ -70,16 +69,13 @@ def deploy(
     """Run a project's functions and its static files behind one address.
 
     `environment` is called for each start of a function, and returns the variables for it. `build` is the output of
-    `vercel build`; without it the functions start from their source. `log` gets what a function prints, line by line,
-    and `complain` one line for each function that does not start. Port 0 is any free port; `names` are host names under
-    which the platform may be called, beside those of this machine. Raises OSError if the port is in use, and
+    `vercel build`; without it the functions start from their source. `log` gets what a function prints, line by line.
+    `complain` and `names` are as for `Platform`. Port 0 is any free port. Raises OSError if the port is in use, and
     ValueError if `vercel.json` has what the local platform does not implement.
     """
-
-    def start(name: str) -> Function:
-        return function.start(name, build, project, environment(), log)
-
-    platform = Platform(Project(project), start, complain, names)
+    platform = Platform(
+        Project(project), lambda name: function.start(name, build, project, environment(), log), complain, names
+    )
     # The server starts first, to report a port that is in use, and ends last: without functions no stream keeps it.
     with Server(platform, port, parser="h11") as front, platform:
         yield Deployment(front.url, platform)

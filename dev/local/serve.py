@@ -4,17 +4,16 @@ import argparse
 import json
 import threading
 from contextlib import nullcontext
-from pathlib import Path
 
 import httpx
-from watchfiles import Change, watch
+from watchfiles import PythonFilter, watch
 
 from dev import PROJECT
 from dev.local import environment
 from dev.local.deployment import deploy, local_store, print_line
 
 _SOURCES = (PROJECT / "api", PROJECT / "lib", *(folder for folder in (PROJECT / "lib").rglob("*") if folder.is_dir()))
-_SETTINGS = ("vercel.json", ".env.local")
+_IS_SOURCE = PythonFilter(extra_extensions=(".lua", "vercel.json", ".env.local"))
 
 
 def platform(arguments: argparse.Namespace) -> None:
@@ -33,7 +32,7 @@ def platform(arguments: argparse.Namespace) -> None:
         if local:
             print_line(f"        REST at {local.url} with the token {local.token}")
         print_line(f"Try     curl -X POST {deployment.url}/api/sessions")
-        for _ in watch(PROJECT, *_SOURCES, recursive=False, watch_filter=_is_source):
+        for _ in watch(PROJECT, *_SOURCES, recursive=False, watch_filter=_IS_SOURCE):
             try:
                 deployment.platform.reload()
                 print_line("Reloaded")
@@ -60,8 +59,3 @@ def _store_problem(url: str) -> str:
         return "" if health.is_success else f": {health.json()['detail']} ({health.json()['code']})"
     except (httpx.HTTPError, json.JSONDecodeError, KeyError):
         return ": not known, since /api/health does not answer"
-
-
-def _is_source(_: Change, path: str) -> bool:
-    changed = Path(path)
-    return changed.name in _SETTINGS if changed.parent == PROJECT else changed.suffix in (".py", ".lua")

@@ -47,7 +47,7 @@ def test_bursts(functions: Functions, size: int) -> None:
     """Calls that come at the same time are all answered."""
 
     async def run() -> list[Answer]:
-        return await burst(functions["responses"].port, await unanswered(functions), size)
+        return await burst(functions.responses.port, await unanswered(functions), size)
 
     assert Counter(answer.status for answer in asyncio.run(run())) == {202: size}
 
@@ -62,8 +62,8 @@ class Waits(NamedTuple):
 
 async def waits(functions: Functions, addresses: int) -> Waits:
     """Let more calls wait than there are places, from so many addresses, and make plain calls of another one beside."""
-    path, port = await unanswered(functions), functions["responses"].port
-    process = psutil.Process(functions["responses"].pid)
+    path, port = await unanswered(functions), functions.responses.port
+    process = psutil.Process(functions.responses.pid)
 
     async def plain() -> list[float]:
         return [(await call(port, "GET", path, address="198.51.100.1")).seconds for _ in range(PLAIN)]
@@ -116,7 +116,7 @@ def test_as_many_streams_as_places(functions: Functions) -> None:
     """900 streams and 100 plain calls at the same time; one more stream is refused, and all that are open go on."""
 
     async def run() -> None:
-        process, port = psutil.Process(functions["stream"].pid), functions["stream"].port
+        process, port = psutil.Process(functions.stream.pid), functions.stream.port
         sessions = [await Session.create(functions) for _ in range(PLACES + 5)]
         gate = asyncio.Semaphore(50)
 
@@ -132,7 +132,7 @@ def test_as_many_streams_as_places(functions: Functions) -> None:
         assert {answer.status for answer in await asyncio.gather(*plain)} == {200}
         for session in sessions[:PLACES:9]:
             assert await session.push() > 0
-        assert not any(await asyncio.gather(*(session.has_ended() for session in sessions[:PLACES])))
+        assert functions.ended_streams() == []
         for session in sessions:
             session.close()
         await asyncio.to_thread(wait_until, lambda: process.num_threads() <= 2)
