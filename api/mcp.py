@@ -45,16 +45,16 @@ def _server(call: Call, request: Request) -> Server:
 
 def _answer(call: Call, request: Request, server: Server) -> Reply:
     if request.method == "tools/call":
-        return _call_tool(call, request, server)
-    if request.method == "tools/list":
+        reply = _call_tool(call, request, server)
+    elif request.method == "tools/list":
         if "cursor" in request.params:
             raise Fault(INVALID_PARAMS, "There is one page: leave the cursor out.")
-        result: JsonText | None = request.era.listed(server.list())
+        reply = Reply(200, jsonrpc.result(request.id, request.era.listed(server.list())))
+    elif (result := request.era.handshake(request.method, server.instructions)) is not None:
+        reply = Reply(200, jsonrpc.result(request.id, result))
     else:
-        result = request.era.handshake(request.method, server.instructions)
-    if result is None:
         raise protocol.unknown_method(request)
-    return Reply(200, jsonrpc.result(request.id, result))
+    return reply
 
 
 def _call_tool(call: Call, request: Request, server: Server) -> Reply:

@@ -35,8 +35,8 @@ def store() -> Credentials:
     for url_name, token_name in STORE_VARIABLES:
         url, token = text(url_name), text(token_name)
         if url and token:
-            if not url.startswith(("https://", "http://")):
-                raise StoreNotConfigured(f"{url_name} must be the store's REST address (https://…).")
+            if not (url.startswith(("https://", "http://")) and url.isascii() and url.isprintable()):
+                raise StoreNotConfigured(f"{url_name} must be the store's REST address (https://…), and nothing else.")
             if not (token.isascii() and token.isprintable()):
                 raise StoreNotConfigured(f"{token_name} must be the store's REST token, without other characters.")
             return Credentials(url.rstrip("/"), token)

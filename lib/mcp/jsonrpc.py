@@ -49,7 +49,7 @@ def parse(body: bytes) -> Message:
     if members.get("jsonrpc") != b'"2.0"':
         raise Fault(INVALID_REQUEST, 'jsonrpc must be "2.0".', 400)
     if "method" not in members and members.keys() & {"result", "error"}:
-        return Message(None, "", {})
+        members = {"method": JsonText(b'""')}  # a response, which gets no answer
     request_id = members.get("id")
     if request_id is not None and not is_identifier(request_id):
         raise Fault(INVALID_REQUEST, "id must be a string or a whole number.", 400)

@@ -27,17 +27,19 @@ def result_of(response: Response, era: Era) -> JsonText:
     """
     answer = response.answer or JsonText(b"null")
     if response.kind == "error":
-        return era.failed(_error_message(answer))
-    if members := _call_tool_result(answer):
-        return era.called(
+        result = era.failed(_error_message(answer))
+    elif members := _call_tool_result(answer):
+        result = era.called(
             members["content"],
             members.get("structuredContent"),
             is_error=members.get("isError") == b"true",
             meta=members.get("_meta"),
         )
-    if answer.startswith(b'"'):
-        return era.called(protocol.text(answer))
-    return era.called(protocol.text(answer.decode()), answer)
+    elif answer.startswith(b'"'):
+        result = era.called(protocol.text(answer))
+    else:
+        result = era.called(protocol.text(answer.decode()), answer)
+    return result
 
 
 def _call_tool_result(answer: JsonText) -> dict[str, JsonText]:

@@ -27,10 +27,12 @@ def reply(call: Call, request: Request, results: Results) -> Reply:
         result = _next(call, request, results)
         if result is None and "text/event-stream" in call.headers.get("Accept", "").lower():
             ending.pop_all()
-            return Reply(200, headers=sse.HEADERS, stream=_events(call, request, results))
-        while result is None:
-            result = _next(call, request, results)
-    return Reply(200, jsonrpc.result(request.id, result))
+            answer = Reply(200, headers=sse.HEADERS, stream=_events(call, request, results))
+        else:
+            while result is None:
+                result = _next(call, request, results)
+            answer = Reply(200, jsonrpc.result(request.id, result))
+    return answer
 
 
 def _next(call: Call, request: Request, results: Results) -> JsonText | None:

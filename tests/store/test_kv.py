@@ -235,6 +235,8 @@ def test_address_of_nothing(kv_store: Store, monkeypatch: pytest.MonkeyPatch, ur
         ({"UPSTASH_REDIS_REST_URL": "https://x"}, "UPSTASH_REDIS_REST_TOKEN"),
         ({"UPSTASH_REDIS_REST_URL": "redis://x", "UPSTASH_REDIS_REST_TOKEN": "x"}, "UPSTASH_REDIS_REST_URL"),
         ({"KV_REST_API_URL": "https://x", "KV_REST_API_TOKEN": "a\nb"}, "KV_REST_API_TOKEN"),
+        ({"KV_REST_API_URL": "https://x\u200b", "KV_REST_API_TOKEN": "x"}, "KV_REST_API_URL"),
+        ({"KV_REST_API_URL": "https://x\ufeff", "KV_REST_API_TOKEN": "x"}, "KV_REST_API_URL"),
     ],
 )
 def test_not_configured(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], named: str) -> None:
