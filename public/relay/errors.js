@@ -9,6 +9,8 @@
 /** @type {new (message?: string, options?: ErrorOptions) => ErrorMembers} Error, with the members of RelayError. */
 const TypedError = Error;
 
+const MAX_RETRY_AFTER_SECONDS = 60; // a proxy that asks for more would silence the client for hours
+
 /** @type {Map<unknown, Declared.EndReason>} The codes of problems that end the host's session, with its `reason`. */
 const END_REASONS = new Map([
   ["session_not_found", "expired"],
@@ -31,11 +33,16 @@ export class RelayError extends TypedError {
 /** The error that an HTTP response stands for. @param {Response} response */
 export async function errorOf(response) {
   const problem = await response.json().catch(() => ({}));
-  const seconds = parseInt(response.headers.get("Retry-After") ?? "", 10);
-  /** @type {ErrorDetails} */
-  const details = seconds > 0 ? { status: response.status, retryAfter: seconds } : { status: response.status };
+  const retryAfter = secondsOf(response.headers.get("Retry-After") ?? "");
+  const details = { status: response.status, ...(retryAfter > 0 && { retryAfter }) };
   if (typeof problem?.code !== "string") return response.status === 413 ? tooLarge(details) : unexpectedAnswer(details);
   return new RelayError(problem.detail, { ...details, code: problem.code, refused: true });
+}
+
+/** The seconds that a Retry-After header asks for, as a number or a date. NaN if it is neither. @param {string} value */
+function secondsOf(value) {
+  const seconds = /^\d+$/.test(value) ? Number(value) : Math.ceil((Date.parse(value) - Date.now()) / 1000);
+  return Math.min(seconds, MAX_RETRY_AFTER_SECONDS);
 }
 
 /** An error as a RelayError. One that is not yet a RelayError is a defect, here or in what the page passed in. */
