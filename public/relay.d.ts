@@ -268,7 +268,7 @@ export class RelayError extends Error {
   readonly code?: string;
   /** The HTTP status, if there was an answer. */
   readonly status?: number;
-  /** The seconds to wait before trying again. */
+  /** The seconds to wait before trying again, at most 60. */
   readonly retryAfter?: number;
   /** The error that the host answered with. */
   readonly error?: any;

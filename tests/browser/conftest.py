@@ -200,7 +200,7 @@ def states(tab: Page) -> list[str]:
     return found
 
 
-def refuse(route: Route, status: int, code: str, retry_after: int = 0) -> None:
+def refuse(route: Route, status: int, code: str, retry_after: int | str = 0) -> None:
     """Answer a call with a problem, in place of the relay."""
     headers = {"Retry-After": f"{retry_after}"} if retry_after else {}
     problem = {"type": f"/problems.html#{code}", "title": code, "status": status, "detail": code, "code": code}

@@ -83,6 +83,23 @@ def test_refused_as_replaced(window: Window, tab: Page, polls: bool) -> None:
     window.forgive_the_network()
 
 
+@pytest.mark.parametrize(
+    "retry_after",
+    ["3600", "9999999999", "Fri, 01 Jan 2100 00:00:00 GMT", "Thu, 01 Jan 1970 00:00:00 GMT", "-5", "soon"],
+)
+def test_proxy_that_asks_for_patience(window: Window, tab: Page, retry_after: str) -> None:
+    """It is believed for a minute at most."""
+    tab.clock.install()
+    tab.route("**/stream?*", lambda route: refuse(route, 503, "store_unavailable", retry_after))
+    tab.evaluate(HOST, {})
+    until(tab, "session.state === 'disconnected'")
+    assert tab.evaluate("session.problem.retryAfter ?? 0") <= 60
+    tab.unroute_all()
+    tab.clock.run_for(61_000)
+    until(tab, "session.state !== 'disconnected'")
+    window.forgive_the_network()
+
+
 @pytest.mark.parametrize("streams", [False, True])
 def test_busy_relay(window: Window, tab: Page, site: Parley, streams: bool) -> None:
     """Plain reads bring the requests, more and more seldom, until there is a place for the stream."""

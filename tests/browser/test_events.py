@@ -1,4 +1,4 @@
-"""public/relay.js: how a host reads the events of its stream.
+"""public/relay/events.js: how the events of a stream are read.
 
 Source: https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation
 """
@@ -8,49 +8,22 @@ from playwright.sync_api import Page
 
 from lib.jsontext import JsonText
 from lib.web import sse
+from tests.browser.conftest import Window, start, until
 
-# Let a host read a stream of this text as one chunk, as two chunks that meet at each byte, and as chunks of one byte.
-# Returns the different outcomes: for each event what it did in the host, if anything, and its data; then the cursor
-# with which the host connects again.
-READ = r"""async (text) => {
-  const { host } = await import("/relay.js");
-  const created = JSON.stringify({ code: "ABC12345", token: "t", expiresAt: "2100-01-01T00:00:00Z", ttl: 600 });
+# Read this text as one chunk, as two chunks that meet at each byte, and as chunks of one byte. Returns the different
+# outcomes: the name, the data and the id of each event.
+READ = """async (text) => {
+  const { readEvents } = await import("/relay/events.js");
 
   const read = async (chunks) => {
     const events = [];
-    let streams = 0;
-    let listen, reconnect;
-    const listening = new Promise((resolve) => (listen = resolve));
-    const reconnected = new Promise((resolve) => (reconnect = resolve));
-    window.fetch = async ({ url, headers }) => {
-      if (url.endsWith("/api/sessions")) return new Response(created);
-      if (!url.includes("/stream?")) return new Response(null, { status: 204 });
-      await listening;
-      if (++streams > 1) reconnect(headers.get("Last-Event-ID") ?? "");
-      const start = (stream) => {
-        for (const chunk of chunks) stream.enqueue(chunk);
-        stream.close();
-      };
-      return new Response(streams > 1 ? new ReadableStream() : new ReadableStream({ start }));
+    const start = (stream) => {
+      for (const chunk of chunks) stream.enqueue(chunk);
+      stream.close();
     };
-    const parse = (text) => {
-      if (text !== created) sse.push(["", text]);
-      return JSON.parse(text);
-    };
-    const session = await host({ parse, autoRenew: false, onRequest() {} });
-    const note = (name) => (sse.at(-1)[0] = name);
-    session.addEventListener("request", () => note("request"));
-    session.addEventListener("renewed", () => note("renewed"));
-    session.addEventListener("ended", ({ detail }) => detail.reason === "ended" || note("ended"));
-    session.addEventListener("state", ({ detail }) => {
-      if (detail.state === "connected") note("open");
-      if (detail.state === "disconnected") setTimeout(() => dispatchEvent(new Event("online"))); // does not wait longer
-      if (detail.state === "ended") reconnect("");
-    });
-    listen();
-    const cursor = await reconnected;
-    await session.end();
-    return JSON.stringify([events, cursor]);
+    for await (const { event, data, id } of readEvents(new ReadableStream({ start }), () => undefined))
+      events.push([event, data, id]);
+    return JSON.stringify(events);
   };
 
   const bytes = new TextEncoder().encode(text);
@@ -66,13 +39,13 @@ OPEN = '{"code":"ABC12345","expiresAt":"2100-01-01T00:00:00Z"}'
 RENEWED = '{"expiresAt":"2100-01-01T00:10:00Z"}'
 FIRST = f"id: 1-0\nevent: request\ndata: {Q1}\n\n"
 SECOND = f"id: 2-0\nevent: request\ndata: {Q2}\n\n"
-BOTH = [["request", Q1], ["request", Q2]]
+BOTH = [["request", Q1, "1-0"], ["request", Q2, "2-0"]]
 
 
-def written(*parts: tuple[str, str, str]) -> str:
+def written(*events: tuple[str, str, str]) -> str:
     """Return events as the relay writes them, with a comment after each."""
     return "".join(
-        (sse.encode(name, JsonText(data.encode()), cursor) + sse.KEEP_ALIVE).decode() for name, data, cursor in parts
+        (sse.encode(name, JsonText(data.encode()), cursor) + sse.KEEP_ALIVE).decode() for name, data, cursor in events
     )
 
 
@@ -81,43 +54,61 @@ def written(*parts: tuple[str, str, str]) -> str:
     [
         pytest.param(
             written(("open", OPEN, ""), ("request", Q1, "1-0"), ("renewed", RENEWED, "1-0")),
-            [[["open", OPEN], ["request", Q1], ["renewed", RENEWED]], "1-0"],
+            [["open", OPEN, ""], ["request", Q1, "1-0"], ["renewed", RENEWED, "1-0"]],
             id="as the relay writes",
         ),
-        pytest.param(
-            written(("request", Q1, "1-0"), ("ended", '{"reason":"expired"}', "1-0")),
-            [[["request", Q1], ["ended", '{"reason":"expired"}']], ""],
-            id="ended",
-        ),
-        pytest.param((FIRST + SECOND).replace("\n", "\r\n"), [BOTH, "2-0"], id="CRLF"),
-        pytest.param("\ufeff" + FIRST, [[["request", Q1]], "1-0"], id="BOM"),
+        pytest.param((FIRST + SECOND).replace("\n", "\r\n"), BOTH, id="CRLF"),
+        pytest.param(FIRST.replace("ü", "\r\\u2028"), [["request", Q1.replace("ü", "\r\\u2028"), "1-0"]], id="lone CR"),
+        pytest.param("\ufeff" + FIRST, [["request", Q1, "1-0"]], id="BOM"),
         pytest.param(
             'event: request\nid: 1-0\ndata: {"id":"q1",\ndata:"payload":\ndata:  1}\n\n',
-            [[["request", '{"id":"q1",\n"payload":\n 1}']], "1-0"],
+            [["request", '{"id":"q1",\n"payload":\n 1}', "1-0"]],
             id="several data lines",
         ),
         pytest.param(
             f": hello\n\n:\n\nid: 1-0\n:data: no\nevent: request\n:\ndata: {Q1}\n: x\n\n:",
-            [[["request", Q1]], "1-0"],
+            [["request", Q1, "1-0"]],
             id="comments",
         ),
-        pytest.param(FIRST + SECOND.removesuffix("\n"), [[["request", Q1]], "1-0"], id="no blank line at the end"),
-        pytest.param(FIRST + SECOND.removesuffix("\n\n"), [[["request", Q1]], "1-0"], id="no line end at the end"),
-        pytest.param(FIRST + SECOND.replace("id: 2-0", "id:"), [BOTH, ""], id="id without value"),
-        pytest.param(FIRST + SECOND.replace("id: 2-0", "id"), [BOTH, ""], id="id without colon"),
-        pytest.param(FIRST + SECOND.replace("id: 2-0\n", ""), [BOTH, "1-0"], id="no id"),
+        pytest.param(FIRST + SECOND.removesuffix("\n"), [["request", Q1, "1-0"]], id="no blank line at the end"),
+        pytest.param(FIRST + SECOND.removesuffix("\n\n"), [["request", Q1, "1-0"]], id="no line end at the end"),
+        pytest.param(FIRST + SECOND.replace("id: 2-0", "id:"), [BOTH[0], ["request", Q2, ""]], id="id without value"),
+        pytest.param(FIRST + SECOND.replace("id: 2-0", "id"), [BOTH[0], ["request", Q2, ""]], id="id without colon"),
+        pytest.param(FIRST + SECOND.replace("id: 2-0\n", ""), [BOTH[0], ["request", Q2, "1-0"]], id="no id"),
         pytest.param(
             f"retry: 1\nids: 9-0\nevent: request\nevents: open\nID: 9-0\n data: 1\nid:1-0\ndata:{Q1}\nnothing\n\n",
-            [[["request", Q1]], "1-0"],
+            [["request", Q1, "1-0"]],
             id="unknown fields",
         ),
         pytest.param(
             f"id: 1-0\nevent: request\n\ndata: {Q1}\n\nevent: request\ndata:\n\ndata: {Q2}\n\n",
-            [[["", Q1], ["", Q2]], "1-0"],
+            [["message", Q1, "1-0"], ["message", Q2, "1-0"]],
             id="no data",
         ),
+        pytest.param("", [], id="nothing"),
     ],
 )
 def test_events(tab: Page, text: str, outcome: list[object]) -> None:
-    """However the network cuts a stream into chunks, the host reads the same events."""
+    """However the network cuts a stream into chunks, the events are the same."""
     assert tab.evaluate(READ, text) == [outcome]
+
+
+def test_stream_that_ends_in_the_middle(window: Window, tab: Page) -> None:
+    """The host connects again with the cursor of the last event that it has read, and ends when the relay says so."""
+    code = start(tab)
+    cursors: list[str] = []
+    streams = [FIRST + SECOND.removesuffix("\n"), written(("ended", '{"reason":"expired"}', "1-0"))]
+    tab.on(
+        "request",
+        lambda request: cursors.append(request.headers.get("last-event-id", "")) if "stream?" in request.url else None,
+    )
+    opened = written(("open", '{"code":"' + code + '","expiresAt":"2100-01-01T00:00:00Z"}', ""))
+    tab.route(
+        "**/stream?*", lambda route: route.fulfill(content_type="text/event-stream", body=opened + streams.pop(0))
+    )
+    tab.evaluate("dispatchEvent(new Event('online'))")
+    until(tab, "session.state === 'ended'")
+    assert tab.evaluate("session.reason") == "expired"
+    assert tab.evaluate("ran") == ["q1"]
+    assert cursors[1] == "1-0"
+    window.forgive_the_network()

@@ -412,6 +412,31 @@ def test_five_lines_of_a_page(window: Window, site: Parley, elsewhere: str) -> N
     expect(guest.locator("body")).to_contain_text("42")
 
 
+def test_modules_load_in_two_waves(window: Window, site: Parley, elsewhere: str) -> None:
+    """relay.js comes first, then all of its modules at once: each is asked for before any other has arrived."""
+    window.origins |= {site.url, elsewhere.removesuffix("/")}
+    Elsewhere.page = f"<!doctype html><script type=module>import '{site.url}/relay.js'</script>".encode()
+    asked: list[str] = []
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        asked.append(route.request.url.removeprefix(site.url))
+        held.append(route)
+
+    window.context.route(f"{site.url}/**", hold)
+    tab = window.context.new_page()
+    tab.goto(elsewhere, wait_until="commit")
+    modules = sorted(f"/relay/{path.name}" for path in (PROJECT / "public" / "relay").glob("*.js"))
+    wait_until(lambda: bool(tab.evaluate("1")) and asked == ["/relay.js"])
+    held.pop().continue_()
+    wait_until(lambda: bool(tab.evaluate("1")) and sorted(asked[1:]) == modules)
+    for route in held:
+        route.continue_()
+    tab.wait_for_load_state()
+    assert tab.evaluate(f"import('{site.url}/relay.js').then(({{ guest }}) => typeof guest)") == "function"
+    assert len(asked) == 1 + len(modules)
+
+
 def test_types_name_what_there_is(tab: Page) -> None:
     """Every export and every member of a session is declared, and the other way round."""
     declared = (PROJECT / "public" / "relay.d.ts").read_text("utf-8")

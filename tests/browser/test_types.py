@@ -94,11 +94,11 @@ def test_client_conforms_to_its_declarations(folder: Path) -> None:
         ("relay.d.ts", "registerTool(tool: Tool, ", "registerTool(tool: Tool, id: string, "),
         ("relay.d.ts", "tools(): Promise<ToolDefinition[]>", "list(): Promise<ToolDefinition[]>"),
         ("relay.d.ts", "withdrawn: CustomEvent", "revoked: CustomEvent"),
-        ("implementation.js", "this.mcpUrl = ", "this.url = "),
-        ("implementation.js", "    callTool: async (", "    call: async ("),
-        ("implementation.js", "export async function host(", "export async function open("),
-        ("implementation.js", "async renew()", "async extend()"),
-        ("implementation.js", 'state = "connecting"', 'state = "starting"'),
+        ("relay/session.js", "this.mcpUrl = ", "this.url = "),
+        ("relay/guest.js", "    callTool: async (", "    call: async ("),
+        ("implementation.js", "export { host }", "export { host as open }"),
+        ("relay/session.js", "async renew()", "async extend()"),
+        ("relay/session.js", 'state = "connecting"', 'state = "starting"'),
     ],
 )
 def test_change_on_one_side_is_found(folder: Path, file: str, old: str, new: str) -> None:

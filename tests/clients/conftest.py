@@ -121,8 +121,10 @@ def start(client: str, tmp_path: Path) -> Iterator[Start]:
         def begin(side: str, relay: str) -> Program:
             if client == "relay.js":
                 node = need("node", "install Node.js")
-                module = tmp_path / "relay.mjs"
+                module = tmp_path / "relay.js"
                 shutil.copy(PROJECT / "public" / "relay.js", module)
+                shutil.copytree(PROJECT / "public" / "relay", tmp_path / "relay", dirs_exist_ok=True)
+                (tmp_path / "package.json").write_text('{"type": "module"}')
                 program = Program([node, str(_DRIVERS / "driver.mjs"), module.as_uri(), relay, side])
             else:
                 program = Program([sys.executable, str(_DRIVERS / "driver.py"), relay, side])

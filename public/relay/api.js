@@ -1,0 +1,87 @@
+// @ts-check
+//
+// Calls of the relay's HTTP API.
+
+import { errorOf, throwUnreachable, tooLarge, unexpectedAnswer } from "./errors.js";
+import { TIMED_OUT, abortAfter } from "./timing.js";
+
+/** @import * as Declared from "../relay.d.ts" */
+/** @typedef {{ method?: string, token?: string, body?: string, signal?: AbortSignal, keepalive?: true }} CallOptions */
+
+export const POLL_SECONDS = 25; // how long a call asks the relay to wait
+const CALL_TIMEOUT_MS = 20_000; // in addition to the time that the call asks the relay to wait
+const MAX_BODY_BYTES = 4_000_000; // the platform refuses 4.5 MB without CORS headers, as if the network had failed
+
+/** The relay at a URL. Its calls throw a RelayError for a refusal and for what the network does. */
+export class Api {
+  /** @param {Declared.RelayOptions["relay"]} relay @param {Declared.RelayOptions["parse"]} parse */
+  constructor(relay, parse = JSON.parse) {
+    const url = new URL(relay ?? new URL("..", import.meta.url));
+    if (!/^https?:$/.test(url.protocol)) throw new TypeError(`the relay's URL has to begin with https://: ${url.href}`);
+    this.url = url.href.replace(/\/$/, "");
+    this.parse = parse;
+  }
+
+  /** The parsed body of the response. @param {string} path @param {CallOptions & { wait?: number }} options */
+  async call(path, { signal, wait = 0, ...options } = {}) {
+    const abort = abortAfter(wait * 1000 + CALL_TIMEOUT_MS, TIMED_OUT, signal);
+    try {
+      const response = await this.fetch(path, { ...options, signal: abort.signal });
+      const text = await response.text().catch(throwUnreachable);
+      return response.status === 204 ? undefined : this.parseJson(text, response.status);
+    } finally {
+      abort.release();
+    }
+  }
+
+  /** The HTTP response, if successful. @param {string} path @param {CallOptions & { cursor?: string }} options */
+  async fetch(path, { token, body, cursor, ...options }) {
+    if (body && new TextEncoder().encode(body).length > MAX_BODY_BYTES) throw tooLarge({ status: 413 });
+    // A Request throws what is wrong with the call itself, so that what fetch rejects with is the network's.
+    const request = new Request(this.url + path, {
+      ...options,
+      body,
+      cache: "no-store",
+      headers: {
+        ...(cursor && { "Last-Event-ID": cursor }),
+        ...(token && { Authorization: `Bearer ${token}` }),
+        ...(body && { "Content-Type": "application/json" }),
+      },
+    });
+    const response = await fetch(request).catch(throwUnreachable);
+    if (!response.ok) throw await errorOf(response);
+    return response;
+  }
+
+  /** Parse JSON from a response with this HTTP status. @param {string} text @param {number} status */
+  parseJson(text, status) {
+    try {
+      return this.parse(text);
+    } catch {
+      // The caller's parser may refuse valid JSON, such as the name __proto__.
+    }
+    try {
+      return JSON.parse(text);
+    } catch (cause) {
+      throw unexpectedAnswer({ status, cause });
+    }
+  }
+}
+
+export function sessionPath(/** @type {string} */ code) {
+  return `/api/sessions/${encodeURIComponent(code)}`;
+}
+
+/**
+ * A path and the beginning of its query. An id of "." or ".." would name a folder, and goes into the query.
+ * @param {string} path The session's. @param {string} kind @param {string} id
+ */
+export function messagePath(path, kind, id) {
+  if (![".", ".."].includes(id)) return `${path}/${kind}/${encodeURIComponent(id)}?`;
+  return `/api/${kind}?code=${path.split("/").at(-1)}&id=${id}&`;
+}
+
+/** An id for a request, or for a host. */
+export function randomId() {
+  return Array.from(crypto.getRandomValues(new Uint8Array(8)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}

@@ -1,0 +1,188 @@
+// @ts-check
+//
+// The host's connection: a stream, or polling where a proxy holds streams back, opened again after whatever cuts it.
+
+import { POLL_SECONDS, randomId } from "./api.js";
+import { RelayError, throwUnreachable, toRelayError } from "./errors.js";
+import { readEvents } from "./events.js";
+import { TIMED_OUT, backoffMs, sleep } from "./timing.js";
+
+/** @import * as Declared from "../relay.d.ts" */
+/** @import { HostApi } from "./host-api.js" */
+/** @import { Expiry } from "./lifetime.js" */
+/** @typedef {Pick<Declared.HostRequest, "id" | "payload" | "createdAt">} SentRequest As the relay sends it. */
+/**
+ * What a connection tells its session. `onReturn` is called when the browser shows a page again that it has kept.
+ * @typedef {{
+ *   onState: (state: Declared.SessionState, problem: RelayError | null) => void,
+ *   onExpiry: (expiry: Expiry) => void,
+ *   onRequest: (request: SentRequest) => void,
+ *   onWithdrawn: (id: string) => void,
+ *   onEnded: (reason: Declared.EndReason) => void,
+ *   onReturn: () => void,
+ * }} Listener
+ */
+
+const STREAM_OPEN_TIMEOUT_MS = 8_000; // nothing comes for so long if a proxy buffers the stream
+const STREAM_IDLE_TIMEOUT_MS = 40_000; // more than two of the relay's keep-alive comments, which it sends every 15 s
+const STALE_MS = 30_000; // a page that was hidden connects again after such a silence; longer than POLL_SECONDS
+const POLLING_MS = 300_000; // how long to poll before the stream is tried again
+const SHORT_STREAM_MS = 5_000; // a stream that breaks sooner counts as a failure, so that there is a backoff
+
+/** The reason for which a connection is aborted to open another one at once. */
+const RECONNECT = Symbol("reconnect");
+
+export class Connection {
+  #api;
+  #listener;
+  /** @type {Declared.SessionState} */
+  #state = "connecting";
+  #host = randomId(); // the relay prefers the host that came last
+  #attempt = 0; // of this host's connections, the relay prefers the latest
+  #cursor = "";
+  #lastDataAt = 0;
+  #abort = new AbortController();
+  #pollUntil = 0;
+  #busy = false; // whether the relay had no place for the stream or poll: it always has for one that does not wait
+  #pageShown = Promise.resolve();
+  #failedOpens = 0; // in a row
+  #failures = 0;
+  #backoff = new AbortController();
+
+  /** @param {HostApi} api @param {Listener} listener */
+  constructor(api, listener) {
+    this.#api = api;
+    this.#listener = listener;
+    const { window, document } = globalThis;
+    const untilEnd = { signal: api.signal };
+    for (const type of ["online", "offline"]) window?.addEventListener(type, this.#onNetworkChange, untilEnd);
+    window?.addEventListener("pagehide", this.#onPageHide, untilEnd);
+    document?.addEventListener("visibilitychange", this.#onVisible, untilEnd);
+    api.signal.addEventListener("abort", () => this.#reconnect()); // so that run() ends at once
+  }
+
+  /** Keep the session connected until it ends. */
+  async run() {
+    while (!this.#api.ended) {
+      await this.#pageShown;
+      const connection = (this.#abort = new AbortController());
+      const busy = this.#busy;
+      this.#lastDataAt = Date.now();
+      this.#attempt++;
+      try {
+        if (busy || Date.now() < this.#pollUntil) await this.#poll(connection);
+        else await this.#listen(connection);
+        if (!busy) this.#failures = 0;
+      } catch (error) {
+        if (connection.signal.reason !== RECONNECT) await this.#recover(error);
+      }
+    }
+  }
+
+  /** @param {unknown} error */
+  async #recover(error) {
+    if (this.#api.ended) return;
+    const problem = toRelayError(error);
+    this.#busy = problem.code === "busy";
+    if (!this.#busy || this.#state !== "polling") this.#setState("disconnected", problem);
+    this.#backoff = new AbortController();
+    await sleep(backoffMs(++this.#failures, error), this.#backoff.signal);
+  }
+
+  /** Read the stream to its end. Rejects if it did not open, or broke at once. @param {AbortController} connection */
+  async #listen(connection) {
+    let openedAt = 0;
+    let closedByRelay = false;
+    let timer = setTimeout(() => connection.abort(TIMED_OUT), STREAM_OPEN_TIMEOUT_MS);
+    const onData = () => {
+      this.#lastDataAt = Date.now();
+      if (!openedAt) return;
+      clearTimeout(timer);
+      timer = setTimeout(() => connection.abort(TIMED_OUT), STREAM_IDLE_TIMEOUT_MS);
+    };
+    try {
+      const { signal } = connection;
+      const response = await this.#api.fetch(`/stream?${this.#query()}`, { cursor: this.#cursor, signal });
+      for await (const { id, event, data } of readEvents(response.body, onData)) {
+        if (this.#api.ended) break;
+        this.#cursor = id;
+        const content = this.#api.parseJson(data, response.status);
+        if (event === "open") {
+          openedAt = Date.now();
+          onData();
+          this.#setState("connected");
+        }
+        if (event === "reconnect") closedByRelay = true;
+        this.#pass(event, content);
+      }
+    } catch (error) {
+      if (!(error instanceof RelayError) || error.refused) throw error;
+    } finally {
+      clearTimeout(timer);
+      connection.abort();
+    }
+    if (openedAt) this.#failedOpens = 0;
+    if (closedByRelay || this.#api.ended) return;
+    if (this.#state === "connected") this.#setState("connecting");
+    if (Date.now() - openedAt < SHORT_STREAM_MS || connection.signal.reason === RECONNECT) throwUnreachable();
+    if (openedAt) return;
+    if (connection.signal.reason !== TIMED_OUT && ++this.#failedOpens < 2) throwUnreachable();
+    this.#pollUntil = Date.now() + POLLING_MS;
+  }
+
+  /** Pass an event of the stream on. @param {string} event @param {any} content */
+  #pass(event, content) {
+    if (event === "open" || event === "renewed") this.#listener.onExpiry(content);
+    if (event === "request") this.#listener.onRequest(content);
+    if (event === "withdrawn") this.#listener.onWithdrawn(content.id);
+    if (event === "ended") this.#listener.onEnded(content.reason);
+  }
+
+  /** Read requests with one call, which waits for some. @param {AbortController} connection */
+  async #poll({ signal }) {
+    const wait = this.#state === "polling" && !this.#busy ? POLL_SECONDS : 0; // the first call shows whether it works
+    const after = this.#cursor && `&after=${this.#cursor}`;
+    const path = `/requests?wait=${wait}${after}&${this.#query()}`;
+    const { requests, cursor } = await this.#api.call(path, { signal, wait });
+    this.#busy = false;
+    this.#setState("polling");
+    this.#cursor = cursor;
+    for (const request of requests) this.#listener.onRequest(request);
+  }
+
+  #query() {
+    return `host=${this.#host}&attempt=${this.#attempt}`;
+  }
+
+  /** @param {Declared.SessionState} state @param {RelayError | null} problem */
+  #setState(state, problem = null) {
+    this.#state = state;
+    this.#listener.onState(state, problem);
+  }
+
+  #reconnect() {
+    this.#abort.abort(RECONNECT);
+    this.#backoff.abort();
+  }
+
+  #onNetworkChange = () => {
+    this.#pollUntil = 0;
+    this.#reconnect();
+  };
+
+  #onVisible = () => {
+    if (document.visibilityState === "visible" && Date.now() - this.#lastDataAt > STALE_MS) this.#reconnect();
+  };
+
+  /** While the browser keeps the page for its Back button, another page of this tab may go on with the session. */
+  #onPageHide = (/** @type {PageTransitionEvent} */ { persisted }) => {
+    if (!persisted) return;
+    const shown = new Promise((resolve) => addEventListener("pageshow", resolve, { once: true }));
+    this.#pageShown = shown.then(() => {
+      this.#host = randomId(); // this host now comes last
+      this.#attempt = 0;
+      this.#listener.onReturn();
+    });
+    this.#reconnect();
+  };
+}

@@ -1,0 +1,48 @@
+// @ts-check
+//
+// Pauses, backoff and time-outs, in milliseconds.
+
+import { RelayError } from "./errors.js";
+
+export const BACKOFF_MS = { first: 500, max: 15_000 };
+/** The reason for which a call or stream is aborted when nothing comes. */
+export const TIMED_OUT = Symbol("timed out");
+const MAX_TIMER_MS = 2 ** 31 - 1; // setTimeout fires at once for more
+
+/** Exponential, with jitter. @param {number} failures How many in a row. @param {unknown} error The last one. */
+export function backoffMs(failures, error) {
+  if (!(error instanceof RelayError)) return MAX_TIMER_MS; // a defect, which stays
+  const backoff = Math.min(BACKOFF_MS.max, BACKOFF_MS.first * 2 ** (failures - 1)) * (0.5 + Math.random() / 2);
+  return Math.max(backoff, (error.retryAfter ?? 0) * 1000);
+}
+
+/** Resolves after the time, or when the signal aborts. @param {number} milliseconds @param {AbortSignal} signal */
+export function sleep(milliseconds, signal) {
+  if (signal.aborted) return;
+  return new Promise((resolve) => {
+    const done = () => {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", done);
+      resolve(undefined);
+    };
+    const timer = setTimeout(done, Math.min(milliseconds, MAX_TIMER_MS));
+    signal.addEventListener("abort", done);
+  });
+}
+
+/**
+ * A signal that aborts with another one, or after the time, until it is released. AbortSignal.any is still too new.
+ * @param {number} milliseconds @param {unknown} reason @param {AbortSignal} [signal]
+ */
+export function abortAfter(milliseconds, reason, signal) {
+  const controller = new AbortController();
+  const onAbort = () => controller.abort(signal?.reason);
+  const timer = milliseconds <= MAX_TIMER_MS ? setTimeout(() => controller.abort(reason), milliseconds) : undefined;
+  signal?.addEventListener("abort", onAbort);
+  if (signal?.aborted) onAbort();
+  const release = () => {
+    clearTimeout(timer);
+    signal?.removeEventListener("abort", onAbort);
+  };
+  return { signal: controller.signal, release };
+}
