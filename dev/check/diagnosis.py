@@ -136,6 +136,6 @@ NOT_WAITED = Diagnosis(
 )
 NOT_WOKEN = Diagnosis("The waiting guest did not have the answer within {seconds:g} s.", NOT_NOTIFIED)
 BODY_REFUSED = Diagnosis(
-    "Something in front of the functions refuses a message of 128 KiB (413).",
+    "Something in front of the functions refuses a message of 1 MiB (413).",
     "Raise the limit on bodies of a proxy in front of the deployment to some more than MAX_PAYLOAD_BYTES.",
 )

@@ -26,7 +26,7 @@ _RESULT = {"content": [{"type": "text", "text": "5"}], "structuredContent": {"su
 _FIXED = ["list_tools", "call_tool", "send_request"]
 _MCP_HEADERS = ("Content-Type", "MCP-Protocol-Version", "Mcp-Method", "Mcp-Name")
 _MOST_TOOLS = 128
-_MOST_BYTES = 128 * 1024
+_MOST_BYTES = 1024 * 1024
 _LONGEST_WAIT = 55
 
 
@@ -57,7 +57,7 @@ class Checks(SessionChecks):
         answer = self.caller.call("GET", f"{self.path}/responses/check-1?wait=600", 200)
         applied = answer.headers.get("Preference-Applied")
         require(applied == f"wait={_LONGEST_WAIT}", "Preference-Applied does not tell how long a wait may be.")
-        return f"messages{' may be larger than' if raised else ', at most'} 128 KiB, tools, a wait"
+        return f"messages{' may be larger than' if raised else ', at most'} 1 MiB, tools, a wait"
 
     def check_mcp_access(self) -> str:
         """Check the methods that MCP has, and that pages may use it as they may use the API."""

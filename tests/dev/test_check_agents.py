@@ -416,17 +416,17 @@ def test_call_that_arrives_otherwise(well: Parley, monkeypatch: pytest.MonkeyPat
 
 def test_proxy_that_refuses_large_bodies(well: Parley, faulty: Callable[[Call, Change], None]) -> None:
     faulty(Call("POST", "/api/sessions/[^/]+/responses"), only("413", html))
-    diagnosed(Checker(well.url, latency_limit=1000), "limits", diagnosis.BODY_REFUSED, "128 KiB", "413")
+    diagnosed(Checker(well.url, latency_limit=1000), "limits", diagnosis.BODY_REFUSED, "1 MiB", "413")
 
 
 def test_limits_that_are_set_otherwise() -> None:
     """The operator may allow larger messages."""
-    with running_store(None) as store, running_parley(store, MAX_PAYLOAD_BYTES="1000000") as parley:
+    with running_store(None) as store, running_parley(store, MAX_PAYLOAD_BYTES="2000000") as parley:
         checker = Checker(parley.url, latency_limit=1000)
         checker.run(lambda _: None)
     assert checker.ok, checker.summary()
     (limits,) = [one for one in checker.checks if one.name == "limits"]
-    assert limits.note == "messages may be larger than 128 KiB, tools, a wait"
+    assert limits.note == "messages may be larger than 1 MiB, tools, a wait"
 
 
 @pytest.mark.parametrize("origin", ["https://page.example", "https://elsewhere.example"])
