@@ -34,6 +34,7 @@ import importlib
 import inspect
 import json
 import logging
+import math
 import os
 import random
 import re
@@ -124,13 +125,13 @@ def _plain(value: Any) -> Any:
 
 
 def _parse(text: str, depth: int = 0) -> Any:
-    """Parse JSON. An integer that is too long for Python is read as its text. Raises ValueError.
+    """Parse JSON. A number that Python cannot hold is read as its text. Raises ValueError.
 
     Of a value that is nested too deeply for Python, so many outer levels are read; what is in them, and is still
     nested too deeply, is `_Unreadable`.
     """
     try:
-        return json.loads(text, parse_int=_integer)
+        return json.loads(text, parse_int=_integer, parse_float=_float)
     except RecursionError:
         if not depth:
             return _Unreadable()
@@ -146,6 +147,11 @@ def _integer(text: str) -> int | str:
         with suppress(ValueError):  # Python may be set up to take fewer digits
             return int(text)
     return text
+
+
+def _float(text: str) -> float | str:
+    number = float(text)
+    return text if math.isinf(number) else number
 
 
 def _parts(text: str) -> Iterator[str]:
@@ -203,7 +209,10 @@ def _end_of_word(text: str, at: int) -> int:
 
 def _excerpt(value: Any) -> str:
     """Return the beginning of a JSON value's text, for people."""
-    return f"{json.dumps(value, ensure_ascii=False, default=str):.100}"
+    try:
+        return f"{json.dumps(value, ensure_ascii=False, default=str):.100}"
+    except RecursionError:
+        return "what is nested too deeply"
 
 
 # Schema: types in
@@ -793,8 +802,12 @@ def _unexpected_answer() -> RelayError:
 def _readable(value: Any) -> Any:
     """Return a part of an answer. Raises RelayError if Python cannot read it."""
     if isinstance(value, _Unreadable):
-        raise RelayError("This is nested too deeply for Python.", "client_error")
+        raise _too_deep()
     return value
+
+
+def _too_deep() -> RelayError:
+    return RelayError("This is nested too deeply for Python.", "client_error")
 
 
 def _backoff(failures: int, error: RelayError) -> float:
@@ -1461,7 +1474,11 @@ class Guest:
             id: As of `request`.
         """
         payload = {"method": "tools/call", "params": {"name": name, "arguments": arguments or {}}}
-        return _tool_result(self.request(payload, timeout=timeout, id=id))
+        result = self.request(payload, timeout=timeout, id=id)
+        try:
+            return _tool_result(result)
+        except RecursionError:  # to write takes a little more room than to read
+            raise _too_deep() from None
 
     def tools(self) -> list[dict[str, Any]]:
         """Return the tools that the host offers, in the words of MCP: dicts with `name`, `inputSchema` and more."""
