@@ -1,20 +1,32 @@
 # /// script
 # requires-python = ">=3.10"
 # ///
-"""The client of Parley for Python 3.10 and newer, one file that needs nothing else.
+"""The client of Parley for Python 3.10 and newer: one file that needs only the standard library.
 
-    from relay import guest, host
+A host offers functions as tools for as long as its session lasts:
 
-    with host([add, weather], relay="https://…") as session:  # offers two functions as tools
-        print(session.code, session.mcp_url, session.wait())
+    from relay import host
+
+    with host([add, weather], relay="https://…") as session:
+        print(session.code, session.mcp_url)
+        session.wait()
+
+A guest that has the session's code uses them:
+
+    from relay import guest
+
     guest("ABC1-2345", relay="https://…").call_tool("add", {"a": 1, "b": 2})
 
-In asyncio: `async with host(…) as session: await session.await_end()`, `await guest(…).acall_tool(…)`. As a command:
-`python relay.py --help`. The logger `relay` tells what comes and goes, at the level INFO.
+Programs with asyncio write `async with host(…) as session: await session.await_end()` and
+`await guest(…).acall_tool(…)`. `python relay.py --help` says what the file does as a command. The logger `relay`
+reports what comes and goes at the level INFO, and every call of the relay at the level DEBUG.
 """
+
+from __future__ import annotations
 
 import argparse
 import asyncio
+import base64
 import contextvars
 import dataclasses
 import http.client
@@ -22,6 +34,7 @@ import importlib
 import inspect
 import json
 import logging
+import math
 import os
 import random
 import re
@@ -32,218 +45,892 @@ import threading
 import time
 import types
 import typing
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from functools import cache, partial, partialmethod
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
+from functools import cache, partial
 from pathlib import Path
-from typing import Any, Literal, cast
-from urllib.parse import quote, urlsplit
+from typing import Any, Literal, NamedTuple, TextIO
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
-_STREAM_IDLE_SECONDS = 40  # more than two of the relay's keep-alive comments, which it sends every 15 s
-_SHORT_STREAM_SECONDS = 5  # a stream that breaks sooner counts as a failure, so that there is a backoff
-_POLL_SECONDS = 25  # a call may take 20 more
-_RETRY_SECONDS = 30  # how long a guest tries again without a single success
-_END_REASONS = {"session_not_found": "expired", "session_ended": "ended", "replaced": "replaced"}  # code -> reason
-_END_REASONS |= {"host_token_required": "host_token_required", "host_token_wrong": "host_token_wrong"}
-_NETWORK = ("unreachable", "unexpected_answer")  # the codes of errors that are no refusals of the relay's
-
-_NAMES = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
-_NAMES |= {list: "array", dict: "object"}
-_SECTION = re.compile(r"^(?:Args|Arguments|Parameters|Attributes):[ \t]*\n((?:[ \t]+.*(?:\n|$)|\n)*)", re.MULTILINE)
-_ENTRY = re.compile(r"^([ \t]+)\*{0,2}(\w+)(?:[ \t]*\(.*?\))?:[ \t]*(.*(?:\n\1[ \t]+.*)*)", re.MULTILINE)
-_AFTER_FIRST = re.compile(r"\n\s*\n|^\w+:[ \t]*$|^\w+\(.*\)$", re.MULTILINE)  # the last: by dataclass()
-# A request as the relay writes it, in an event or in a list, where it has a cursor.
-_REQUEST = re.compile(r'\{"id":"([^"]+)","payload":(.*?),"createdAt":"[^"]*"(?:,"cursor":"[^"]*")?\}', re.DOTALL)
+__all__ = ["Guest", "RelayError", "Session", "cancelled", "guest", "host"]
 
 _log = logging.getLogger("relay")
-_Object = dict[str, Any]  # of JSON
-_cancelled: "contextvars.ContextVar[_Over]" = contextvars.ContextVar("cancelled")
+
+_Object = dict[str, Any]  # a JSON object
+
+
+# Errors
 
 
 class RelayError(Exception):
-    """What a call to the relay, or a request, fails with.
+    """A call of the relay has failed, or a request.
 
-    `code` is that of a problem document, `timeout`, `unreachable`, `unexpected_answer`, `client_error`, or None for an
-    `error` of the host's. `status` is that of HTTP, `retry_after` in seconds. `final`: the same call would fail again.
+    Attributes:
+        code: The `code` of the relay's problem document, or `timeout` (no answer in time), `unreachable` (no
+            connection), `unexpected_answer` (something other than the relay answered), `client_error` (what has
+            arrived cannot be used). None if the host has answered with an `error`.
+        status: The HTTP status of a refusal, else None.
+        retry_after: In how many seconds the relay wants to be called again, None if it does not say.
+        error: The host's `error`, any JSON.
+        final: Whether the same call would fail again.
     """
 
-    def __init__(self, message: str = "", code: str = "", status: int = 0, after: int = 0, error: Any = None) -> None:
+    def __init__(
+        self, message: str = "", code: str = "", status: int = 0, retry_after: float = 0, error: Any = None
+    ) -> None:
         super().__init__(message)
-        self.code, self.status, self.retry_after, self.error = code or None, status or None, after or None, error
+        self.code = code or None
+        self.status = status or None
+        self.retry_after = retry_after or None
+        self.error = error
         self.final = code not in _NETWORK and status < 500 and status != 429
 
 
+_NETWORK = ("unreachable", "unexpected_answer")  # the codes of errors that are not the relay's refusals
+
+
+# JSON
+
+_SPACE = " \t\n\r"
+_MAX_DIGITS = 4300  # what int() takes as Python is set up; the time that it needs grows with the square
+
+
+class _Unreadable:
+    """Stands for a JSON value that Python cannot read."""
+
+
 def _json(value: Any) -> str:
-    """Write a value as JSON. Raises TypeError, ValueError or RecursionError for what is none."""
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_plain)
-    return json.dumps(json.loads(text)) if re.search("[\ud800-\udfff]", text) else text
+    """Write a value as JSON that UTF-8 can encode. Raises TypeError, ValueError or RecursionError if it is not JSON."""
+    text = _dumps(value, ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair, which only an escape can write
+        return _dumps(value, ensure_ascii=True)
+    return text
+
+
+def _dumps(value: Any, *, ensure_ascii: bool) -> str:
+    return json.dumps(value, ensure_ascii=ensure_ascii, allow_nan=False, separators=(",", ":"), default=_plain)
 
 
 def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value):
+    """Return what is written in place of a value that the module `json` does not know."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     if type(value).__module__.partition(".")[0] in ("datetime", "decimal", "pathlib", "uuid"):
         return value.isoformat() if hasattr(value, "isoformat") else str(value)
     raise TypeError(f"{type(value).__name__} is no JSON")
 
 
-def _parsed(text: str, *names: str) -> _Object:
-    """Parse what the relay has sent: an object that has members of these names. Raises RelayError."""
+def _parse(text: str, depth: int = 0) -> Any:
+    """Parse JSON. A number that Python cannot hold is read as its text. Raises ValueError.
+
+    Of a value that is nested too deeply for Python, so many outer levels are read; what is in them, and is still
+    nested too deeply, is `_Unreadable`.
+    """
     try:
-        found: Any = json.loads(text)
-    except (RecursionError, ValueError):  # perhaps of a payload, too deep or with too long a number: it stays as it is
-        requests = [{"id": one, "payload": payload.encode()} for one, payload in _REQUEST.findall(text)]
-        found = requests and {"requests": requests, "cursor": text.rpartition('"cursor":"')[2].partition('"')[0]}
-    if isinstance(found, dict) and found.keys() >= set(names):
-        return found
-    raise RelayError("What answered is not the relay, or cannot be read.", "unexpected_answer")
+        return json.loads(text, parse_int=_integer, parse_float=_float)
+    except RecursionError:
+        if not depth:
+            return _Unreadable()
+    text = text.strip(_SPACE)
+    parts = _parts(text)
+    if text.startswith("["):
+        return [_parse(part, depth - 1) for part in parts]
+    return {str(json.loads(name)): _parse(value, depth - 1) for name, value in zip(parts, parts, strict=True)}
 
 
-@cache
-def _schema(hint: Any) -> _Object:
-    """Return the JSON Schema of a type. Raises TypeError for one that has none."""
-    cls, parts = typing.get_origin(hint) or hint, typing.get_args(hint)
-    if hint in (Any, object):
+def _integer(text: str) -> int | str:
+    if len(text) <= _MAX_DIGITS:
+        with suppress(ValueError):  # Python may be set up to take fewer digits
+            return int(text)
+    return text
+
+
+def _float(text: str) -> float | str:
+    number = float(text)
+    return text if math.isinf(number) else number
+
+
+def _parts(text: str) -> Iterator[str]:
+    """Yield the text of each element of a JSON array, or of each name and each value of a JSON object in turn.
+
+    Brackets are counted, so that a value may be nested as deeply as it likes. Raises ValueError if the text breaks off.
+    """
+    at = _skip(text, 1)
+    while text[at : at + 1] not in ("]", "}"):
+        end = _end_of_value(text, at)
+        yield text[at:end]
+        at = _skip(text, end)
+
+
+def _skip(text: str, at: int) -> int:
+    """Return the place of the next name, value or closing bracket."""
+    while at < len(text) and text[at] in f"{_SPACE},:":
+        at += 1
+    return at
+
+
+def _end_of_value(text: str, at: int) -> int:
+    depth = 0
+    while at < len(text):
+        character = text[at]
+        if character == '"':
+            at = _end_of_string(text, at)
+        elif depth or character in "[{":
+            depth += (character in "[{") - (character in "]}")
+            at += 1
+        else:
+            at = _end_of_word(text, at)
+        if not depth:
+            return at
+    raise ValueError("the text breaks off")
+
+
+def _end_of_string(text: str, at: int) -> int:
+    """Return the place after a string, of which `at` is the opening quotation mark."""
+    while (at := text.find('"', at + 1)) >= 0:
+        escapes = at
+        while text[escapes - 1] == "\\":
+            escapes -= 1
+        if (at - escapes) % 2 == 0:
+            return at + 1
+    raise ValueError("the text breaks off")
+
+
+def _end_of_word(text: str, at: int) -> int:
+    """Return the place after a number, `true`, `false` or `null`."""
+    while at < len(text) and text[at] not in f"{_SPACE},:]}}":
+        at += 1
+    return at
+
+
+def _excerpt(value: Any) -> str:
+    """Return the beginning of a JSON value's text, for people."""
+    try:
+        return f"{json.dumps(value, ensure_ascii=False, default=str):.100}"
+    except RecursionError:
+        return "what is nested too deeply"
+
+
+# Schema: types in
+
+
+class _Kind:
+    """The values that an annotation allows. A subclass for each kind of annotation describes, checks and converts."""
+
+    def schema(self) -> _Object:
+        """Return the JSON Schema of the values."""
+        raise NotImplementedError
+
+    def misfits(self, value: Any, where: str) -> Iterator[str]:
+        """Yield a text for each part of a JSON value that does not fit. `where` is the value's place, as `a.b[0]`."""
+        raise NotImplementedError
+
+    def convert(self, value: Any) -> Any:
+        """Return the Python value that a fitting JSON value stands for."""
+        return value
+
+
+class _Anything(_Kind):
+    """Any, object, or no annotation at all."""
+
+    def schema(self) -> _Object:
         return {}
-    if cls in (typing.Union, types.UnionType):
-        return {"anyOf": [_schema(part) for part in parts]}
-    if cls is Literal:
-        return {"enum": json.loads(_json(parts))}
-    if dataclasses.is_dataclass(cls) or typing.is_typeddict(cls):
-        return _object(cls, cls.__dict__.get("__doc__"))
-    if cls not in _NAMES or (cls is dict and parts[:1] not in ((), (str,))):
-        raise TypeError(f"for {hint!r} there is no JSON Schema")
-    inner = {list: "items", dict: "additionalProperties"}.get(cls)
-    return {"type": _NAMES[cls]} | ({inner: _schema((*parts, Any)[parts[1:] != ()])} if inner else {})
+
+    def misfits(self, value: Any, where: str) -> Iterator[str]:
+        return iter(())
 
 
-def _object(of: Any, doc: str | None) -> _Object:
-    """Return the schema of a function's arguments, a dataclass or a TypedDict, which a docstring describes."""
-    hints, doc = typing.get_type_hints(of), inspect.cleandoc(doc or "")
-    if typing.is_typeddict(of):
-        needed = {name for name in of.__required_keys__ if "NotRequired[" not in str(of.__annotations__[name])}
-        defaults = {name: inspect.Parameter.empty if name in needed else ... for name in hints}
-    else:
-        given = inspect.signature(of).parameters.values()
-        defaults = {one.name: one.default for one in given if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)}
-    texts = {name: " ".join(text.split()) for part in _SECTION.findall(doc) for _, name, text in _ENTRY.findall(part)}
-    told = {name: {"description": text} for name, text in texts.items() if text}
-    properties = {name: _schema(hints.get(name, Any)) | told.get(name, {}) for name in defaults}
-    for name, default in defaults.items():
-        with suppress(TypeError, ValueError):  # it is required, not known, or no JSON
-            properties[name]["default"] = json.loads(_json(default))
-    required = [name for name, default in defaults.items() if default is inspect.Parameter.empty]
-    first = " ".join(_AFTER_FIRST.split(doc, maxsplit=1)[0].split())
-    shape = {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
-    return ({"description": first} if first else {}) | shape
+class _Scalar(_Kind):
+    """A text, a number, a truth value or None."""
+
+    def __init__(self, name: str, convert: Callable[[Any], Any] | None = None) -> None:
+        self._name = name
+        self._convert = convert
+
+    def schema(self) -> _Object:
+        return {"type": self._name}
+
+    def misfits(self, value: Any, where: str) -> Iterator[str]:
+        if not _is_of_type(self._name, value):
+            yield _mistyped(self._name, value, where)
+
+    def convert(self, value: Any) -> Any:
+        return self._convert(value) if self._convert else value
 
 
-def _misfits(schema: _Object, value: Any, where: str = "") -> Iterator[str]:
-    """Tell what of a value does not fit a schema that `_schema` has made, and why."""
-    kind, told = schema.get("type"), f"{json.dumps(value, ensure_ascii=False):.100}"
-    own = "integer" if isinstance(value, float) and value.is_integer() else _NAMES[type(value)]
-    if "anyOf" in schema:
-        whys = ["; ".join(_misfits(part, value, where)) for part in schema["anyOf"]]
-        if all(whys):
-            yield ", or ".join(whys)
-    elif "enum" in schema:
-        options = [_json(option) for option in schema["enum"]]
-        if _json(value) not in options:
-            yield f"{where} must be one of {', '.join(options)}, not {told}"
-    elif kind and kind != own and (kind, own) != ("number", "integer"):
-        yield f"{where or 'this'} must be of the type {kind}, not {told}"
-    elif kind == "array":
-        for place, part in enumerate(value):
-            yield from _misfits(schema["items"], part, f"{where}[{place}]")
-    elif kind == "object":
-        at, known, others = f"{where}." if where else "", schema.get("properties", {}), schema["additionalProperties"]
-        yield from (f"{at}{name} is missing" for name in schema.get("required", ()) if name not in value)
-        for name, part in value.items():
-            if name not in known and others is False:
-                yield f"{at}{name} is not known, only {', '.join(known) or 'nothing'}"
+class _Choice(_Kind):
+    """Literal. Options are compared as JSON, in which 1 is not true."""
+
+    def __init__(self, options: tuple[Any, ...]) -> None:
+        self._options = [_json(option) for option in options]
+
+    def schema(self) -> _Object:
+        return {"enum": [json.loads(option) for option in self._options]}
+
+    def misfits(self, value: Any, where: str) -> Iterator[str]:
+        if _json(value) not in self._options:
+            yield f"{where} must be one of {', '.join(self._options)}, not {_excerpt(value)}"
+
+
+class _Union(_Kind):
+    """Union, Optional or `|`. The first alternative that a value fits holds."""
+
+    def __init__(self, alternatives: list[_Kind]) -> None:
+        self._alternatives = alternatives
+
+    def schema(self) -> _Object:
+        return {"anyOf": [kind.schema() for kind in self._alternatives]}
+
+    def misfits(self, value: Any, where: str) -> Iterator[str]:
+        reasons = ["; ".join(kind.misfits(value, where)) for kind in self._alternatives]
+        if all(reasons):
+            yield ", or ".join(reasons)
+
+    def convert(self, value: Any) -> Any:
+        return next(kind for kind in self._alternatives if not any(kind.misfits(value, ""))).convert(value)
+
+
+class _Array(_Kind):
+    """A list."""
+
+    def __init__(self, element: _Kind) -> None:
+        self._element = element
+
+    def schema(self) -> _Object:
+        return {"type": "array", "items": self._element.schema()}
+
+    def misfits(self, value: Any, where: str) -> Iterator[str]:
+        if not isinstance(value, list):
+            yield _mistyped("array", value, where)
+            return
+        for place, element in enumerate(value):
+            yield from self._element.misfits(element, f"{where}[{place}]")
+
+    def convert(self, value: Any) -> Any:
+        return [self._element.convert(element) for element in value]
+
+
+class _Mapping(_Kind):
+    """A dict, whose keys are texts."""
+
+    def __init__(self, member: _Kind) -> None:
+        self._member = member
+
+    def schema(self) -> _Object:
+        return {"type": "object", "additionalProperties": self._member.schema()}
+
+    def misfits(self, value: Any, where: str) -> Iterator[str]:
+        if not isinstance(value, dict):
+            yield _mistyped("object", value, where)
+            return
+        for name, member in value.items():
+            yield from self._member.misfits(member, f"{where}.{name}" if where else name)
+
+    def convert(self, value: Any) -> Any:
+        return {name: self._member.convert(member) for name, member in value.items()}
+
+
+class _Field(NamedTuple):
+    """A parameter of a function, or a field of a dataclass or TypedDict."""
+
+    kind: _Kind
+    required: bool
+    default: Any = ...  # which is no JSON, and stands for none
+    description: str = ""
+
+    def schema(self) -> _Object:
+        """Return the JSON Schema of the field's values, with its description and default."""
+        schema = self.kind.schema()
+        if self.description:
+            schema["description"] = self.description
+        with suppress(TypeError, ValueError):  # a default that is not JSON is not shown
+            schema["default"] = json.loads(_json(self.default))
+        return schema
+
+
+class _Record(_Kind):
+    """The parameters of a function, or a dataclass or TypedDict. `make` is called with a value's members."""
+
+    def __init__(self, make: Callable[..., Any], fields: dict[str, _Field], description: str) -> None:
+        self.description = description
+        self._make = make
+        self._fields = fields
+
+    def schema(self) -> _Object:
+        described = {"description": self.description} if self.description else {}
+        return described | self.schema_of_members()
+
+    def schema_of_members(self) -> _Object:
+        """Return the JSON Schema without the description of the whole."""
+        return {
+            "type": "object",
+            "properties": {name: field.schema() for name, field in self._fields.items()},
+            "required": [name for name, field in self._fields.items() if field.required],
+            "additionalProperties": False,
+        }
+
+    def misfits(self, value: Any, where: str) -> Iterator[str]:
+        if not isinstance(value, dict):
+            yield _mistyped("object", value, where)
+            return
+        prefix = f"{where}." if where else ""
+        for name, field in self._fields.items():
+            if field.required and name not in value:
+                yield f"{prefix}{name} is missing"
+        for name, member in value.items():
+            if name in self._fields:
+                yield from self._fields[name].kind.misfits(member, f"{prefix}{name}")
             else:
-                yield from _misfits(known.get(name, others), part, f"{at}{name}")
+                yield f"{prefix}{name} is not known, only {', '.join(self._fields) or 'nothing'}"
+
+    def convert(self, value: Any) -> Any:
+        return self.bind(value)()
+
+    def bind(self, value: _Object) -> Callable[[], Any]:
+        """Return a function that makes what a fitting JSON object stands for."""
+        return partial(self._make, **{name: self._fields[name].kind.convert(member) for name, member in value.items()})
 
 
-def _made(hint: Any, value: Any) -> Any:
-    """Return the value of a type that a JSON value stands for, which fits."""
-    cls, parts = typing.get_origin(hint) or hint, typing.get_args(hint)
-    if cls in (typing.Union, types.UnionType):
-        return _made(next(part for part in parts if not any(_misfits(_schema(part), value))), value)
-    if dataclasses.is_dataclass(cls) or typing.is_typeddict(cls):
-        return _bound(cls, value)()
-    if cls is list:
-        return [_made((*parts, Any)[0], part) for part in value]
-    if cls is dict:
-        return {name: _made((*parts, Any, Any)[1], part) for name, part in value.items()}
-    return cls(value) if cls in (int, float) else value
+_TYPE_NAMES = {
+    str: "string",
+    int: "integer",
+    float: "number",
+    bool: "boolean",
+    type(None): "null",
+    list: "array",
+    dict: "object",
+}
 
 
-def _bound(of: Any, values: _Object) -> partial[Any]:
+def _is_of_type(name: str, value: Any) -> bool:
+    """Tell whether a JSON value is of a type of JSON Schema."""
+    found = _TYPE_NAMES[type(value)]
+    if name == "integer" and isinstance(value, float):
+        return value.is_integer()
+    return name == found or (name == "number" and found == "integer")
+
+
+def _mistyped(name: str, value: Any, where: str) -> str:
+    return f"{where or 'this'} must be of the type {name}, not {_excerpt(value)}"
+
+
+def _kind(hint: Any) -> _Kind:
+    """Return the kind of an annotation. Raises TypeError if JSON has nothing for it."""
+    origin, parts = typing.get_origin(hint) or hint, typing.get_args(hint)
+    if origin in _KINDS:
+        return _KINDS[origin](parts)
+    if dataclasses.is_dataclass(origin) or typing.is_typeddict(origin):
+        return _record(origin)
+    raise TypeError(f"for {hint!r} there is no JSON Schema")
+
+
+def _mapping(parts: tuple[Any, ...]) -> _Kind:
+    keys, members = parts or (str, Any)
+    if keys is not str:
+        raise TypeError(f"JSON objects have texts as keys, not {keys!r}")
+    return _Mapping(_kind(members))
+
+
+def _union(parts: tuple[Any, ...]) -> _Kind:
+    return _Union([_kind(part) for part in parts])
+
+
+# What an annotation is made with -> its kind, from its parts: list, and then (int,), for list[int].
+_KINDS: dict[Any, Callable[[tuple[Any, ...]], _Kind]] = {
+    Any: lambda _: _Anything(),
+    object: lambda _: _Anything(),
+    str: lambda _: _Scalar("string"),
+    int: lambda _: _Scalar("integer", int),
+    float: lambda _: _Scalar("number", float),
+    bool: lambda _: _Scalar("boolean"),
+    type(None): lambda _: _Scalar("null"),
+    list: lambda parts: _Array(_kind(*parts or (Any,))),
+    dict: _mapping,
+    Literal: _Choice,
+    typing.Union: _union,
+    types.UnionType: _union,
+}
+
+
+def _record(of: Any) -> _Record:
+    """Return the kind of a dataclass or TypedDict, or of the arguments of a function."""
+    doc = _Docstring(_doc_of(of))
+    fields = _fields_of_typed_dict(of) if typing.is_typeddict(of) else _fields_of_signature(of)
+    fields = {name: field._replace(description=doc.parameters.get(name, "")) for name, field in fields.items()}
+    return _Record(of, fields, doc.summary)
+
+
+def _doc_of(of: Any) -> str:
+    if not isinstance(of, type):
+        return inspect.getdoc(of) or ""
+    doc = of.__dict__.get("__doc__") or ""  # not that of its base
+    is_signature = dataclasses.is_dataclass(of) and doc.startswith(f"{of.__name__}(")  # as dataclass() writes it
+    return "" if is_signature else doc
+
+
+def _fields_of_signature(of: Callable[..., Any]) -> dict[str, _Field]:
+    """Return the parameters that can be passed by name."""
     hints = typing.get_type_hints(of)
-    return partial(of, **{name: _made(hints.get(name, Any), value) for name, value in values.items()})
+    fields = {}
+    for name, parameter in inspect.signature(of).parameters.items():
+        if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+            required = parameter.default is parameter.empty
+            default = ... if required else parameter.default
+            fields[name] = _Field(_kind(hints.get(name, Any)), required, default)
+    return fields
 
 
-def _tool(name: str, function: Any) -> _Object:
-    """Describe a function in the words of MCP. Raises TypeError for one that cannot be a tool."""
-    try:
-        schema = _object(function, inspect.getdoc(function))
-    except (TypeError, ValueError, NameError, AttributeError, RecursionError) as error:
-        raise TypeError(f"{name} cannot be a tool: {type(error).__name__}: {error}") from error
-    described = {"description": schema.pop("description")} if "description" in schema else {}
-    return {"name": name, **described, "inputSchema": schema}
+def _fields_of_typed_dict(of: Any) -> dict[str, _Field]:
+    marked = typing.get_type_hints(of, include_extras=True)
+    fields = {}
+    for name, hint in typing.get_type_hints(of).items():
+        mark = str(typing.get_origin(marked[name])).rpartition(".")[2]  # the module has Required since Python 3.11
+        required = mark == "Required" or (mark != "NotRequired" and name in of.__required_keys__)
+        fields[name] = _Field(_kind(hint), required)
+    return fields
+
+
+class _Docstring:
+    """What a docstring says in Google's style.
+
+    Attributes:
+        summary: The first paragraph, in one line.
+        parameters: The description of each parameter that has one, in one line.
+    """
+
+    _SECTION = re.compile(r"\w+:\s*")
+    _PARAMETERS = ("Args:", "Arguments:", "Parameters:", "Attributes:")
+    _ENTRY = re.compile(r"\*{0,2}(\w+)(?:\s*\(.*?\))?:(.*)")
+
+    def __init__(self, text: str) -> None:
+        self._lines = inspect.cleandoc(text).splitlines()
+        self.summary = self._find_summary()
+        self.parameters = {name: " ".join(words) for name, words in self._find_parameters().items() if words}
+
+    def _find_summary(self) -> str:
+        words: list[str] = []
+        for line in self._lines:
+            if not line.strip() or self._SECTION.fullmatch(line):
+                break
+            words += line.split()
+        return " ".join(words)
+
+    def _find_parameters(self) -> dict[str, list[str]]:
+        """Return the words about each parameter."""
+        found: dict[str, list[str]] = {}
+        is_in_section = False
+        entry_indent = -1  # of the entry that a deeper line goes on with, -1 if there is none
+        words: list[str] = []
+        for line in self._lines:
+            indent = len(line) - len(line.lstrip())
+            entry = self._ENTRY.fullmatch(line.strip())
+            if not line.strip():
+                entry_indent = -1
+            elif not indent:
+                is_in_section = line.rstrip() in self._PARAMETERS
+                entry_indent = -1
+            elif 0 <= entry_indent < indent:
+                words += line.split()
+            elif is_in_section and entry:
+                words = found[entry[1]] = entry[2].split()
+                entry_indent = indent
+        return found
+
+
+# Schema: tools, and results out
+
+
+class _Tool:
+    """A function as a tool. Raises TypeError for one that cannot be a tool.
+
+    Attributes:
+        definition: What guests see of the tool, in the words of MCP.
+    """
+
+    def __init__(self, name: str, function: Any) -> None:
+        try:
+            self._arguments = _record(function)
+        except (TypeError, ValueError, NameError, AttributeError, RecursionError) as error:
+            raise TypeError(f"{name} cannot be a tool: {type(error).__name__}: {error}") from error
+        described = {"description": self._arguments.description} if self._arguments.description else {}
+        self.definition = {"name": name, **described, "inputSchema": self._arguments.schema_of_members()}
+
+    def bind(self, arguments: Any) -> Callable[[], Any]:
+        """Return the function with a call's arguments. Raises _Misfit if they do not fit."""
+        if reasons := "; ".join(self._arguments.misfits(arguments, "")):
+            raise _Misfit(f"The arguments do not fit: {reasons}.")
+        return self._arguments.bind(arguments)
+
+
+class _Misfit(Exception):
+    """The arguments of a call do not fit its tool."""
 
 
 def _tool_result(value: Any) -> _Object:
     """Return what a tool has returned in the words of MCP. Raises as `_json` does."""
     text = _json(value)
     plain = json.loads(text)
-    content = plain.get("content") if isinstance(plain, dict) else None
-    if isinstance(content, list) and all(isinstance(b, dict) and isinstance(b.get("type"), str) for b in content):
+    if _is_tool_result(plain):
         return dict(plain)
-    told = {"content": [{"type": "text", "text": plain if isinstance(plain, str) else text}]}
-    return told if isinstance(plain, str) else told | {"structuredContent": plain}
+    if isinstance(plain, str):
+        return _text_result(plain)
+    return _text_result(text) | {"structuredContent": plain}
 
 
-def _error(error: BaseException) -> str:
-    code, own = getattr(error, "code", None), getattr(error, "error", None)
-    told = {"name": type(error).__name__, "message": str(error)} | ({"code": code} if isinstance(code, str) else {})
-    with suppress(TypeError, ValueError, RecursionError):
-        return _json(told if own is None else own)
-    return _json(told)
+def _is_tool_result(value: Any) -> bool:
+    content = value.get("content") if isinstance(value, dict) else None
+    return isinstance(content, list) and all(
+        isinstance(block, dict) and isinstance(block.get("type"), str) for block in content
+    )
 
 
-class _Over(threading.Event):
-    """Is set when nobody waits for some work any more, and then stops what the work itself waits for."""
+def _text_result(text: str) -> _Object:
+    return {"content": [{"type": "text", "text": text}]}
 
-    stop: Callable[[], object] = bool  # does nothing
+
+# HTTP
+
+_CALL_SECONDS = 20  # the limit of a call without a byte, in addition to the time that it asks the relay to wait
+_MAX_BODY_BYTES = 4_000_000  # the platform refuses 4.5 MB
+_READ_BYTES = 64 * 1024
+
+
+class _Relay:
+    """The relay, by its HTTP API. Raises ValueError for a relay that is not a URL.
+
+    Each call has a connection of its own. Redirects are not followed, so that a token goes nowhere else.
+
+    Attributes:
+        url: The relay's URL, without a slash at its end.
+    """
+
+    def __init__(self, relay: str) -> None:
+        self.url = (relay or os.environ.get("PARLEY_URL", "")).rstrip("/")
+        self._place = _checked_url(self.url)
+        self._proxy = _proxy_of(self._place)
+        self._tls = ssl.create_default_context()  # made once, since it takes long
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        *names: str,
+        body: str = "",
+        headers: Mapping[str, str] | None = None,
+        seconds: float = _CALL_SECONDS,
+        depth: int = 1,
+    ) -> _Object:
+        """Make a call, and return the answer: an object that has members of these names, empty if none are wanted.
+
+        `seconds` may pass without a byte. So many levels of the answer (`depth`) are read of one that is nested too
+        deeply, as in `_parse`. Raises RelayError.
+        """
+        with self.exchange(method, path, body=body, headers=headers, seconds=seconds) as answer:
+            text = answer.text()
+        return _checked_answer(text, *names, depth=depth) if names else {}
+
+    @contextmanager
+    def exchange(
+        self, method: str, path: str, *, body: str = "", headers: Mapping[str, str] | None = None, seconds: float
+    ) -> Iterator[_Answer]:
+        """Make a call, and give its answer, which is read in the `with` block. Raises RelayError for a refusal."""
+        data = body.encode()
+        if len(data) > _MAX_BODY_BYTES:
+            raise RelayError("The message is too large.", "payload_too_large", 413)
+        connection = self._connection(seconds)
+        try:
+            with _network_errors(method, path):
+                answer = self._send(connection, method, path, data, headers or {})
+            try:
+                _log.debug("%s %s: %d", method, path, answer.status)
+                if not answer.is_success:
+                    raise _refusal(answer)
+                yield answer
+            finally:
+                answer.close()
+        finally:
+            connection.close()
+
+    def _send(
+        self, connection: http.client.HTTPConnection, method: str, path: str, data: bytes, headers: Mapping[str, str]
+    ) -> _Answer:
+        """Send a call over a connection, and return the beginning of its answer."""
+        sent = {"User-Agent": "relay.py", "Connection": "close", **headers}
+        if data:
+            sent["Content-Type"] = "application/json"
+        target = self._place.path + path
+        if self._proxy and self._place.scheme == "http":
+            sent |= _proxy_login(self._proxy)
+            target = self.url + path
+        connection.connect()
+        connected = connection.sock  # which the connection forgets when the answer comes
+        connection.request(method, target, data or None, sent)
+        return _Answer(connected, connection.getresponse())
+
+    def _connection(self, seconds: float) -> http.client.HTTPConnection:
+        """Return a connection to the relay, or to the proxy, that is not open yet."""
+        place = self._place
+        if not self._proxy:
+            return self._connection_to(place, place.scheme, seconds)
+        if place.scheme == "http":
+            return self._connection_to(self._proxy, self._proxy.scheme, seconds)
+        connection = self._connection_to(self._proxy, "https", seconds)
+        connection.set_tunnel(str(place.hostname), place.port or 443, _proxy_login(self._proxy))
+        return connection
+
+    def _connection_to(self, place: SplitResult, scheme: str, seconds: float) -> http.client.HTTPConnection:
+        name = str(place.hostname)
+        if scheme == "https":
+            return http.client.HTTPSConnection(name, place.port or 443, timeout=seconds, context=self._tls)
+        return http.client.HTTPConnection(name, place.port or 80, timeout=seconds)
+
+
+class _Answer:
+    """An HTTP answer whose body is still to be read."""
+
+    def __init__(self, connected: Any, response: http.client.HTTPResponse) -> None:
+        self.status = response.status
+        self.headers = response.headers
+        self._socket = connected
+        self._response = response
+
+    @property
+    def is_success(self) -> bool:
+        return 200 <= self.status < 300
+
+    def allow_silence(self, seconds: float) -> None:
+        """Wait so long for each next byte."""
+        self._socket.settimeout(seconds)
+
+    def parts(self) -> Iterator[bytes]:
+        """Yield the body as it comes. Raises RelayError if it breaks off."""
+        left = self._response.length  # None if the length is not known before
+        while left != 0:
+            with _network_errors("reading", "the answer"):
+                part = self._response.read1(min(left or _READ_BYTES, _READ_BYTES))
+                if not part and left:
+                    raise http.client.IncompleteRead(b"", left)
+            if not part:
+                break
+            if left:
+                left -= len(part)
+            yield part
+
+    def text(self) -> str:
+        """Return the whole body. Raises RelayError if it breaks off, or is not UTF-8."""
+        try:
+            return b"".join(self.parts()).decode()
+        except UnicodeDecodeError as error:
+            raise _unexpected_answer() from error
+
+    def close(self) -> None:
+        self._response.close()
+
+
+def _checked_url(url: str) -> SplitResult:
+    """Return the parts of a relay's URL. Raises ValueError if it is not one."""
+    try:
+        parts = urlsplit(url)
+        is_url = parts.scheme in ("http", "https") and parts.hostname and "@" not in parts.netloc and parts.port != 0
+    except ValueError:  # of the port
+        is_url = False
+    if not is_url:
+        raise ValueError(f"relay, or PARLEY_URL, has to be a URL that begins with https://, not {url!r}")
+    return parts
+
+
+def _proxy_of(place: SplitResult) -> SplitResult | None:
+    """Return the proxy that the system has for a URL, None if it has none."""
+    proxy = urllib.request.getproxies().get(place.scheme)
+    if not proxy or urllib.request.proxy_bypass(place.netloc):
+        return None
+    return urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+
+
+def _proxy_login(proxy: SplitResult) -> dict[str, str]:
+    """Return the header with the name and password that a proxy's URL has."""
+    if not proxy.username:
+        return {}
+    login = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
+    return {"Proxy-Authorization": f"Basic {base64.b64encode(login.encode()).decode()}"}
+
+
+@contextmanager
+def _network_errors(method: str, path: str) -> Iterator[None]:
+    """Raise what the network does as a RelayError."""
+    try:
+        yield
+    except (OSError, http.client.HTTPException) as error:
+        failure = RelayError(f"The relay cannot be reached: {type(error).__name__}: {error}", "unreachable")
+        _log.debug("%s %s: %s", method, path, failure)
+        raise failure from error
+
+
+def _refusal(answer: _Answer) -> RelayError:
+    """Return the error that an answer without success is: the relay's problem, or what else has answered."""
+    place = answer.headers.get("Location", "")
+    after = answer.headers.get("Retry-After", "")
+    problem = {"code": "unexpected_answer", "detail": f"What answered is not the relay: HTTP {answer.status} {place}"}
+    if answer.status == 413:  # also by a server in front of the relay
+        problem = {"code": "payload_too_large", "detail": "The message is too large."}
+    with suppress(RelayError, ValueError):
+        found = _parse(answer.text())
+        problem |= found if isinstance(found, dict) else {}
+    seconds = int(after) if after.isdecimal() else 0
+    return RelayError(str(problem["detail"]), str(problem["code"]), answer.status, seconds)
+
+
+def _checked_answer(text: str, *names: str, depth: int = 1) -> _Object:
+    """Parse an answer, or the data of an event, that has to be an object with members of these names."""
+    try:
+        found = _parse(text, depth)
+    except ValueError as error:
+        raise _unexpected_answer() from error
+    if not isinstance(found, dict) or not found.keys() >= set(names):
+        raise _unexpected_answer()
+    return found
+
+
+def _unexpected_answer() -> RelayError:
+    return RelayError("What answered is not the relay, or cannot be read.", "unexpected_answer")
+
+
+def _readable(value: Any) -> Any:
+    """Return a part of an answer. Raises RelayError if Python cannot read it."""
+    if isinstance(value, _Unreadable):
+        raise _too_deep()
+    return value
+
+
+def _too_deep() -> RelayError:
+    return RelayError("This is nested too deeply for Python.", "client_error")
+
+
+def _backoff(failures: int, error: RelayError) -> float:
+    """Return how many seconds to wait after so many failures in a row.
+
+    These are half a second, doubled each time up to 15, at random at most half less, or as many as the relay wants.
+    """
+    seconds = min(15, 0.5 * 2.0 ** min(failures - 1, 10))
+    return max(seconds * random.uniform(0.5, 1), float(error.retry_after or 0))  # noqa: S311 - it keeps nothing secret
+
+
+# HTTP: server-sent events
+
+
+class _Event(NamedTuple):
+    """A server-sent event. `id` is that of the last event that had one."""
+
+    id: str
+    name: str
+    data: str
+
+
+def _events(parts: Iterable[bytes]) -> Iterator[_Event]:
+    """Yield the events of a stream that comes in parts.
+
+    https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation
+    """
+    event_id, name, data = "", "message", list[str]()
+    for line in _lines(parts):
+        field, _, value = line.partition(":")
+        value = value.removeprefix(" ")
+        if field == "id":
+            event_id = value
+        elif field == "event":
+            name = value
+        elif field == "data":
+            data.append(value)
+        elif not line:
+            if data:
+                yield _Event(event_id, name, "\n".join(data))
+            name, data = "message", []
+
+
+def _lines(parts: Iterable[bytes]) -> Iterator[str]:
+    """Yield the lines that are complete. They end with LF, or CRLF if a proxy has changed them."""
+    begun: list[bytes] = []
+    for part in parts:
+        *ends, rest = part.split(b"\n")
+        for end in ends:
+            yield b"".join([*begun, end]).removesuffix(b"\r").decode("utf-8", "replace")
+            begun = []
+        begun.append(rest)
+
+
+# Threads, and how their work is cancelled
+
+
+class _Cancellation(threading.Event):
+    """Is set when nobody waits for some work any more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._stops: list[Callable[[], object]] = []
 
     def set(self) -> None:
         super().set()
-        self.stop()
+        for stop in list(self._stops):
+            stop()
+
+    def stops(self, stop: Callable[[], object]) -> None:
+        """Let this call `stop` when it is set, at least once, in whichever thread sets it."""
+        self._stops.append(stop)
+        if self.is_set():
+            stop()
+
+    @contextmanager
+    def stopping(self, stop: Callable[[], object]) -> Iterator[None]:
+        """Do as `stops` while the `with` block runs."""
+        self.stops(stop)
+        try:
+            yield
+        finally:
+            self._stops.remove(stop)
 
 
-def cancelled() -> _Over:
-    """Return what is set when nobody waits for this call any more: a slow function asks `cancelled().is_set()`."""
-    return _cancelled.get(_Over())
+_current: contextvars.ContextVar[_Cancellation] = contextvars.ContextVar("cancelled")
 
 
-def _start(over: _Over, work: Callable[..., Any], *arguments: Any) -> None:
-    """Run work in a thread that does not keep the interpreter from ending, and in which `over` is `cancelled()`."""
+def cancelled() -> threading.Event:
+    """Return an event that is set when nobody waits for this call any more.
+
+    A function that takes long looks at `cancelled().is_set()`, or sleeps with `cancelled().wait(seconds)`. Outside of a
+    call the event is never set. Coroutines are cancelled as asyncio does it.
+    """
+    return _cancellation()
+
+
+def _cancellation() -> _Cancellation:
+    return _current.get(None) or _Cancellation()
+
+
+def _start(over: _Cancellation, work: Callable[[], object]) -> None:
+    """Run work in a thread that does not keep the interpreter from ending, and in which `cancelled()` is `over`."""
     context = contextvars.copy_context()
-    context.run(_cancelled.set, over)
-    threading.Thread(target=context.run, args=(work, *arguments), daemon=True).start()
+    context.run(_current.set, over)
+    threading.Thread(target=context.run, args=[work], daemon=True).start()
 
 
-async def _awaited(of: Any, work: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
-    """Return what a method does in a thread. If this is cancelled, `cancelled()` is set in it."""
-    over, context, call = _Over(), contextvars.copy_context(), partial(work, of, *arguments, **named)
-    context.run(_cancelled.set, over)
+async def _in_thread(work: Callable[[], Any]) -> Any:
+    """Return what work returns that runs in a thread. When this is cancelled, `cancelled()` is set there."""
+    over = _Cancellation()
+    outcome: Future[Any] = Future()
+    outcome.set_running_or_notify_cancel()
+
+    def run() -> None:
+        try:
+            outcome.set_result(work())
+        except BaseException as error:  # noqa: BLE001 - it is raised where the work is waited for
+            outcome.set_exception(error)
+
+    _start(over, run)
     try:
-        return await asyncio.get_running_loop().run_in_executor(ThreadPoolExecutor(1), context.run, call)
+        return await asyncio.wrap_future(outcome)
     except asyncio.CancelledError:
         over.set()
         raise
@@ -251,7 +938,7 @@ async def _awaited(of: Any, work: Callable[..., Any], *arguments: Any, **named: 
 
 @cache
 def _shared_loop() -> asyncio.AbstractEventLoop:
-    """Return the event loop for coroutines of programs that have none. It runs in a thread, until the program ends."""
+    """Return the event loop for the coroutines of programs without one. It runs in a thread until the program ends."""
     loop = asyncio.new_event_loop()
 
     def run() -> None:
@@ -263,361 +950,709 @@ def _shared_loop() -> asyncio.AbstractEventLoop:
     return loop
 
 
-def _backoff(failures: int, error: RelayError) -> float:  # in seconds
-    seconds = min(15, 0.5 * 2.0 ** min(failures - 1, 10))
-    return max(seconds * random.uniform(0.5, 1), float(error.retry_after or 0))  # noqa: S311
+# Host
+
+_STREAM_OPEN_SECONDS = 8  # nothing comes for so long if a proxy buffers the stream
+_STREAM_IDLE_SECONDS = 40  # more than two of the relay's keep-alive comments, which it sends every 15 s
+_SHORT_STREAM_SECONDS = 5  # a stream that breaks sooner counts as a failure, so that there is a backoff
+_POLL_SECONDS = 25  # how long a call asks the relay to wait
+_POLLING_SECONDS = 300  # how long to poll before the stream is tried again
+_RENEWAL_CHECK_SECONDS = 20
+_RENEWAL_RETRY_SECONDS = 15
+_EXIT_SECONDS = 2  # how long functions that look at `cancelled()` have to stop when the session ends
+
+_END_REASONS = {  # the codes of problems that end a session, with its `reason`
+    "session_ended": "ended",
+    "session_not_found": "expired",
+    "replaced": "replaced",
+    "host_token_required": "host_token_required",
+    "host_token_wrong": "host_token_wrong",
+}
 
 
-class _Api:
-    """The relay's HTTP API; `failed` is told the code of each error. Raises ValueError for a relay that is no URL."""
+class _Status:
+    """Whether a session is connected, and why it has ended: `state` and `reason` of a Session.
 
-    def __init__(self, relay: str, failed: Callable[[str], None] = lambda _: None) -> None:
-        self.url, self._failed = (relay or os.environ.get("PARLEY_URL", "")).rstrip("/"), failed
-        self.headers = {"User-Agent": "relay.py"}
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
-            raise ValueError(f"relay, or PARLEY_URL, has to be a URL that begins with https://, not {self.url!r}")
-        https = urllib.request.HTTPSHandler(context=ssl.create_default_context())  # made once, since it takes long
-        still = type("", (urllib.request.HTTPRedirectHandler,), {"redirect_request": lambda *_: None})
-        self._opener = urllib.request.build_opener(https, still)  # without redirects: a token goes nowhere else
-
-    def call(self, method: str, path: str, *names: str, body: str = "", limit: float = 20, hear: Any = None) -> _Object:
-        """Return the answer, an object with these members, or let `hear` read it. `limit`: seconds without a byte."""
-        headers, data = self.headers | ({"Content-Type": "application/json"} if body else {}), body.encode() or None
-        request = urllib.request.Request(self.url + path, data, headers, method=method)  # noqa: S310 - it is checked
-        if data and len(data) > 4_000_000:  # the platform refuses 4.5 MB
-            raise RelayError("The message is too large.", "payload_too_large", 413)
-        try:
-            with self._opener.open(request, timeout=limit) as response:
-                _log.debug("%s %s: %d", method, path, response.status)
-                text = hear(response) if hear else response.read().decode()
-        except (OSError, http.client.HTTPException, UnicodeDecodeError) as error:
-            failure = _failure(error)
-            _log.debug("%s %s: %s", method, path, failure)
-            self._failed(failure.code or "")
-            raise failure from error
-        return _parsed(text, *names) if names else {}
-
-
-def _failure(error: Any) -> RelayError:
-    """Return what a call fails with: the relay's refusal, or what is not the relay's, or the network's failure."""
-    if not isinstance(error, urllib.error.HTTPError):
-        reason = error.reason if isinstance(error, urllib.error.URLError) else error
-        return RelayError(f"The relay cannot be reached: {type(reason).__name__}: {reason}", "unreachable")
-    place, after = error.headers.get("Location", ""), error.headers.get("Retry-After", "")
-    problem = {"code": "unexpected_answer", "detail": f"What answered is not the relay: HTTP {error.code} {place}"}
-    if error.code == 413:
-        problem = {"code": "payload_too_large", "detail": "The message is too large."}
-    with error, suppress(ValueError, TypeError, RecursionError, OSError, http.client.HTTPException):
-        problem |= json.loads(error.read())
-    seconds = int(after) if after.isdecimal() else 0
-    return RelayError(str(problem["detail"]), str(problem["code"]), error.code, seconds)
-
-
-class Session:
-    """The host's side of a session, which lasts as long as a `with` or `async with` block. `host` is its short name.
-
-    `tools` are functions, or name -> function. Each call runs once, beside others: a coroutine in the block's event
-    loop or one of this module, others in up to `workers` threads. `on_request(payload)` answers other requests. `relay`
-    is by default PARLEY_URL. Raises RelayError; TypeError or ValueError for wrong use.
-
-    `code` is for guests, `mcp_url` an MCP server with the tools. `state`: `connecting`, `connected`, `polling` (without
-    stream), `disconnected` or `ended`, with a `reason`: `ended`, `expired`, `replaced`, or a problem's code.
+    Attributes:
+        over: Is set when the session has ended.
     """
 
-    code = mcp_url = reason = _path = ""
-    state, _opened_at = "connecting", 0.0  # the latter: when the stream began
-    _loop: asyncio.AbstractEventLoop | None = None
+    def __init__(self) -> None:
+        self.state = "connecting"
+        self.reason = ""
+        self.over = _Cancellation()
+        self._lock = threading.Lock()
 
-    def __init__(self, tools: Any = (), on_request: Any = None, *, relay: str = "", workers: int = 8) -> None:
-        self._api = _Api(relay, lambda code: self._finish(_END_REASONS.get(code, "")))
-        named = tools if isinstance(tools, Mapping) else {getattr(one, "__name__", repr(one)): one for one in tools}
-        self._tools = {name: (function, _tool(name, function)) for name, function in named.items()}
+    def change(self, state: str, why: object = "") -> None:
+        """Go to a state, unless the session has ended."""
+        with self._lock:
+            if self.state in (state, "ended"):
+                return
+            self.state = state
+        _log.info("%s %s", state, why)
+
+    def end(self, reason: str) -> None:
+        """End the session. The first reason holds."""
+        with self._lock:
+            if self.reason:
+                return
+            self.reason = reason
+            self.state = "ended"
+        _log.info("ended %s", reason)
+        self.over.set()
+
+
+class _HostApi:
+    """The calls of a session's host. A refusal that says that the session is over ends it.
+
+    Attributes:
+        code: The session's code, empty until it is created.
+    """
+
+    def __init__(self, relay: _Relay, status: _Status) -> None:
+        self.code = ""
+        self._relay = relay
+        self._status = status
+        self._token = ""
+
+    def create(self) -> _Object:
+        """Create the session, and return what the relay says of it."""
+        session = self._relay.call("POST", "/api/sessions", "code", "token", "expiresAt", "ttl")
+        self.code, self._token = session["code"], session["token"]
+        return session
+
+    def call(self, method: str, path: str, *names: str, cursor: str = "", **options: Any) -> _Object:
+        """Make a call as `_Relay.call` does, with a path below the session's."""
+        with self._ending():
+            return self._relay.call(method, self._path(path), *names, headers=self._headers(cursor), **options)
+
+    @contextmanager
+    def stream(self, path: str, cursor: str) -> Iterator[_Answer]:
+        """Give a stream's answer, which is read in the `with` block."""
+        with self._ending():
+            begun = self._relay.exchange(
+                "GET", self._path(path), headers=self._headers(cursor), seconds=_STREAM_OPEN_SECONDS
+            )
+            with begun as answer:
+                yield answer
+
+    def _path(self, path: str) -> str:
+        return f"/api/sessions/{self.code}{path}"
+
+    def _headers(self, cursor: str) -> dict[str, str]:
+        login = {"Authorization": f"Bearer {self._token}"}
+        return login | ({"Last-Event-ID": cursor} if cursor else {})
+
+    @contextmanager
+    def _ending(self) -> Iterator[None]:
+        try:
+            yield
+        except RelayError as error:
+            if error.code in _END_REASONS:
+                self._status.end(_END_REASONS[error.code])
+            raise
+
+
+class _Toolbox:
+    """What a host answers requests with: tools, and `on_request` for requests that are not calls of tools.
+
+    Attributes:
+        loop: The event loop in which coroutines run. Without one they run in the shared loop.
+    """
+
+    def __init__(self, tools: Any, on_request: Callable[[Any], Any] | None, workers: int) -> None:
+        if not isinstance(tools, Mapping):
+            tools = {getattr(function, "__name__", repr(function)): function for function in tools}
+        self._tools = {name: _Tool(name, function) for name, function in tools.items()}
+        self._on_request = on_request
+        self._slots = threading.Semaphore(workers)
+        self.loop: asyncio.AbstractEventLoop | None = None
         if not self._tools and not on_request:
             raise TypeError("host() needs tools, which are public functions, or on_request")
-        self._on_request, self._slots = on_request, threading.Semaphore(workers)
-        self._name = os.urandom(8).hex()  # the relay prefers the host that came last
-        self._accepted = set[str]()  # the ids of all requests: the relay may repeat them
-        self._running, self._over = dict[str, _Over](), _Over()
 
-    def __enter__(self) -> "Session":
+    def definitions(self) -> list[_Object]:
+        """Return what guests see of the tools."""
+        return [tool.definition for tool in self._tools.values()]
+
+    def answer(self, payload: Any) -> Any:
+        """Return the result of a request. Raises what is its error."""
+        call = _call_in(_readable(payload))
+        if call:
+            return self._call_tool(call["name"], call.get("arguments"))
+        if self._on_request:
+            return self._run(partial(self._on_request, payload))
+        raise RelayError("This host takes no other requests than the calls of its tools.", "no_handler")
+
+    def _call_tool(self, name: str, arguments: Any) -> _Object:
+        """Return a tool's result, which says in its text what has failed."""
+        if name not in self._tools:
+            raise RelayError(error={"code": "unknown_tool", "message": f"There is no tool {name}."})
         try:
-            session = self._api.call("POST", "/api/sessions", "code", "token", "expiresAt", "ttl")
-            self.code, self._api.headers["Authorization"] = session["code"], f"Bearer {session['token']}"
-            self.mcp_url, self._path = f"{self._api.url}/mcp/{self.code}", f"/api/sessions/{self.code}"
-            if self._tools:
-                tools = [tool for _, tool in self._tools.values()]
-                self._api.call("PUT", f"{self._path}/tools", body=_json({"tools": tools}))
-        except BaseException:
-            self.end()
-            raise
-        _start(self._over, self._live)
-        _start(self._over, self._renew, session)
-        return self
+            bound = self._tools[name].bind({} if arguments is None else arguments)
+            return _tool_result(self._run(bound))
+        except _Misfit as error:
+            text = str(error)
+        except BaseException as error:  # noqa: BLE001 - whatever a function raises is a result that says so
+            _log.info("%s failed", name, exc_info=True)
+            text = f"{type(error).__name__}: {error}"
+        return _text_result(text) | {"isError": True}
 
-    def __exit__(self, *_: object) -> None:
-        self.end()
-        for _turn in range(200):  # 2 s for functions that look at `cancelled()`
-            time.sleep(0.01 if self._running else 0)
+    def _run(self, function: Callable[[], Any]) -> Any:
+        """Call a function, of which only so many run beside each other. A coroutine runs in an event loop."""
+        over = _cancellation()
+        with self._slots:
+            outcome = None if over.is_set() else function()
+        if not inspect.iscoroutine(outcome):
+            return outcome
+        task = asyncio.run_coroutine_threadsafe(outcome, self.loop or _shared_loop())
+        with over.stopping(task.cancel):
+            return task.result()
 
-    async def __aenter__(self) -> "Session":
-        self._loop = asyncio.get_running_loop()
-        await _awaited(self, Session.__enter__)
-        return self
 
-    __aexit__ = partialmethod(_awaited, __exit__)
+def _call_in(payload: Any) -> _Object | None:
+    """Return the parameters of the tool call that a payload is, None if it is something else."""
+    is_call = isinstance(payload, dict) and payload.get("method") == "tools/call"
+    call = payload.get("params") if is_call else None
+    return call if isinstance(call, dict) and isinstance(call.get("name"), str) else None
 
-    def end(self) -> None:
-        """End the session, for guests too."""
-        if self.code and not self.reason:
-            with suppress(RelayError):
-                self._api.call("DELETE", self._path, limit=5)
-        self._finish("ended")
 
-    def wait(self) -> str:
-        """Wait for the end of the session, and return the `reason`. `await_end` is the same for asyncio programs."""
-        while not self._over.wait(1):
-            pass  # on Windows, Ctrl+C is heard between two waits
-        return self.reason
+class _Calls:
+    """The requests that a host works on. Each is begun once, and its answer is sent until the relay has it."""
 
-    await_end = partialmethod(_awaited, wait)
+    def __init__(self, api: _HostApi, status: _Status, toolbox: _Toolbox) -> None:
+        self._api = api
+        self._status = status
+        self._toolbox = toolbox
+        self._accepted = set[str]()  # the ids of all requests, since the relay may deliver them again
+        self._running: dict[str, _Cancellation] = {}
 
-    def _finish(self, reason: str) -> None:
-        if reason and not self.reason:
-            self.reason = reason
-            self._set_state("ended", reason)
-            for over in (self._over, *self._running.copy().values()):
-                over.set()
+    def accept(self, request: _Object) -> None:
+        """Begin with a request that the relay has delivered, unless it is known already."""
+        request_id = request["id"]
+        if request_id in self._accepted or self._status.reason:
+            return
+        self._accepted.add(request_id)
+        over = self._running[request_id] = _Cancellation()
+        _start(over, partial(self._handle, over, request_id, request["payload"]))
 
-    def _set_state(self, state: str, why: object = "") -> None:
-        if self.state not in (state, "ended"):
-            self.state = state
-            _log.info("%s %s", state, why)
+    def withdraw(self, request_id: str) -> None:
+        """Stop the work on a request. Its id may be used again."""
+        self._accepted.discard(request_id)
+        if over := self._running.pop(request_id, None):
+            _log.info("withdrawn %s", request_id)
+            over.set()
 
-    def _live(self) -> None:
-        attempt, failures, poll_until, busy = 0, 0, 0.0, False  # busy: the relay had no place for a call that waits
-        while not self.reason:
-            attempt, self._opened_at, was_busy = attempt + 1, float("inf"), busy
-            host, polls = f"host={self._name}&attempt={attempt}", busy or time.monotonic() < poll_until
-            try:
-                if polls:  # the first call does not wait, and shows whether it works
-                    wait = _POLL_SECONDS if self.state == "polling" and not busy else 0
-                    path = f"{self._path}/requests?wait={wait}&{host}"
-                    found = self._api.call("GET", path, "requests", "cursor", limit=wait + 20)
-                    busy, self._api.headers["Last-Event-ID"] = False, found["cursor"]
-                    self._set_state("polling")
-                    self._accept(found["requests"])
-                else:  # a proxy that buffers the stream lets nothing through for so many seconds
-                    self._api.call("GET", f"{self._path}/stream?{host}", limit=8, hear=self._hear)
-                failures = failures if was_busy else 0
-            except RelayError as error:
-                lost, lasted = error.code in _NETWORK and not polls, time.monotonic() - self._opened_at
-                if lost and lasted >= _SHORT_STREAM_SECONDS:
-                    failures = 0
-                    self._set_state("connecting")
-                elif lost and lasted < 0 and (failures or isinstance(error.__cause__, TimeoutError)):
-                    poll_until = time.monotonic() + 300  # then the stream is tried again
-                else:
-                    failures, busy = failures + 1, error.code == "busy"
-                    if not busy or self.state != "polling":
-                        self._set_state("disconnected", error)
-                    self._over.wait(_backoff(failures, error))
+    def cancel(self) -> None:
+        """Stop the work on all requests."""
+        for over in list(self._running.values()):
+            over.set()
 
-    def _hear(self, stream: http.client.HTTPResponse) -> None:
-        """Read a stream until the relay wants another one. It writes one line of data for each event."""
-        fields = {"id": "", "event": "", "data": ""}
-        while (line := stream.readline()).endswith(b"\n"):
-            name, _, value = line.decode("utf-8", "replace").rstrip("\r\n").partition(":")
-            if name in fields:
-                fields[name] = value.removeprefix(" ")
-            if line.strip() or not fields["data"]:
-                continue
-            self._api.headers["Last-Event-ID"], event = fields["id"], fields["event"]
-            content, fields["data"] = _parsed(fields["data"]), ""
-            if event == "open":
-                self._opened_at = time.monotonic()
-                cast(Any, stream).fp.raw._sock.settimeout(_STREAM_IDLE_SECONDS)
-                self._set_state("connected")
-            elif event == "request":
-                self._accept(content.get("requests", [content]))
-            elif event == "ended":
-                self._finish(content["reason"])
-            elif event == "withdrawn":  # its id may be used again
-                self._accepted.discard(content["id"])
-                if over := self._running.pop(content["id"], None):
-                    _log.info("withdrawn %s", content["id"])
-                    over.set()
-            elif event == "reconnect":
-                return
-        raise RelayError("The stream broke.", "unreachable")
+    def wait(self, seconds: float) -> None:
+        """Wait until no request is worked on, at most so long."""
+        until = time.monotonic() + seconds
+        while self._running and time.monotonic() < until:
+            time.sleep(0.01)
 
-    def _renew(self, session: _Object) -> None:
-        """Renew the session when a third of its time is left, until that has no effect, at its greatest age."""
-        before, due = "", time.time() + session["ttl"] * 2 / 3
-        while session["expiresAt"] != before and not self._over.wait(min(20, max(0, due - time.time()))):
-            with suppress(RelayError):  # timers stand still while the machine sleeps, so the clock is read often
-                if time.time() >= due:
-                    due = time.time() + 15  # if this fails
-                    before, session = session["expiresAt"], self._api.call("PATCH", self._path, "expiresAt", "ttl")
-                    due = time.time() + session["ttl"] * 2 / 3
-
-    def _accept(self, requests: list[_Object]) -> None:
-        for request in requests:
-            if request["id"] not in self._accepted and not self.reason:
-                self._accepted.add(request["id"])
-                over = self._running[request["id"]] = _Over()
-                _start(over, self._handle, over, request["id"], request["payload"])
-
-    def _handle(self, over: _Over, request_id: str, payload: Any) -> None:
-        """Answer a request, again until the relay has the answer. If it is refused, the guest is told why."""
+    def _handle(self, over: _Cancellation, request_id: str, payload: Any) -> None:
         try:
-            _log.info("request %s: %.100s", request_id, json.dumps(payload, default=str))
-            answer = f'"result":{_json(self._result(payload))}'
+            if _log.isEnabledFor(logging.INFO):
+                _log.info("request %s: %s", request_id, _excerpt(payload))
+            answer = f'"result":{_json(self._toolbox.answer(payload))}'
         except BaseException as error:  # noqa: BLE001 - whatever a function raises is an answer
             _log.info("request %s failed", request_id, exc_info=True)
-            answer = f'"error":{_error(error)}'
-        failures, refused = 0, False
+            answer = f'"error":{_error_json(error)}'
+        self._send(over, request_id, answer)
+        if self._running.get(request_id) is over:
+            del self._running[request_id]
+
+    def _send(self, over: _Cancellation, request_id: str, answer: str) -> None:
+        """Send an answer until the relay has it, or nobody waits for it. The guest learns if the relay refuses it."""
+        failures, is_refused = 0, False
         while not over.is_set():
             _log.info("answer %s: %.100s", request_id, answer)
             try:
-                self._api.call("POST", f"{self._path}/responses", "status", body=f'{{"id":"{request_id}",{answer}}}')
-                break
+                self._api.call("POST", "/responses", "status", body=f'{{"id":{_json(request_id)},{answer}}}')
+                return
             except RelayError as error:
                 failures += 1
                 if error.code == "request_not_found":  # the guest has withdrawn it
                     self._accepted.discard(request_id)
                 if not error.final:
                     over.wait(_backoff(failures, error))
-                elif refused or error.code in ("already_answered", "request_not_found"):
-                    break
+                elif is_refused or error.code in ("already_answered", "request_not_found"):
+                    return
                 else:
-                    refused, answer = True, f'"error":{_error(error)}'
-        if self._running.get(request_id) is over:
-            del self._running[request_id]
+                    is_refused, answer = True, f'"error":{_error_json(error)}'
 
-    def _result(self, payload: Any) -> Any:
-        try:
-            payload = json.loads(payload) if isinstance(payload, bytes) else payload
-        except (RecursionError, ValueError) as error:
-            raise RelayError(f"The host cannot read this: {error}", "client_error") from error
-        call = payload.get("params") if isinstance(payload, dict) and payload.get("method") == "tools/call" else None
-        if not isinstance(call, dict) or not isinstance(call.get("name"), str):
-            if not self._on_request:
-                raise RelayError("This host takes no other requests than the calls of its tools.", "no_handler")
-            return self._run(partial(self._on_request, payload))
-        if call["name"] not in self._tools:
-            raise RelayError(error={"code": "unknown_tool", "message": f"There is no tool {call['name']}."})
-        (function, definition), arguments = self._tools[call["name"]], call.get("arguments")
-        arguments = {} if arguments is None else arguments
-        try:
-            if not (why := "; ".join(_misfits(definition["inputSchema"], arguments))):
-                return _tool_result(self._run(_bound(function, arguments)))
-            text = f"The arguments do not fit: {why}."
-        except BaseException as error:  # noqa: BLE001 - what a function raises is a result that says so
-            _log.info("%s failed", call["name"], exc_info=True)
-            text = f"{type(error).__name__}: {error}"
-        return {"content": [{"type": "text", "text": text}], "isError": True}
 
-    def _run(self, function: Callable[[], Any]) -> Any:
-        """Call a function, of which only so many run beside each other. A coroutine runs in an event loop."""
-        over = cancelled()
-        with self._slots:
-            outcome = None if over.is_set() else function()
-        if not inspect.iscoroutine(outcome):
-            return outcome
-        task = asyncio.run_coroutine_threadsafe(outcome, self._loop or _shared_loop())
-        over.stop = task.cancel
-        if over.is_set():
-            task.cancel()
-        return task.result()
+def _error_json(error: BaseException) -> str:
+    """Return the `error` that a guest gets for what a host's function has raised."""
+    own = error.error if isinstance(error, RelayError) else None
+    code = getattr(error, "code", None)
+    described = {"name": type(error).__name__, "message": str(error)}
+    if isinstance(code, str):
+        described["code"] = code
+    with suppress(TypeError, ValueError, RecursionError):
+        return _json(described if own is None else own)
+    return _json(described)
+
+
+class _Listener:
+    """Brings a session's requests: over a stream, or by polling where a proxy or a busy relay does not let one through.
+
+    Of several hosts the relay prefers the one that came last, and of one host's connections the latest: a host names
+    itself, and numbers its attempts.
+    """
+
+    def __init__(self, api: _HostApi, status: _Status, calls: _Calls) -> None:
+        self._api = api
+        self._status = status
+        self._calls = calls
+        self._name = os.urandom(8).hex()
+        self._attempt = 0
+        self._cursor = ""
+        self._failures = 0
+        self._poll_until = 0.0
+        self._busy = False  # whether the relay had no place for a call that waits: it has for one that does not
+        self._opened_at: float | None = None  # when the stream began
+
+    def run(self) -> None:
+        """Listen until the session ends."""
+        while not self._status.over.is_set():
+            self._attempt += 1
+            self._opened_at = None
+            was_busy = self._busy
+            polls = was_busy or time.monotonic() < self._poll_until
+            try:
+                if polls:
+                    self._poll()
+                else:
+                    self._stream()
+                if not was_busy:
+                    self._failures = 0
+            except RelayError as error:
+                if polls or error.code not in _NETWORK:
+                    self._pause(error)
+                else:
+                    self._recover(error)
+
+    def _poll(self) -> None:
+        """Read requests with a call, which waits for some. The first one does not wait, and shows whether it works."""
+        wait = _POLL_SECONDS if self._status.state == "polling" and not self._busy else 0
+        found = self._api.call(
+            "GET",
+            f"/requests?wait={wait}&{self._query()}",
+            "requests",
+            "cursor",
+            cursor=self._cursor,
+            seconds=wait + _CALL_SECONDS,
+            depth=3,
+        )
+        self._busy = False
+        self._cursor = found["cursor"]
+        self._status.change("polling")
+        for request in found["requests"]:
+            self._calls.accept(request)
+
+    def _stream(self) -> None:
+        """Read a stream until the relay wants another one, or the session ends."""
+        with self._api.stream(f"/stream?{self._query()}", self._cursor) as answer:
+            for event in _events(answer.parts()):
+                if event.name == "open":
+                    self._opened_at = time.monotonic()
+                    answer.allow_silence(_STREAM_IDLE_SECONDS)
+                self._cursor = event.id
+                self._take(event)
+                if event.name == "reconnect" or self._status.reason:
+                    return
+        raise RelayError("The stream broke.", "unreachable")
+
+    def _take(self, event: _Event) -> None:
+        if event.name == "open":
+            self._status.change("connected")
+        elif event.name == "request":
+            self._calls.accept(_checked_answer(event.data, "id", "payload"))
+        elif event.name == "withdrawn":
+            self._calls.withdraw(_checked_answer(event.data, "id")["id"])
+        elif event.name == "ended":
+            self._status.end(_checked_answer(event.data, "reason")["reason"])
+
+    def _query(self) -> str:
+        return f"host={self._name}&attempt={self._attempt}"
+
+    def _recover(self, error: RelayError) -> None:
+        """Go on after a stream that broke, or was not let through."""
+        if self._opened_at is None:
+            if self._failures or isinstance(error.__cause__, TimeoutError):
+                self._poll_until = time.monotonic() + _POLLING_SECONDS
+            else:
+                self._pause(error)
+        elif time.monotonic() - self._opened_at < _SHORT_STREAM_SECONDS:
+            self._pause(error)
+        else:
+            self._failures = 0
+            self._status.change("connecting")
+
+    def _pause(self, error: RelayError) -> None:
+        """Wait after a failure, the longer the more there were."""
+        self._failures += 1
+        self._busy = error.code == "busy"
+        if not self._busy or self._status.state != "polling":
+            self._status.change("disconnected", error)
+        self._status.over.wait(_backoff(self._failures, error))
+
+
+class _Renewal:
+    """Renews a session when a third of its time is left, until that has no effect, at the session's greatest age."""
+
+    def __init__(self, api: _HostApi, status: _Status, session: _Object) -> None:
+        self._api = api
+        self._status = status
+        self._expires_at = session["expiresAt"]
+        self._due = time.time() + session["ttl"] * 2 / 3
+
+    def run(self) -> None:
+        """Renew until the session ends."""
+        while not self._status.over.wait(min(_RENEWAL_CHECK_SECONDS, max(0, self._due - time.time()))):
+            if time.time() < self._due:  # timers stand still while the machine sleeps, so the clock is read often
+                continue
+            try:
+                session = self._api.call("PATCH", "", "expiresAt", "ttl")
+            except RelayError:
+                self._due = time.time() + _RENEWAL_RETRY_SECONDS
+                continue
+            if session["expiresAt"] == self._expires_at:
+                return
+            self._expires_at = session["expiresAt"]
+            self._due = time.time() + session["ttl"] * 2 / 3
+
+
+class Session:
+    """The host's side of a session, which `host` returns. It lasts as long as a `with` or `async with` block."""
+
+    def __init__(
+        self, tools: Any = (), on_request: Callable[[Any], Any] | None = None, *, relay: str = "", workers: int = 8
+    ) -> None:
+        self._relay = _Relay(relay)
+        self._status = _Status()
+        self._api = _HostApi(self._relay, self._status)
+        self._toolbox = _Toolbox(tools, on_request, workers)
+        self._calls = _Calls(self._api, self._status, self._toolbox)
+        self._status.over.stops(self._calls.cancel)
+
+    @property
+    def code(self) -> str:
+        """The code that guests need: eight characters, empty before the block begins."""
+        return self._api.code
+
+    @property
+    def mcp_url(self) -> str:
+        """The URL of an MCP server with the session's tools, empty before the block begins."""
+        return f"{self._relay.url}/mcp/{self.code}" if self.code else ""
+
+    @property
+    def state(self) -> str:
+        """`connecting`, `connected`, `polling` (without a stream), `disconnected` (and trying again), or `ended`."""
+        return self._status.state
+
+    @property
+    def reason(self) -> str:
+        """Why the session has ended, empty until then.
+
+        It is `ended` (by its host), `expired`, `replaced` (another host has taken the session over), or the code of the
+        problem if the relay has refused the host's token.
+        """
+        return self._status.reason
+
+    def __enter__(self) -> Session:
+        """Create the session, and begin to listen. Raises RelayError."""
+        try:
+            session = self._api.create()
+            if tools := self._toolbox.definitions():
+                self._api.call("PUT", "/tools", body=_json({"tools": tools}))
+        except BaseException:
+            self.end()
+            raise
+        _start(self._status.over, _Listener(self._api, self._status, self._calls).run)
+        _start(self._status.over, _Renewal(self._api, self._status, session).run)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+        self._calls.wait(_EXIT_SECONDS)
+
+    async def __aenter__(self) -> Session:
+        """Do as `__enter__`. The block's event loop also runs the coroutines among the tools."""
+        self._toolbox.loop = asyncio.get_running_loop()
+        await _in_thread(self.__enter__)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await _in_thread(self.__exit__)
+
+    def end(self) -> None:
+        """End the session, for its guests too."""
+        if self.code and not self.reason:
+            with suppress(RelayError):
+                self._api.call("DELETE", "", seconds=5)
+        self._status.end("ended")
+
+    def wait(self) -> str:
+        """Wait until the session ends, and return the `reason`."""
+        while not self._status.over.wait(1):
+            pass  # on Windows, Ctrl+C is noticed between two waits
+        return self.reason
+
+    async def await_end(self) -> str:
+        """Do as `wait`, in asyncio."""
+        return str(await _in_thread(self.wait))
+
+
+def host(
+    tools: Any = (), on_request: Callable[[Any], Any] | None = None, *, relay: str = "", workers: int = 8
+) -> Session:
+    """Make a session to be used in a `with` or `async with` block, whose guests may call functions of this program.
+
+    Each request is handled once, and beside others: coroutines run in the event loop of the `async with` block, else in
+    one of this module's; other functions in up to `workers` threads. What a function raises is told to the guest.
+
+    Args:
+        tools: Functions, or a mapping of names to functions. Their annotations and docstrings (in Google's style) say
+            what guests may pass; calls that do not fit are refused. They may take and return texts, numbers, truth
+            values, None, lists and dicts of these, dataclasses, TypedDicts, Literals and Unions, and return what MCP
+            calls a CallToolResult, such as an image.
+        on_request: Is called with the payload of each request that is not the call of a tool; what it returns is the
+            result. Without it, such requests are refused.
+        relay: The relay's URL, by default the environment variable PARLEY_URL.
+        workers: How many functions run at once.
+
+    Raises:
+        TypeError: A function cannot be a tool.
+        ValueError: The relay is not a URL.
+    """
+    return Session(tools, on_request, relay=relay, workers=workers)
+
+
+# Guest
+
+_RETRY_SECONDS = 30  # how long a guest tries again without a single success
 
 
 class Guest:
-    """A guest of a session. `guest` is its short name. All methods raise RelayError.
+    """A guest of a session, which `guest` returns. All methods raise RelayError.
 
-    `arequest`, `acall_tool` and `atools` are the same as `request`, `call_tool` and `tools` for asyncio programs; when
-    they are cancelled, the request is withdrawn.
+    `arequest`, `acall_tool` and `atools` are the same as `request`, `call_tool` and `tools`, in asyncio; when they are
+    cancelled, the request is withdrawn.
     """
 
     def __init__(self, code: str, *, relay: str = "") -> None:
-        self.code, self._api, self._path = code, _Api(relay), f"/api/sessions/{quote(code, safe='')}"
+        self.code = code
+        self._relay = _Relay(relay)
 
     def request(self, payload: Any, *, timeout: float | None = None, id: str = "") -> Any:
         """Send a request, and return the host's result.
 
-        After `timeout` seconds, by default at the session's end, or at Ctrl+C it is withdrawn. The same `id`, 1 to 64
-        letters, digits or `_ . : -`, with the same payload is the same request.
+        The request is withdrawn after the time, and at Ctrl+C.
+
+        Args:
+            payload: Any JSON.
+            timeout: How many seconds to wait for the result, by default until the session ends.
+            id: 1 to 64 letters, digits or `_ . : -`, by default a random one. The same `id` with the same payload is
+                the same request: the host sees it once.
         """
-        request_id, over = id or os.urandom(8).hex(), cancelled()
-        body = f'{{"id":{_json(request_id)},"payload":{_json(payload)}}}'
-        query = f"?code={quote(self.code)}&id={quote(request_id)}"
+        return _PendingRequest(self._relay, self.code, id or os.urandom(8).hex(), payload, timeout).result()
 
-        def withdraw() -> None:
-            with suppress(RelayError):
-                self._api.call("DELETE", f"/api/requests{query}", limit=5)
+    def call_tool(
+        self, name: str, arguments: Any = None, *, timeout: float | None = None, id: str = ""
+    ) -> dict[str, Any]:
+        """Call a tool, and return its result in the words of MCP, also one with `isError`.
 
-        over.stop = partial(_start, _Over(), withdraw)
-        accepted = busy = False  # whether the relay has it; had no place for a call that waits
-        failures, since = 0, time.monotonic()  # the last sign of life
-        until = since + (float("inf") if timeout is None else timeout)
+        Args:
+            name: The tool's name.
+            arguments: A dict, by default empty.
+            timeout: As of `request`.
+            id: As of `request`.
+        """
+        payload = {"method": "tools/call", "params": {"name": name, "arguments": arguments or {}}}
+        result = self.request(payload, timeout=timeout, id=id)
         try:
-            while (left := until - time.monotonic()) > 0 and not over.is_set():
-                wait = 0 if busy else _POLL_SECONDS
-                method, path = ("GET", f"/api/responses{query}&") if accepted else ("POST", f"{self._path}/requests?")
-                text, limit = "" if accepted else body, min(left, wait + 20)
-                try:  # sending it again is safe, since the id stays the same
-                    response = self._api.call(method, f"{path}wait={wait}", "id", "status", body=text, limit=limit)
-                except RelayError as error:
-                    if error.final or (error.status == 429 and not (accepted or failures)):
-                        raise
-                    failures, busy = failures + 1, error.code == "busy"
-                    if error.status == 429 or (busy and wait):
-                        since = time.monotonic()
-                    elif time.monotonic() - since > _RETRY_SECONDS:
-                        raise
-                    over.wait(min(_backoff(failures, error), until - time.monotonic()))
-                    continue
-                if "result" in response:
-                    return response["result"]
-                if response["status"] == "answered":
-                    own = response.get("error")
-                    told = own.get("message") if isinstance(own, dict) else own
-                    raise RelayError(told if isinstance(told, str) else "The host answered with an error.", error=own)
-                accepted, busy, failures, since = True, False, failures if busy else 0, time.monotonic()
-            raise RelayError("The host did not answer in time.", "timeout")
+            return _tool_result(result)
+        except RecursionError:  # to write takes a little more room than to read
+            raise _too_deep() from None
+
+    def tools(self) -> list[dict[str, Any]]:
+        """Return the tools that the host offers, in the words of MCP: dicts with `name`, `inputSchema` and more."""
+        answer = self._relay.call("GET", f"/api/sessions/{quote(self.code, safe='')}/tools", "tools")
+        return list(_readable(answer["tools"]))
+
+    async def arequest(self, payload: Any, *, timeout: float | None = None, id: str = "") -> Any:
+        """Do as `request`, in asyncio."""
+        return await _in_thread(partial(self.request, payload, timeout=timeout, id=id))
+
+    async def acall_tool(
+        self, name: str, arguments: Any = None, *, timeout: float | None = None, id: str = ""
+    ) -> dict[str, Any]:
+        """Do as `call_tool`, in asyncio."""
+        return dict(await _in_thread(partial(self.call_tool, name, arguments, timeout=timeout, id=id)))
+
+    async def atools(self) -> list[dict[str, Any]]:
+        """Do as `tools`, in asyncio."""
+        return list(await _in_thread(self.tools))
+
+
+class _PendingRequest:
+    """A request of a guest, until it is answered or withdrawn."""
+
+    def __init__(self, relay: _Relay, code: str, request_id: str, payload: Any, timeout: float | None) -> None:
+        self._relay = relay
+        self._query = f"code={quote(code)}&id={quote(request_id)}"
+        self._post_path = f"/api/sessions/{quote(code, safe='')}/requests"
+        self._body = f'{{"id":{_json(request_id)},"payload":{_json(payload)}}}'
+        self._until = time.monotonic() + (float("inf") if timeout is None else timeout)
+        self._alive_at = time.monotonic()  # when the relay was last heard of
+        self._failures = 0
+        self._is_accepted = False  # whether the relay has the request
+        self._busy = False  # whether the relay had no place for a call that waits: it has for one that does not
+
+    def result(self) -> Any:
+        """Send the request, and return the host's result. Raises RelayError."""
+        over = _cancellation()
+        try:
+            with over.stopping(partial(_start, _Cancellation(), self.withdraw)):
+                return self._wait(over)
         except BaseException as error:
             if not isinstance(error, RelayError) or error.code == "timeout":
-                withdraw()
+                self.withdraw()
             raise
 
-    def call_tool(self, name: str, arguments: Any = None, *, timeout: float | None = None, id: str = "") -> _Object:
-        """Call a tool, and return its result in the words of MCP, also one with `isError`. As in `request`."""
-        payload = {"method": "tools/call", "params": {"name": name, "arguments": arguments or {}}}
-        return _tool_result(self.request(payload, timeout=timeout, id=id))
+    def withdraw(self) -> None:
+        """Let the relay and the host forget the request, if the relay can be reached."""
+        with suppress(RelayError):
+            self._relay.call("DELETE", f"/api/requests?{self._query}", seconds=5)
 
-    def tools(self) -> list[_Object]:
-        """Return the tools that the host offers, in the words of MCP."""
-        return list(self._api.call("GET", f"{self._path}/tools", "tools")["tools"])
+    def _wait(self, over: _Cancellation) -> Any:
+        while (left := self._until - time.monotonic()) > 0 and not over.is_set():
+            wait = 0 if self._busy else _POLL_SECONDS
+            try:
+                response = self._ask(wait, min(left, wait + _CALL_SECONDS))
+            except RelayError as error:
+                self._note_failure(error, wait)
+                over.wait(min(_backoff(self._failures, error), self._until - time.monotonic()))
+                continue
+            if response["status"] == "answered":
+                return _result_of(response)
+            self._note_success()
+        raise RelayError("The host did not answer in time.", "timeout")
 
-    arequest, acall_tool = partialmethod(_awaited, request), partialmethod(_awaited, call_tool)
-    atools = partialmethod(_awaited, tools)
+    def _ask(self, wait: int, seconds: float) -> _Object:
+        """Make one call that waits for the response. Sending a request again is safe, since its id stays the same."""
+        if self._is_accepted:
+            return self._call("GET", f"/api/responses?{self._query}&wait={wait}", "", seconds)
+        return self._call("POST", f"{self._post_path}?wait={wait}", self._body, seconds)
+
+    def _call(self, method: str, path: str, body: str, seconds: float) -> _Object:
+        return self._relay.call(method, path, "id", "status", body=body, seconds=seconds)
+
+    def _note_success(self) -> None:
+        if not self._busy:
+            self._failures = 0
+        self._is_accepted = True
+        self._busy = False
+        self._alive_at = time.monotonic()
+
+    def _note_failure(self, error: RelayError, wait: int) -> None:
+        """Raise an error after which there is no sense in another attempt."""
+        is_limited = error.status == 429
+        if error.final or (is_limited and not self._is_accepted and not self._failures):
+            raise error
+        self._failures += 1
+        self._busy = error.code == "busy"
+        if is_limited or (self._busy and wait):
+            self._alive_at = time.monotonic()
+        elif time.monotonic() - self._alive_at > _RETRY_SECONDS:
+            raise error
 
 
-def _host(file: str, relay: str) -> None:
-    """Offer the public functions that a file defines until Ctrl+C. What they print goes to standard error."""
-    output, sys.stdout, path = sys.stdout, sys.stderr, Path(file)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+def _result_of(response: _Object) -> Any:
+    """Return the result in a response. Raises the host's error."""
+    if "result" in response:
+        return _readable(response["result"])
+    error = _readable(response.get("error"))
+    message = error.get("message") if isinstance(error, dict) else error
+    raise RelayError(message if isinstance(message, str) else "The host answered with an error.", error=error)
+
+
+def guest(code: str, *, relay: str = "") -> Guest:
+    """Return a guest of the session that has a code.
+
+    Args:
+        code: Eight letters and digits; case, spaces and hyphens do not matter.
+        relay: The relay's URL, by default the environment variable PARLEY_URL.
+
+    Raises:
+        ValueError: The relay is not a URL.
+    """
+    return Guest(code, relay=relay)
+
+
+# Command
+
+
+def main() -> int:
+    """Run the command, and return its exit status."""
+    parser = _parser()
+    options = vars(parser.parse_args())
+    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    _log.setLevel(logging.DEBUG if "verbose" in options else logging.WARNING)
     try:
-        sys.modules["relay"] = sys.modules[__name__]  # for `from relay import cancelled`
-        sys.path.insert(0, str(path.resolve().parent))
-        if not path.is_file():
-            raise ImportError("this is no Python file")
-        sys.modules.pop(path.stem, None)  # what else has the file's name
-        module = importlib.import_module(path.stem)
-        found = {name: one for name, one in vars(module).items() if inspect.isroutine(inspect.unwrap(one))}
-        own = [name for name, one in found.items() if name[0] != "_" and one.__module__ == module.__name__]
-        tools = {name: found[name] for name in getattr(module, "__all__", own) if name in found}
-        session = Session(tools, relay=relay)
+        options["run"](options)
+    except (TypeError, ValueError) as error:
+        parser.error(str(error))
+    except RelayError as error:
+        is_of_host = error.code is None
+        _print(error.error if is_of_host and error.error is not None else str(error), sys.stderr)
+        return 1 if is_of_host else 3
+    except KeyboardInterrupt:
+        return 3
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    common.add_argument("--relay", metavar="URL", help="default: PARLEY_URL")
+    common.add_argument("--verbose", action="store_true", help="show what comes and goes")
+    common.add_argument("--timeout", type=float, metavar="SECONDS", help="how long ask and call wait for an answer")
+    parser = argparse.ArgumentParser("relay.py", parents=[common], description="Offer or use functions over a relay.")
+    parser.epilog = "Exit status: 1 for an error of the host or tool, 2 for wrong usage, 3 for a refusal or no answer."
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
+
+    def add(name: str, run: Callable[[_Object], None], description: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=description, description=description, parents=[common])
+        command.set_defaults(run=run)
+        return command
+
+    host_ = add("host", _host, "offer the public functions of a Python file as tools, until Ctrl+C")
+    host_.add_argument("file", metavar="FILE")
+    ask = add("ask", _ask, "send a request (JSON, else text), and print its result")
+    ask.add_argument("code", metavar="CODE")
+    ask.add_argument("payload", metavar="PAYLOAD")
+    tools = add("tools", _tools, "list the tools of a session")
+    tools.add_argument("code", metavar="CODE")
+    call = add("call", _call, "call a tool (with JSON, else text), and print its result")
+    call.add_argument("code", metavar="CODE")
+    call.add_argument("name", metavar="NAME")
+    call.add_argument("arguments", metavar="ARG=VALUE", nargs="*")
+    return parser
+
+
+def _host(options: _Object) -> None:
+    """Offer the public functions that a file defines until Ctrl+C. What they print goes to standard error."""
+    output, sys.stdout = sys.stdout, sys.stderr
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    file = options["file"]
+    try:
+        tools = _public_functions(Path(file))
+        session = Session(tools, relay=options.get("relay", ""))
     except (Exception, SystemExit) as error:
         raise ValueError(f"{file}: {type(error).__name__}: {error}") from error
     with suppress(KeyboardInterrupt), session:
@@ -628,72 +1663,69 @@ def _host(file: str, relay: str) -> None:
         raise RelayError(f"The session has ended: {session.reason}.", session.reason)
 
 
-def _call(one: Guest, name: str, given: Iterable[str], timeout: float | None) -> Any:
-    """Return the result of a tool. The value of an argument is JSON, else text; that of a string parameter is text."""
-    pairs = [pair.partition("=") for pair in given]
-    if wrong := [name for name, equals, _ in pairs if not equals]:
-        raise ValueError(f"{wrong[0]} is not ARG=VALUE")
-    schemas = {tool["name"]: tool["inputSchema"].get("properties", {}) for tool in one.tools()}
-    texts = {name for name, kind in schemas.get(name, {}).items() if kind.get("type") == "string"}
-    arguments = {name: text if name in texts else _json_or_text(text) for name, _, text in pairs}
-    result = one.call_tool(name, arguments, timeout=timeout)
-    told = [block.get("text") for block in result["content"] if block["type"] == "text"]
-    whole = result if len(told) < len(result["content"]) else "\n".join(map(str, told))
+def _public_functions(path: Path) -> dict[str, Any]:
+    """Return the functions in a file's `__all__`, or else those that it defines, without a leading underscore."""
+    if not path.is_file():
+        raise ImportError("this is no Python file")
+    sys.modules["relay"] = sys.modules[__name__]  # for `from relay import cancelled`
+    sys.path.insert(0, str(path.resolve().parent))
+    sys.modules.pop(path.stem, None)  # another module of that name
+    module = importlib.import_module(path.stem)
+    functions = {name: value for name, value in vars(module).items() if inspect.isroutine(inspect.unwrap(value))}
+    defined = [name for name, function in functions.items() if function.__module__ == module.__name__]
+    public = getattr(module, "__all__", [name for name in defined if not name.startswith("_")])
+    return {name: functions[name] for name in public if name in functions}
+
+
+def _ask(options: _Object) -> None:
+    asking = Guest(options["code"], relay=options.get("relay", ""))
+    _print(asking.request(_json_or_text(options["payload"]), timeout=options.get("timeout")), sys.stdout)
+
+
+def _tools(options: _Object) -> None:
+    _print(Guest(options["code"], relay=options.get("relay", "")).tools(), sys.stdout)
+
+
+def _call(options: _Object) -> None:
+    """Print the result of a tool: its JSON, or else its text. Raises RelayError for one with `isError`."""
+    given = _named(options["arguments"])
+    calling = Guest(options["code"], relay=options.get("relay", ""))
+    texts = _text_parameters(calling.tools(), options["name"])
+    arguments = {name: value if name in texts else _json_or_text(value) for name, value in given.items()}
+    result = calling.call_tool(options["name"], arguments, timeout=options.get("timeout"))
+    blocks = result["content"]
+    is_text = all(block["type"] == "text" for block in blocks)
+    shown = "\n".join(str(block.get("text")) for block in blocks) if is_text else result
     if result.get("isError"):
-        raise RelayError(error=whole)
-    return result.get("structuredContent", whole)
+        raise RelayError(error=shown)
+    _print(result.get("structuredContent", shown), sys.stdout)
+
+
+def _named(arguments: list[str]) -> dict[str, str]:
+    """Return the values of arguments that are written as NAME=VALUE. Raises ValueError for others."""
+    for argument in arguments:
+        if "=" not in argument:
+            raise ValueError(f"{argument} is not ARG=VALUE")
+    return dict(argument.split("=", 1) for argument in arguments)
+
+
+def _text_parameters(tools: list[_Object], name: str) -> set[str]:
+    """Return the parameters of a tool that are texts, so that their values are not read as JSON."""
+    properties = {tool["name"]: tool["inputSchema"].get("properties", {}) for tool in tools}.get(name, {})
+    return {name for name, schema in properties.items() if schema.get("type") == "string"}
 
 
 def _json_or_text(text: str) -> Any:
+    """Return the JSON value that a text is, else the text."""
     with suppress(ValueError, RecursionError):
         return json.loads(text, parse_constant=int)  # which raises ValueError: NaN is no JSON
     return text
 
 
-def main() -> int:
-    """Run the command, and return its exit status."""
-    common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
-    common.add_argument("--relay", metavar="URL", help="default: PARLEY_URL")
-    common.add_argument("--verbose", action="store_true", help="show what comes and goes")
-    common.add_argument("--timeout", type=float, metavar="SECONDS", help="how long ask and call wait for an answer")
-    parser = argparse.ArgumentParser("relay.py", parents=[common], description="Offer or use functions over a relay.")
-    parser.epilog = "Exit status: 1 for an error of the host or tool, 2 for wrong usage, 3 for a refusal or no answer."
-    commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
-    for name, told, *places in (
-        ("host", "offer the public functions of a Python file as tools, until Ctrl+C", "FILE"),
-        ("ask", "send a request (JSON, else text), and print its result", "CODE", "PAYLOAD"),
-        ("tools", "list the tools of a session", "CODE"),
-        ("call", "call a tool (with JSON, else text), and print its result", "CODE", "NAME", "ARG=VALUE"),
-    ):
-        command = commands.add_parser(name, help=told, description=told, parents=[common])
-        for place in places:
-            command.add_argument(place.lower(), metavar=place, nargs="*" if "=" in place else None)
-    options = vars(parser.parse_args())
-    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    _log.setLevel(logging.DEBUG if "verbose" in options else logging.WARNING)
-    try:
-        if options["command"] == "host":
-            _host(options["file"], options.get("relay", ""))
-            return 0
-        one = Guest(options["code"], relay=options.get("relay", ""))
-        if options["command"] == "ask":
-            found = one.request(_json_or_text(options["payload"]), timeout=options.get("timeout"))
-        elif options["command"] == "tools":
-            found = one.tools()
-        else:
-            found = _call(one, options["name"], options["arg=value"], options.get("timeout"))
-        print(found if isinstance(found, str) else _json(found), flush=True)
-    except (TypeError, ValueError) as error:
-        parser.error(str(error))
-    except RelayError as error:
-        told = error.error if error.code is None and error.error is not None else str(error)
-        print(told if isinstance(told, str) else _json(told), file=sys.stderr)
-        return 1 if error.code is None else 3
-    except KeyboardInterrupt:
-        return 3
-    return 0
+def _print(value: Any, stream: TextIO) -> None:
+    """Print a text as it is, and any other value as JSON."""
+    print(value if isinstance(value, str) else _json(value), file=stream, flush=True)
 
 
-host, guest = Session, Guest
 if __name__ == "__main__":
     sys.exit(main())

@@ -12,6 +12,7 @@ from typing import Any
 from relay import RelayError, cancelled, guest, host  # type: ignore[import-not-found]
 
 released = threading.Event()
+code_is_told = threading.Event()
 
 
 def tell(**told: Any) -> None:
@@ -20,12 +21,13 @@ def tell(**told: Any) -> None:
 
 
 class Told(logging.Handler):
-    """Tells in which state the session is, which the client logs."""
+    """Tells in which state the session is, which the client logs, after its code."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Take a line of the log."""
         state = record.getMessage().partition(" ")[0]
         if state in ("connected", "polling", "disconnected"):
+            code_is_told.wait()
             tell(state=state)
 
 
@@ -54,6 +56,7 @@ def run_host(relay: str) -> None:
     logging.getLogger("relay").setLevel(logging.INFO)
     with host([run], on_request=answer, relay=relay) as session:
         tell(code=session.code)
+        code_is_told.set()
 
         def listen() -> None:
             for line in sys.stdin:

@@ -75,8 +75,8 @@ INTEGERS = {"type": "array", "items": {"type": "integer"}}
 def call(function: Any, arguments: Any) -> Any:
     """Return what a host makes of a call: the result of its tool."""
     session = relay.host([function], relay="https://relay.example")
-    name = next(iter(session._tools))
-    return session._result({"method": "tools/call", "params": {"name": name, "arguments": arguments}})
+    name = session._toolbox.definitions()[0]["name"]
+    return session._toolbox.answer({"method": "tools/call", "params": {"name": name, "arguments": arguments}})
 
 
 def refused(function: Any, arguments: Any) -> str:
@@ -89,7 +89,7 @@ def refused(function: Any, arguments: Any) -> str:
 
 
 def tool(function: Any) -> dict[str, Any]:
-    return relay._tool(function.__name__, function)
+    return relay._Tool(function.__name__, function).definition
 
 
 def function_of(annotation: Any, default: Any = ...) -> Any:
@@ -293,7 +293,7 @@ def test_kinds_of_functions() -> None:
         return a + b
 
     made = {"method": Callee().method, "plain": wrapper(plain), "cached": functools.lru_cache(plain)}
-    told = [relay._tool(name, function) for name, function in made.items()]
+    told = [relay._Tool(name, function).definition for name, function in made.items()]
     assert [one["description"] for one in told] == ["Do it.", "Be plain.", "Be plain."]
     results = [call(function, {"a": 1}) for function in made.values()]
     assert [result["structuredContent"] for result in results] == [1, [2], 2]
@@ -305,7 +305,7 @@ def test_names_of_tools() -> None:
     def function() -> None: ...
 
     session = relay.host({"other.name": function}, relay="https://relay.example")
-    assert [definition["name"] for _, definition in session._tools.values()] == ["other.name"]
+    assert [definition["name"] for definition in session._toolbox.definitions()] == ["other.name"]
     assert tool(lambda: None).keys() == {"name", "inputSchema"}
 
 
@@ -417,9 +417,9 @@ def test_host_needs_something_to_do() -> None:
 
 
 def test_errors() -> None:
-    assert json.loads(relay._error(ValueError("no"))) == {"name": "ValueError", "message": "no"}
-    assert json.loads(relay._error(RelayError(error={"code": 7}))) == {"code": 7}
-    assert json.loads(relay._error(RelayError("no", "x"))) == {"name": "RelayError", "message": "no", "code": "x"}
+    assert json.loads(relay._error_json(ValueError("no"))) == {"name": "ValueError", "message": "no"}
+    assert json.loads(relay._error_json(RelayError(error={"code": 7}))) == {"code": 7}
+    assert json.loads(relay._error_json(RelayError("no", "x"))) == {"name": "RelayError", "message": "no", "code": "x"}
 
 
 def test_cancelled_outside_of_a_call() -> None:
