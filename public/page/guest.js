@@ -1,6 +1,7 @@
 // The guest's view: a code, a form, and the answers as they come.
 
 import { guest } from "../relay.js";
+import { msSince, now } from "../relay/timing.js";
 import { announce, createEntry, find, formatCode, formatTime, parse, parseInput, submitByKey } from "./view.js";
 
 /** @import { RelayError } from "../relay.js" */
@@ -12,9 +13,10 @@ const stateLabel = find("#guest-state", HTMLElement);
 const form = find("#request-form", HTMLFormElement);
 const payloadInput = find("#payload", HTMLTextAreaElement);
 
-/** When the session of the code in the input expires, by this machine's clock; 0 if it is not known to be active. */
-let expiresAt = 0;
-let retryAt = Infinity;
+/** How many milliseconds the session of the code in the input had when the relay was asked; 0 if it is not active. */
+let ttlMs = 0;
+let askedAt = now();
+let retryPending = false;
 let requestCount = 0;
 
 /** @param {string} code */
@@ -39,28 +41,30 @@ export function setCode(code) {
 
 /** Ask the relay whether the session of the code is active, and for how long. */
 async function checkSession() {
-  expiresAt = 0;
-  retryAt = Infinity;
+  ttlMs = 0;
+  askedAt = now();
+  retryPending = false;
   const code = codeInput.value.trim();
   if (!code) return showState("", "");
   try {
     const session = await guest(code).session();
     if (codeInput.value.trim() !== code) return; // another code was typed in the meantime
     if (!session.active) return showState("ended", "The host has ended this session");
-    expiresAt = Date.now() + session.ttl * 1000;
+    ttlMs = session.ttl * 1000;
+    askedAt = now();
     codeInput.value = formatCode(session.code);
     tick();
   } catch (error) {
     const { message, status } = /** @type {RelayError} */ (error);
     showState("disconnected", message);
-    if (status === undefined || status >= 500 || status === 429) retryAt = Date.now() + RETRY_MS;
+    if (status === undefined || status >= 500 || status === 429) retryPending = true;
   }
 }
 
 function tick() {
-  if (Date.now() > retryAt) checkSession();
-  if (!expiresAt) return;
-  const seconds = (expiresAt - Date.now()) / 1000;
+  if (retryPending && msSince(askedAt) > RETRY_MS) checkSession();
+  if (!ttlMs) return;
+  const seconds = (ttlMs - msSince(askedAt)) / 1000;
   if (seconds > 0) showState("connected", `Open, ${formatTime(seconds)} left`);
   else checkSession(); // the host may have renewed it
 }

@@ -5,7 +5,7 @@
 import { POLL_SECONDS, randomId } from "./api.js";
 import { RelayError, throwUnreachable, toRelayError } from "./errors.js";
 import { readEvents } from "./events.js";
-import { TIMED_OUT, backoffMs, sleep } from "./timing.js";
+import { TIMED_OUT, backoffMs, msSince, now, sleep } from "./timing.js";
 
 /** @import * as Declared from "../relay.d.ts" */
 /** @import { HostApi } from "./host-api.js" */
@@ -40,7 +40,7 @@ export class Connection {
   #host = randomId(); // the relay prefers the host that came last
   #attempt = 0; // of this host's connections, the relay prefers the latest
   #cursor = "";
-  #lastDataAt = 0;
+  #lastDataAt = now();
   #abort = new AbortController();
   #pollUntil = 0;
   #busy = false; // whether the relay had no place for the stream or poll: it always has for one that does not wait
@@ -67,10 +67,10 @@ export class Connection {
       await this.#pageShown;
       const connection = (this.#abort = new AbortController());
       const busy = this.#busy;
-      this.#lastDataAt = Date.now();
+      this.#lastDataAt = now();
       this.#attempt++;
       try {
-        if (busy || Date.now() < this.#pollUntil) await this.#poll(connection);
+        if (busy || performance.now() < this.#pollUntil) await this.#poll(connection);
         else await this.#listen(connection);
         if (!busy) this.#failures = 0;
       } catch (error) {
@@ -95,7 +95,7 @@ export class Connection {
     let closedByRelay = false;
     let timer = setTimeout(() => connection.abort(TIMED_OUT), STREAM_OPEN_TIMEOUT_MS);
     const onData = () => {
-      this.#lastDataAt = Date.now();
+      this.#lastDataAt = now();
       if (!openedAt) return;
       clearTimeout(timer);
       timer = setTimeout(() => connection.abort(TIMED_OUT), STREAM_IDLE_TIMEOUT_MS);
@@ -108,7 +108,7 @@ export class Connection {
         this.#cursor = id;
         const content = this.#api.parseJson(data, response.status);
         if (event === "open") {
-          openedAt = Date.now();
+          openedAt = performance.now();
           onData();
           this.#setState("connected");
         }
@@ -124,10 +124,11 @@ export class Connection {
     if (openedAt) this.#failedOpens = 0;
     if (closedByRelay || this.#api.ended) return;
     if (this.#state === "connected") this.#setState("connecting");
-    if (Date.now() - openedAt < SHORT_STREAM_MS || connection.signal.reason === RECONNECT) throwUnreachable();
+    const isShort = openedAt && performance.now() - openedAt < SHORT_STREAM_MS;
+    if (isShort || connection.signal.reason === RECONNECT) throwUnreachable();
     if (openedAt) return;
     if (connection.signal.reason !== TIMED_OUT && ++this.#failedOpens < 2) throwUnreachable();
-    this.#pollUntil = Date.now() + POLLING_MS;
+    this.#pollUntil = performance.now() + POLLING_MS;
   }
 
   /** Pass an event of the stream on. @param {string} event @param {any} content */
@@ -171,7 +172,7 @@ export class Connection {
   };
 
   #onVisible = () => {
-    if (document.visibilityState === "visible" && Date.now() - this.#lastDataAt > STALE_MS) this.#reconnect();
+    if (document.visibilityState === "visible" && msSince(this.#lastDataAt) > STALE_MS) this.#reconnect();
   };
 
   /** While the browser keeps the page for its Back button, another page of this tab may go on with the session. */

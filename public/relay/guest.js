@@ -36,7 +36,7 @@ export function guest(code, { relay, parse } = {}) {
  * @param {Declared.RequestOptions & { id: string, timeout: number }} options
  */
 async function sendRequest(api, path, body, { id, timeout, signal }) {
-  const deadline = Date.now() + timeout;
+  const deadline = performance.now() + timeout; // Date may be set back or forward
   const abort = abortAfter(timeout, new RelayError("The host did not answer in time.", { code: "timeout" }), signal);
   let called = false;
   let accepted = false;
@@ -47,7 +47,7 @@ async function sendRequest(api, path, body, { id, timeout, signal }) {
   try {
     for (;;) {
       abort.signal.throwIfAborted();
-      const wait = busy ? 0 : Math.max(0, Math.min(POLL_SECONDS, Math.ceil((deadline - Date.now()) / 1000)));
+      const wait = busy ? 0 : Math.max(0, Math.min(POLL_SECONDS, Math.ceil((deadline - performance.now()) / 1000)));
       let response;
       called = true;
       try {
@@ -61,8 +61,8 @@ async function sendRequest(api, path, body, { id, timeout, signal }) {
         if (isPermanent(error) || (status === 429 && !posted)) throw error;
         busy = code === "busy";
         posted ||= !busy;
-        failingSince = status === 429 || (busy && wait) ? 0 : failingSince || Date.now();
-        if (failingSince && Date.now() - failingSince > RETRY_MS) throw error;
+        failingSince = status === 429 || (busy && wait) ? 0 : failingSince || performance.now();
+        if (failingSince && performance.now() - failingSince > RETRY_MS) throw error;
         await sleep(backoffMs(++failures, error), abort.signal);
         continue;
       }

@@ -1,20 +1,23 @@
 // @ts-check
 //
-// How long a session lives, and its renewal.
+// How long a session lives, and its renewal. Only the relay knows: what is measured here says when to ask it.
 
-import { BACKOFF_MS } from "./timing.js";
+import { unexpectedAnswer } from "./errors.js";
+import { BACKOFF_MS, hasJumped, msSince, now } from "./timing.js";
 
 /** @import { HostApi } from "./host-api.js" */
 /** @typedef {{ expiresAt: string, ttl?: number }} Expiry The time to live is in seconds. */
 
-const CHECK_MS = 20_000; // timers stand still while the machine sleeps, so the clock is read this often
+const CHECK_MS = 5_000; // timers stand still while the machine sleeps, so the clocks are read this often
 
 export class Lifetime {
   #api;
   #autoRenew;
   #onRenewed;
-  #clockOffsetMs = 0; // the relay's clock minus this machine's
-  #lifetimeMs = 0; // the ttl right after the last renewal
+  #isRenewable = true; // until a renewal has no effect, at the session's maximum age
+  #lifetimeMs = 0; // the longest time to live so far: that of a renewed session
+  #ttlMs = 0; // when the relay last said it
+  #saidAt = now();
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
 
@@ -30,11 +33,12 @@ export class Lifetime {
     this.#onRenewed = onRenewed;
     api.signal.addEventListener("abort", () => clearTimeout(this.#timer));
     this.update(expiry);
+    this.#schedule();
   }
 
-  /** The seconds until the session expires. */
+  /** The seconds until the session expires. Too few, until the relay is asked again, if Date was set forward. */
   get ttl() {
-    return Math.max(0, (Date.parse(this.expiresAt) - Date.now() - this.#clockOffsetMs) / 1000);
+    return Math.max(0, this.#ttlMs - msSince(this.#saidAt)) / 1000;
   }
 
   get autoRenew() {
@@ -47,29 +51,43 @@ export class Lifetime {
   }
 
   async renew() {
+    const before = this.expiresAt;
     this.update(await this.#api.call("", { method: "PATCH" }));
+    this.#isRenewable = this.expiresAt !== before;
   }
 
-  /** Take over what the relay says. @param {Expiry} expiry */
-  update({ expiresAt, ttl }) {
+  /** Take over what the relay says. An event of the stream has no time to live, but tells how much later it ends. */
+  update(/** @type {Expiry} */ { expiresAt, ttl }) {
+    if (Number.isNaN(Date.parse(expiresAt))) throw unexpectedAnswer();
     if (ttl !== undefined) {
-      this.#clockOffsetMs = Date.parse(expiresAt) - Date.now() - ttl * 1000;
-      this.#lifetimeMs = ttl * 1000;
-    }
-    if (expiresAt === this.expiresAt) return; // so a renewal without effect, at the maximum age, is the last
+      this.#ttlMs = ttl * 1000;
+      this.#lifetimeMs = Math.max(this.#lifetimeMs, this.#ttlMs);
+      this.#saidAt = now();
+    } else this.#ttlMs += Date.parse(expiresAt) - Date.parse(this.expiresAt);
+    if (expiresAt === this.expiresAt) return;
     const first = !this.expiresAt;
     this.expiresAt = expiresAt;
-    this.#schedule();
     if (!first) this.#onRenewed(expiresAt);
   }
 
-  /** Renew when a third of the lifetime is left, and no sooner than after the delay. */
-  #schedule(delayMs = 0) {
+  /** The time until the session is to be renewed: when a third of its lifetime is left. */
+  get #dueMs() {
+    return this.#autoRenew && this.#isRenewable ? this.ttl * 1000 - this.#lifetimeMs / 3 : Infinity;
+  }
+
+  #schedule(pauseMs = 0) {
     clearTimeout(this.#timer);
-    if (!this.#autoRenew || this.#api.ended) return;
-    const dueMs = Math.max(delayMs, this.ttl * 1000 - this.#lifetimeMs / 3);
-    const check = () => this.#schedule();
-    const renew = () => this.renew().catch(() => this.#schedule(BACKOFF_MS.max));
-    this.#timer = setTimeout(dueMs > CHECK_MS ? check : renew, Math.min(dueMs, CHECK_MS));
+    if (this.#api.ended) return;
+    this.#timer = setTimeout(() => this.#check(), Math.max(pauseMs, Math.min(this.#dueMs, CHECK_MS)));
+  }
+
+  async #check() {
+    try {
+      if (this.#dueMs <= 0) await this.renew();
+      else if (hasJumped(this.#saidAt)) this.update(await this.#api.call("", {}));
+      this.#schedule();
+    } catch {
+      this.#schedule(BACKOFF_MS.max);
+    }
   }
 }

@@ -1,13 +1,34 @@
 // @ts-check
 //
-// Pauses, backoff and time-outs, in milliseconds.
+// Clocks, pauses, backoff and time-outs, in milliseconds.
 
 import { RelayError } from "./errors.js";
 
 export const BACKOFF_MS = { first: 500, max: 15_000 };
 /** The reason for which a call or stream is aborted when nothing comes. */
 export const TIMED_OUT = Symbol("timed out");
+const JUMP_MS = 2_000; // more than a clock is corrected by while it runs
 const MAX_TIMER_MS = 2 ** 31 - 1; // setTimeout fires at once for more
+
+/**
+ * A moment by two clocks: performance.now() may stand still while the machine sleeps, and Date may be set.
+ * @typedef {{ ticks: number, date: number }} Moment
+ */
+
+/** @returns {Moment} */
+export function now() {
+  return { ticks: performance.now(), date: Date.now() };
+}
+
+/** The time since a moment, by the clock that has gone further: too much if Date was set forward, and never too little. */
+export function msSince(/** @type {Moment} */ { ticks, date }) {
+  return Math.max(performance.now() - ticks, Date.now() - date);
+}
+
+/** Whether Date has run ahead since a moment: it was set forward, or the machine slept. Nobody here can tell which. */
+export function hasJumped(/** @type {Moment} */ { ticks, date }) {
+  return Date.now() - date - (performance.now() - ticks) > JUMP_MS;
+}
 
 /** Exponential, with jitter. @param {number} failures How many in a row. @param {unknown} error The last one. */
 export function backoffMs(failures, error) {

@@ -19,11 +19,14 @@ from playwright.sync_api import (
     Playwright,
     Request,
     Route,
+    expect,
     sync_playwright,
 )
 
 from tests.support.deployments import Parley
 from tests.support.tools import need, wait_until
+
+expect.set_options(timeout=20_000)  # for a machine that does other things as well
 
 _CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 _CUT_OFF = "Failed to load resource"  # what the browser says of a network that a test has cut
@@ -120,7 +123,7 @@ class Window:
 @pytest.fixture
 def window(chromium: Browser) -> Iterator[Window]:
     with chromium.new_context() as context:
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(20_000)
         made = Window(context)
         yield made
         made.context.close()
@@ -193,6 +196,14 @@ def hurry_until(tab: Page, condition: str) -> None:
         return bool(tab.evaluate(condition))
 
     wait_until(holds, 20)
+
+
+def set_clock(tab: Page, seconds: float) -> None:
+    """Set the page's clock, which is installed, back or forward. What goes on by itself, as performance.now(), stays.
+
+    For a page it is the same as if the machine had slept for the seconds.
+    """
+    tab.clock.set_system_time(tab.evaluate("Date.now() / 1000") + seconds)
 
 
 def states(tab: Page) -> list[str]:

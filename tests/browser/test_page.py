@@ -11,7 +11,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, Request, Route, expect
 
-from tests.browser.conftest import Beside, Window, ask, refuse
+from tests.browser.conftest import Beside, Window, ask, refuse, set_clock
 from tests.support.deployments import Parley, running_site
 from tests.support.tools import PROJECT, wait_until
 
@@ -237,7 +237,7 @@ def test_replaced(window: Window, site: Parley) -> None:
 
 def test_renew(window: Window, site: Parley) -> None:
     host, code = open_host(window, site)
-    expect(host.locator("#clock")).to_have_text("9:57")
+    expect(host.locator("#clock")).to_have_text(re.compile(r"^9:[1-4]\d|9:5[0-7]$"))
     host.get_by_role("button", name="Renew").click()
     expect(host.locator("#announcer")).to_have_text("Renewed, 10:00 left")
     assert site.http.get(f"/api/sessions/{code}").json()["ttl"] >= 599
@@ -277,7 +277,7 @@ def test_ended_while_answering(window: Window, site: Parley) -> None:
 
 
 def test_expiry(window: Window) -> None:
-    with running_site(SESSION_TTL_SECONDS="3") as site:
+    with running_site(SESSION_TTL_SECONDS="10") as site:
         host, code = open_host(window, site)
         expect(host.locator("#announcer")).to_have_text("The session ends within a minute")
         guest = window.open(f"{site.url}/?code={code}")
@@ -286,6 +286,19 @@ def test_expiry(window: Window) -> None:
         expect(host.locator("#clock")).to_have_text("0:00")
         expect(guest.locator("#guest-state")).to_contain_text("Check the code")
         window.forgive_the_network()
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_clock_that_is_set(window: Window, site: Parley, hours: int) -> None:
+    """Back or forward: both pages ask the relay how long the session lives."""
+    window.context.clock.install()
+    host, code = open_host(window, site)
+    guest = window.open(f"{site.url}/?code={code}")
+    expect(guest.locator("#guest-state")).to_contain_text("Open, ")
+    set_clock(host, hours * 3600)
+    window.context.clock.run_for(10_000)
+    expect(host.locator("#clock")).to_have_text(re.compile(r"^9:\d\d$"))
+    expect(guest.locator("#guest-state")).to_have_text(re.compile(r"^Open, 9:\d\d left$"))
 
 
 def test_renewed_by_itself(window: Window) -> None:

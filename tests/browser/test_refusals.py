@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, Route
 
-from tests.browser.conftest import HOST, Beside, Window, ask, asking, hurry_until, refuse, start, until
+from tests.browser.conftest import HOST, Beside, Window, ask, asking, hurry_until, refuse, set_clock, start, until
 from tests.support.deployments import Parley
 from tests.support.tools import wait_until
 
@@ -173,6 +173,19 @@ def test_guest_of_a_busy_relay(window: Window, tab: Page) -> None:
     assert asking_in_a_hurry(tab) == 42
     assert [call.partition("wait=")[2] for call in calls] == ["25", "0", "25", "25"]
     window.forgive_the_network()
+
+
+def test_guest_whose_clock_is_set(tab: Page) -> None:
+    """It goes on waiting in calls of 25 s, where an hour seems to have passed."""
+
+    def answer_an_hour_later(route: Route) -> None:
+        set_clock(tab, 3600)
+        PENDING(route)
+
+    tab.clock.install()
+    calls = answer_in_turn(tab, answer_an_hour_later, ANSWERED)
+    assert asking(tab, CODE, 1, "{timeout: 600_000}") == {"result": 42}
+    assert [call.partition("wait=")[2] for call in calls] == ["25", "25"]
 
 
 def test_relay_that_is_always_busy(window: Window, tab: Page) -> None:

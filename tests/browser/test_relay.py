@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 
 from dev.events import events_of
-from tests.browser.conftest import HOST, Beside, Elsewhere, Window, ask, asking, start, states, until
+from tests.browser.conftest import HOST, Beside, Elsewhere, Window, ask, asking, set_clock, start, states, until
 from tests.support.deployments import Parley, running_site
 from tests.support.documents import blocks
 from tests.support.tools import PROJECT, wait_until
@@ -269,11 +269,37 @@ def test_renews_after_a_sleep(window: Window) -> None:
         tab.clock.install()
         start(tab)
         before = tab.evaluate("session.expiresAt")
-        tab.clock.set_system_time(tab.evaluate("Date.now() + 45_000"))
+        set_clock(tab, 45)
         assert tab.evaluate("session.ttl") < 20
         tab.clock.run_for(20_000)
         until(tab, f"session.expiresAt > '{before}'")
         tab.close()
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_renews_by_a_clock_that_is_set(window: Window, hours: int) -> None:
+    """Back or forward, while the host runs: it is renewed in time all the same."""
+    with running_site(SESSION_TTL_SECONDS="60") as site:
+        tab = window.open(f"{site.url}/problems.html")
+        tab.clock.install()
+        start(tab)
+        before = tab.evaluate("session.expiresAt")
+        set_clock(tab, hours * 3600)
+        tab.clock.run_for(41_000)
+        until(tab, f"session.expiresAt > '{before}'")
+        assert tab.evaluate("session.state") != "ended"
+        tab.close()
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_countdown_by_a_clock_that_is_set(tab: Page, hours: int) -> None:
+    """Only the relay says how long a session lives that is not renewed."""
+    tab.clock.install()
+    start(tab, autoRenew=False)
+    set_clock(tab, hours * 3600)
+    tab.clock.run_for(10_000)
+    until(tab, "session.ttl > 500 && session.ttl <= 600")
+    assert tab.evaluate("session.state") == "connected"
 
 
 def test_renew_by_hand_and_not_by_itself(tab: Page, site: Parley) -> None:
@@ -396,6 +422,11 @@ def test_what_is_not_the_relay(window: Window, tab: Page) -> None:
     assert asking(tab, "ABC12345", 1, "{timeout: 1000}")["code"] == "timeout"
     told = tab.evaluate("import('/relay.js').then(({ host }) => host({onRequest() {}})).catch(({ code }) => code)")
     assert told == "unexpected_answer"
+    tab.unroute_all()
+    start(tab)
+    tab.route("**/api/**", lambda route: route.fulfill(json={"status": "welcome"}))
+    assert tab.evaluate("session.renew().catch(({ code }) => code)") == "unexpected_answer"
+    assert tab.evaluate("session.ttl") > 0
     window.forgive_the_network()
 
 
