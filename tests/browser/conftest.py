@@ -45,7 +45,7 @@ HOST = """async (options = {}) => {
     if (payload?.throw) throw payload.throw;
     if (payload?.give === "odd") throw Object.assign(Object.create(null), { big: 1n });
     if (payload?.give === "huge") return "ü".repeat(2_100_000);
-    if (payload?.give) return { large: "x".repeat(200_000), loop: Infinity, none: undefined, big: 1n }[payload.give];
+    if (payload?.give) return { large: "x".repeat(1_200_000), loop: Infinity, none: undefined, big: 1n }[payload.give];
     return { echo: payload };
   };
   if (options.resumes) options.onInterrupted = ({ id }) => `resumed ${id}`;

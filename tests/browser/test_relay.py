@@ -383,7 +383,7 @@ def test_guest_is_refused(window: Window, tab: Page) -> None:
     code = start(tab)
     asking(tab, code, 1, '{id: "same"}')
     assert asking(tab, code, 2, '{id: "same"}')["code"] == "id_conflict"
-    assert asking(tab, code, "x" * 200_000)["code"] == "payload_too_large"
+    assert asking(tab, code, "x" * 1_200_000)["code"] == "payload_too_large"
     window.forgive_the_network()
 
 

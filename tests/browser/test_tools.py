@@ -45,7 +45,7 @@ TOOLS = """async ({ tools = [], requests, resumes, parses } = {}) => {
     throwObject: async () => { throw { code: 7 } },
     throwNothing: () => { throw undefined },
     throwOdd: () => { throw 1n },
-    large: () => "x".repeat(200_000),
+    large: () => "x".repeat(1_200_000),
   };
   window.make = (name, more = {}) => ({
     name,

@@ -66,7 +66,7 @@ def test_answers(hosted: Hosted) -> None:
     error = hosted.ask({"raise": "no way"}, "q2")["error"]
     assert error["message"] == "no way"
     assert error["name"] in ("Error", "ValueError")
-    assert hosted.ask({"large": 200_000}, "q3")["error"]["code"] == "payload_too_large"
+    assert hosted.ask({"large": 1_200_000}, "q3")["error"]["code"] == "payload_too_large"
 
 
 def test_host_names_itself_and_numbers_its_attempts(hosted: Hosted) -> None:
@@ -293,7 +293,7 @@ def test_tool(hosted: Hosted) -> None:
     failed = hosted.ask(call_of("run", {"payload": {"raise": "no way"}}), "q3")["result"]
     assert failed["isError"]
     assert failed["content"][0]["text"].endswith("no way")
-    assert hosted.ask(call_of("run", {"payload": {"large": 200_000}}), "q4")["error"]["code"] == "payload_too_large"
+    assert hosted.ask(call_of("run", {"payload": {"large": 1_200_000}}), "q4")["error"]["code"] == "payload_too_large"
 
 
 @pytest.mark.parametrize("arguments", [[1], "text", 5])
@@ -466,7 +466,7 @@ def test_session_ends_under_a_guest(alone: Guested) -> None:
 
 
 def test_refusals(alone: Guested) -> None:
-    assert alone.ask("x" * 200_000)["code"] == "payload_too_large"
+    assert alone.ask("x" * 1_200_000)["code"] == "payload_too_large"
     assert alone.ask("x" * 4_100_000)["code"] == "payload_too_large"
     alone.gate.once(BARE_413, posts)
     assert alone.ask(1)["code"] == "payload_too_large"
