@@ -14,7 +14,7 @@ from lib.session.access import Access
 
 ACCESS = Access(Store(), "ABC12345", "192.0.2.1")
 RECORD = json.dumps({"code": "ABC12345", "createdAt": "then", "expiresAt": "later", "active": True})
-ONE = JsonText("1")
+ONE = JsonText(b"1")
 
 type Verb = Callable[[], object]
 
@@ -32,10 +32,10 @@ SESSIONS: dict[str, Verb] = {
     "renew": lambda: sessions.renew(ACCESS),
 }
 OTHERS: dict[str, Verb] = {
-    "answer": lambda: messages.answer(ACCESS, "q", "result", ONE),
+    "answer": lambda: messages.answer(ACCESS, "q", "", "result", ONE),
     "withdraw": lambda: messages.withdraw(ACCESS, "q"),
     "end": lambda: sessions.end(ACCESS),
-    "register": lambda: tools.register(ACCESS, JsonText("[]")),
+    "register": lambda: tools.register(ACCESS, JsonText(b"[]")),
     "read tools": lambda: tools.read(ACCESS),
 }
 VERBS = RESPONSES | BACKLOGS | SESSIONS | OTHERS
@@ -56,13 +56,14 @@ IN_PLACES: list[tuple[dict[str, Verb], list[Any]]] = [
     (
         BACKLOGS,
         [
-            ["found", RECORD, 1],
-            ["found", RECORD, "1", []],
-            ["found", None, 1, []],
-            ["found", "{}", 1, []],
-            ["found", RECORD, 1, None],
-            ["found", RECORD, 1, [["q", "1", "then"]]],
-            ["found", RECORD, 1, [["q", None, "then", "1-0"]]],
+            ["found", RECORD, 1, []],
+            ["found", RECORD, 1, [], None],
+            ["found", RECORD, "1", [], 0],
+            ["found", None, 1, [], 0],
+            ["found", "{}", 1, [], 0],
+            ["found", RECORD, 1, None, 0],
+            ["found", RECORD, 1, [["q", "1", "then"]], 0],
+            ["found", RECORD, 1, [["q", None, "then", "1-0"]], 0],
             ["conflict"],
             ["conflict", 1],
         ],
