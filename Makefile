@@ -20,7 +20,7 @@ test: lint
 	.venv/bin/python -m pytest $(ARGS)
 
 quick: lint
-	.venv/bin/python -m pytest --quick -rfE tests/unit tests/store tests/api tests/dev $(ARGS)
+	.venv/bin/python -m pytest --quick tests/unit tests/store tests/api tests/dev $(ARGS)
 
 lint: .venv/ready-dev
 	.venv/bin/ruff check .

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import hypothesis
 import pytest
@@ -42,6 +42,18 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 def _skip_processes(event: str, _: tuple[object, ...]) -> None:
     if event in _STARTS:
         pytest.skip("it starts a process: make test runs it")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    call: pytest.CallInfo[None],
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """List each reason for skips once, however many tests a fixture has skipped for it."""
+    report = yield
+    if call.excinfo and isinstance(report.longrepr, tuple):
+        skipping = call.excinfo.traceback[-2]  # the last one is within pytest.skip
+        report.longrepr = (str(skipping.path), skipping.lineno + 1, report.longrepr[2])
+    return report
 
 
 def pytest_xdist_auto_num_workers() -> int:

@@ -97,7 +97,7 @@ def test_conformance(version: str, tmp_path: Path) -> None:
                     env={**os.environ, "PATH": path, "NO_COLOR": "1"},
                     capture_output=True,
                     text=True,
-                    timeout=4 * PATIENCE_SECONDS,
+                    timeout=5 * PATIENCE_SECONDS,
                     check=False,
                 )
             lines = [json.loads(line) for line in parley.lines]

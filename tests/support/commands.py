@@ -18,7 +18,7 @@ def finished(*arguments: str, **variables: str) -> subprocess.CompletedProcess[s
         env=clean_environment() | variables,
         capture_output=True,
         text=True,
-        timeout=2 * PATIENCE_SECONDS,
+        timeout=5 * PATIENCE_SECONDS,
         check=False,
     )
 
