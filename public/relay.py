@@ -46,6 +46,7 @@ import time
 import types
 import typing
 import urllib.request
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
@@ -959,6 +960,10 @@ _POLL_SECONDS = 25  # how long a call asks the relay to wait
 _POLLING_SECONDS = 300  # how long to poll before the stream is tried again
 _RENEWAL_CHECK_SECONDS = 20
 _RENEWAL_RETRY_SECONDS = 15
+_QUEUE_PLACES = 100
+_SENDERS = 8  # how many answers are sent at once
+_ABANDONED_AFTER_SECONDS = 5  # how long a function has to stop after its call was withdrawn
+_ABANDONED_PER_WORKER = 3
 _EXIT_SECONDS = 2  # how long functions that look at `cancelled()` have to stop when the session ends
 
 _END_REASONS = {  # the codes of problems that end a session, with its `reason`
@@ -1060,12 +1065,11 @@ class _Toolbox:
         loop: The event loop in which coroutines run. Without one they run in the shared loop.
     """
 
-    def __init__(self, tools: Any, on_request: Callable[[Any], Any] | None, workers: int) -> None:
+    def __init__(self, tools: Any, on_request: Callable[[Any], Any] | None) -> None:
         if not isinstance(tools, Mapping):
             tools = {getattr(function, "__name__", repr(function)): function for function in tools}
         self._tools = {name: _Tool(name, function) for name, function in tools.items()}
         self._on_request = on_request
-        self._slots = threading.Semaphore(workers)
         self.loop: asyncio.AbstractEventLoop | None = None
         if not self._tools and not on_request:
             raise TypeError("host() needs tools, which are public functions, or on_request")
@@ -1098,14 +1102,12 @@ class _Toolbox:
         return _text_result(text) | {"isError": True}
 
     def _run(self, function: Callable[[], Any]) -> Any:
-        """Call a function, of which only so many run beside each other. A coroutine runs in an event loop."""
-        over = _cancellation()
-        with self._slots:
-            outcome = None if over.is_set() else function()
+        """Call a function, and wait for its result. A coroutine runs in an event loop."""
+        outcome = function()
         if not inspect.iscoroutine(outcome):
             return outcome
         task = asyncio.run_coroutine_threadsafe(outcome, self.loop or _shared_loop())
-        with over.stopping(task.cancel):
+        with _cancellation().stopping(task.cancel):
             return task.result()
 
 
@@ -1116,73 +1118,205 @@ def _call_in(payload: Any) -> _Object | None:
     return call if isinstance(call, dict) and isinstance(call.get("name"), str) else None
 
 
+class _Call:
+    """A request that a host works on.
+
+    Attributes:
+        over: Is set when nobody waits for the answer any more.
+        answer: The member of the answer's body, `"result":…` or `"error":…`, empty until it is there.
+    """
+
+    def __init__(self, request_id: str, payload: Any) -> None:
+        self.id = request_id
+        self.payload = payload
+        self.over = _Cancellation()
+        self.answer = ""
+
+
+class _Pool:
+    """Does some work for calls, in their order: for so many at once (`workers`), each in a thread.
+
+    So many more (`places`) wait. A call that is given up while it waits is dropped. One that is given up while the work
+    goes on has some seconds to stop. Then it is abandoned, and makes room for another one; but only so many abandoned
+    calls do that, so that the number of threads has a limit.
+    """
+
+    def __init__(self, work: Callable[[_Call], None], workers: int, places: float) -> None:
+        self._work = work
+        self._workers = workers
+        self._places = places
+        self._waiting: deque[_Call] = deque()
+        self._running: dict[_Call, float] = {}  # with the time at which the call counts as abandoned
+        self._changed = threading.Condition()
+        self._is_closed = False
+
+    def run(self) -> None:
+        """Begin the work for one call after the other, until the pool is closed."""
+        while call := self._next():
+            _start(call.over, partial(self._do, call))
+
+    def put(self, call: _Call) -> bool:
+        """Let a call wait for a worker. Returns False if there is no place for it. A closed pool drops it."""
+        with self._changed:
+            if len(self._waiting) + self._count() >= self._workers + self._places:
+                return False
+            if not self._is_closed:
+                self._waiting.append(call)
+                self._changed.notify_all()
+            return True
+
+    def give_up(self, call: _Call) -> None:
+        """Expect no more work for a call."""
+        with self._changed:
+            if call in self._waiting:
+                self._waiting.remove(call)
+            if call in self._running:
+                self._running[call] = time.monotonic() + _ABANDONED_AFTER_SECONDS
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Begin with nothing more."""
+        with self._changed:
+            self._is_closed = True
+            self._waiting.clear()
+            self._changed.notify_all()
+
+    def wait(self, seconds: float) -> None:
+        """Wait until nothing runs, at most so long."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._running, seconds)
+
+    def _next(self) -> _Call | None:
+        """Return the next call as soon as there is a worker for it, None when the pool is closed."""
+        with self._changed:
+            while not self._is_closed:
+                if self._waiting and self._count() < self._workers:
+                    call = self._waiting.popleft()
+                    self._running[call] = math.inf
+                    return call
+                self._changed.wait(self._seconds_to_next_abandonment())
+        return None
+
+    def _count(self) -> int:
+        """Return how many of the running calls take a worker."""
+        abandoned = sum(at <= time.monotonic() for at in self._running.values())
+        return len(self._running) - min(abandoned, _ABANDONED_PER_WORKER * self._workers)
+
+    def _seconds_to_next_abandonment(self) -> float | None:
+        now = time.monotonic()
+        return min((at - now for at in self._running.values() if now < at < math.inf), default=None)
+
+    def _do(self, call: _Call) -> None:
+        try:
+            self._work(call)
+        finally:
+            with self._changed:
+                del self._running[call]
+                self._changed.notify_all()
+
+
 class _Calls:
     """The requests that a host works on. Each is begun once, and its answer is sent until the relay has it."""
 
-    def __init__(self, api: _HostApi, status: _Status, toolbox: _Toolbox) -> None:
+    def __init__(self, api: _HostApi, status: _Status, toolbox: _Toolbox, workers: int) -> None:
         self._api = api
         self._status = status
         self._toolbox = toolbox
+        self._work = _Pool(self._answer, workers, _QUEUE_PLACES)
+        self._outbox = _Pool(self._send, _SENDERS, math.inf)
         self._accepted = set[str]()  # the ids of all requests, since the relay may deliver them again
-        self._running: dict[str, _Cancellation] = {}
+        self._current: dict[str, _Call] = {}  # by id, until the relay has the answer
+        self._lock = threading.Lock()
+        status.over.stops(self._stop)
+
+    def start(self) -> None:
+        """Begin to work."""
+        for pool in (self._work, self._outbox):
+            _start(self._status.over, pool.run)
 
     def accept(self, request: _Object) -> None:
         """Begin with a request that the relay has delivered, unless it is known already."""
-        request_id = request["id"]
-        if request_id in self._accepted or self._status.reason:
-            return
-        self._accepted.add(request_id)
-        over = self._running[request_id] = _Cancellation()
-        _start(over, partial(self._handle, over, request_id, request["payload"]))
+        call = _Call(request["id"], request["payload"])
+        with self._lock:
+            if call.id in self._accepted or self._status.reason:
+                return
+            self._accepted.add(call.id)
+            self._current[call.id] = call
+        if not self._work.put(call):
+            self._set_error(call, _busy())
+            self._outbox.put(call)
 
     def withdraw(self, request_id: str) -> None:
         """Stop the work on a request. Its id may be used again."""
-        self._accepted.discard(request_id)
-        if over := self._running.pop(request_id, None):
+        with self._lock:
+            self._accepted.discard(request_id)
+            call = self._current.pop(request_id, None)
+        if call:
             _log.info("withdrawn %s", request_id)
-            over.set()
-
-    def cancel(self) -> None:
-        """Stop the work on all requests."""
-        for over in list(self._running.values()):
-            over.set()
+            call.over.set()
+            self._work.give_up(call)
+            self._outbox.give_up(call)
 
     def wait(self, seconds: float) -> None:
-        """Wait until no request is worked on, at most so long."""
-        until = time.monotonic() + seconds
-        while self._running and time.monotonic() < until:
-            time.sleep(0.01)
+        """Wait until no function runs, at most so long."""
+        self._work.wait(seconds)
 
-    def _handle(self, over: _Cancellation, request_id: str, payload: Any) -> None:
+    def _stop(self) -> None:
+        """Stop all work, since the session has ended."""
+        self._work.close()
+        self._outbox.close()
+        with self._lock:
+            calls = list(self._current.values())
+        for call in calls:
+            call.over.set()
+
+    def _answer(self, call: _Call) -> None:
+        """Find the answer to a request, and pass it on."""
         try:
             if _log.isEnabledFor(logging.INFO):
-                _log.info("request %s: %s", request_id, _excerpt(payload))
-            answer = f'"result":{_json(self._toolbox.answer(payload))}'
+                _log.info("request %s: %s", call.id, _excerpt(call.payload))
+            call.answer = f'"result":{_json(self._toolbox.answer(call.payload))}'
         except BaseException as error:  # noqa: BLE001 - whatever a function raises is an answer
-            _log.info("request %s failed", request_id, exc_info=True)
-            answer = f'"error":{_error_json(error)}'
-        self._send(over, request_id, answer)
-        if self._running.get(request_id) is over:
-            del self._running[request_id]
+            _log.info("request %s failed", call.id, exc_info=True)
+            self._set_error(call, error)
+        self._outbox.put(call)
 
-    def _send(self, over: _Cancellation, request_id: str, answer: str) -> None:
-        """Send an answer until the relay has it, or nobody waits for it. The guest learns if the relay refuses it."""
-        failures, is_refused = 0, False
-        while not over.is_set():
-            _log.info("answer %s: %.100s", request_id, answer)
+    def _set_error(self, call: _Call, error: BaseException) -> None:
+        call.answer = f'"error":{_error_json(error)}'
+
+    def _send(self, call: _Call) -> None:
+        """Send an answer until the relay has it, or nobody waits for it."""
+        failures = 0
+        while not call.over.is_set():
             try:
-                self._api.call("POST", "/responses", "status", body=f'{{"id":{_json(request_id)},{answer}}}')
-                return
+                self._post(call)
+                break
             except RelayError as error:
                 failures += 1
+                call.over.wait(_backoff(failures, error))
+        with self._lock:
+            if self._current.get(call.id) is call:
+                del self._current[call.id]
+
+    def _post(self, call: _Call) -> None:
+        """Send an answer. If the relay refuses it, send that as the answer. Raises RelayError for what may pass."""
+        for _ in ("answer", "refusal"):
+            _log.info("answer %s: %.100s", call.id, call.answer)
+            try:
+                self._api.call("POST", "/responses", "status", body=f'{{"id":{_json(call.id)},{call.answer}}}')
+                return
+            except RelayError as error:
                 if error.code == "request_not_found":  # the guest has withdrawn it
-                    self._accepted.discard(request_id)
+                    self._accepted.discard(call.id)
                 if not error.final:
-                    over.wait(_backoff(failures, error))
-                elif is_refused or error.code in ("already_answered", "request_not_found"):
+                    raise
+                if error.code in ("already_answered", "request_not_found"):
                     return
-                else:
-                    is_refused, answer = True, f'"error":{_error_json(error)}'
+                self._set_error(call, error)
+
+
+def _busy() -> RelayError:
+    return RelayError(f"The host is busy: {_QUEUE_PLACES} requests wait for it already. Try again later.", "busy")
 
 
 def _error_json(error: BaseException) -> str:
@@ -1336,9 +1470,8 @@ class Session:
         self._relay = _Relay(relay)
         self._status = _Status()
         self._api = _HostApi(self._relay, self._status)
-        self._toolbox = _Toolbox(tools, on_request, workers)
-        self._calls = _Calls(self._api, self._status, self._toolbox)
-        self._status.over.stops(self._calls.cancel)
+        self._toolbox = _Toolbox(tools, on_request)
+        self._calls = _Calls(self._api, self._status, self._toolbox, workers)
 
     @property
     def code(self) -> str:
@@ -1373,6 +1506,7 @@ class Session:
         except BaseException:
             self.end()
             raise
+        self._calls.start()
         _start(self._status.over, _Listener(self._api, self._status, self._calls).run)
         _start(self._status.over, _Renewal(self._api, self._status, session).run)
         return self
@@ -1413,8 +1547,11 @@ def host(
 ) -> Session:
     """Make a session to be used in a `with` or `async with` block, whose guests may call functions of this program.
 
-    Each request is handled once, and beside others: coroutines run in the event loop of the `async with` block, else in
-    one of this module's; other functions in up to `workers` threads. What a function raises is told to the guest.
+    Each request is handled once, and beside others: coroutines in the event loop of the `async with` block, else in one
+    of this module's, and other functions in threads. The guest learns what a function raises.
+
+    A call whose guest has withdrawn it sets `cancelled()`. If its function goes on for five seconds, another call takes
+    its place, as long as no more than three for each worker go on so.
 
     Args:
         tools: Functions, or a mapping of names to functions. Their annotations and docstrings (in Google's style) say
@@ -1424,7 +1561,7 @@ def host(
         on_request: Is called with the payload of each request that is not the call of a tool; what it returns is the
             result. Without it, such requests are refused.
         relay: The relay's URL, by default the environment variable PARLEY_URL.
-        workers: How many functions run at once.
+        workers: How many calls run at once. 100 more wait, and others are answered with an error with the code `busy`.
 
     Raises:
         TypeError: A function cannot be a tool.
