@@ -124,7 +124,7 @@ class SessionChecks(DeploymentChecks):
         require(event.data.get("reason") == "ended", "The stream gives another reason for its end.")
         self._post("check-late", 0, 410, "session_ended")
         self.path = ""
-        return "the host is told, and a guest refused"
+        return "the host gets the event, and a guest is refused"
 
     def exchange[T](self, ask: Callable[[], T], expected: Mapping[str, object], result: object) -> tuple[T, int]:
         """Let a guest ask, and answer the request that comes of it, which has these members, as the host.

@@ -39,8 +39,8 @@ class Checks(SessionChecks):
         self.caller.call("PUT", path, 401, "host_token_required", json=offered)
         for given, found in (({"tools": []}, []), (offered, _LISTED)):
             self.caller.call("PUT", path, 204, json=given, token=self.token)
-            told = parsed(self.caller.call("GET", path, 200))
-            require(told == {"tools": found}, "The tools are not read as they were registered.")
+            listed = parsed(self.caller.call("GET", path, 200))
+            require(listed == {"tools": found}, "The tools are not read as they were registered.")
         return f"{len(_LISTED)} registered, and read back"
 
     def check_limits(self) -> str:
@@ -111,7 +111,7 @@ class Checks(SessionChecks):
         return f"{len(calls) * 2} answered, the slowest after {slowest} ms"
 
     def check_mcp_codes(self) -> str:
-        """Check what an agent is told about a code that is wrong: as an error if it lists, as a result if it calls."""
+        """Check the answers for a code that is wrong: an error if the agent lists, a result if it calls."""
         unknown = codes.draw()
         for version in (MODERN, LEGACY):
             Agent(self.caller, "/mcp/nothing", version).refused("tools/list", 400, "invalid_code")

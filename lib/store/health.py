@@ -27,7 +27,7 @@ def latency(store: Store, *, deep: bool) -> float:
 
     Raises a StoreProblem.
     """
-    with _lock:  # who asks at the same time is told the same
+    with _lock:  # callers at the same time share one look
         at, found = _found.get(deep, (0.0, 0.0))
         if not at or time.monotonic() - at > _REMEMBERED_SECONDS:
             try:

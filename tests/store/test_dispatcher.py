@@ -611,7 +611,7 @@ def test_wait_until_the_session_expires(
     kv_store: Store, ear: Dispatcher, client: Sockets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The call is refused as soon as the session is gone, with a single look at the expiry."""
-    monkeypatch.setenv("SESSION_TTL_SECONDS", "2")
+    monkeypatch.setenv("SESSION_TTL_SECONDS", "5")
     access = host_access()
     messages.post(access, "q", JsonText(b"1"))
     kv_store.faults.heal()
