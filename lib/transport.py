@@ -83,10 +83,12 @@ class Transport:
             connection.close()
             raise
         with self._lock:
-            if stays_open and len(self._idle) < _MOST_IDLE:
-                self._idle.append(connection)
-                return answer
-        connection.close()
+            # Those that were not needed for some time go, so that a burst leaves no descriptors behind.
+            superfluous = [idle for idle in self._idle if not idle.is_fresh()]
+            self._idle = [idle for idle in self._idle if idle not in superfluous]
+            (self._idle if stays_open and len(self._idle) < _MOST_IDLE else superfluous).append(connection)
+        for old in superfluous:
+            old.close()
         return answer
 
     def _reusable(self) -> "_Connection | None":
@@ -127,9 +129,13 @@ class _Connection:
         self._used_at = clocks()
         return Answer(response.headers, body), not response.will_close
 
+    def is_fresh(self) -> bool:
+        """Return whether the connection was used a moment ago."""
+        return all(now - then <= _IDLE_SECONDS for now, then in zip(clocks(), self._used_at, strict=True))
+
     def is_usable(self) -> bool:
-        """Return whether the connection was used a moment ago, and is silent: a closed one can be read."""
-        if any(now - then > _IDLE_SECONDS for now, then in zip(clocks(), self._used_at, strict=True)):
+        """Return whether the connection is fresh, and silent: one that the store has closed can be read."""
+        if not self.is_fresh():
             return False
         poll = select.poll()
         poll.register(self._socket, select.POLLIN)

@@ -36,7 +36,8 @@ class Functions(NamedTuple):
     def ended_streams(self) -> list[dict[str, Any]]:
         """Return the entries of the log for streams that have ended."""
         entries = [json.loads(line) for line in self.lines]
-        return [entry for entry in entries if entry.get("route", "").endswith("/stream") and entry["status"] == 200]
+        streams = [entry for entry in entries if entry.get("route", "").endswith("/stream")]
+        return [entry for entry in streams if (entry["method"], entry["status"]) == ("GET", 200)]
 
 
 class Answer(NamedTuple):

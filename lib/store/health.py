@@ -45,13 +45,13 @@ def _deep(store: Store) -> None:
     """Write, read, check expiry, stream and clock, delete, and hear a message; nothing is left behind."""
     from lib.store.subscription import Subscription  # as in lib/wait/dispatcher.py
 
-    store.ping()  # first, because its answer names what is wrong, such as a quota that is used up
     value = secrets.token_hex(8)
     channel = keys.bell(value)
     started = time.perf_counter()
     try:
         subscription = Subscription(channel)
     except (OSError, ValueError) as error:
+        store.ping()  # its answer names what is wrong, such as a quota that is used up
         raise StoreUnavailable(f"SUBSCRIBE: {type(error).__name__}") from None
     finally:
         store.count(time.perf_counter() - started)

@@ -185,7 +185,7 @@ def test_share_of_one_network(kv_store: Store, monkeypatch: pytest.MonkeyPatch) 
     go.set()
     for thread in threads:
         thread.join()
-    assert len(held) == 40
+    assert len(held) == 30
     assert not kv._slots._of_network
 
 
