@@ -88,7 +88,7 @@ def untrusted() -> ssl.SSLCertVerificationError:
 
 
 def test_a_deployment_that_is_well(well: Parley) -> None:
-    checker = Checker(well.url)
+    checker = Checker(well.url, latency_limit=60_000)
     checker.run(lambda _: None)
     assert [(one.name, one.state) for one in checker.checks] == [(step.name, "ok") for step in STEPS]
     assert checker.ok
@@ -103,7 +103,7 @@ def test_an_interrupted_check_ends_its_session(well: Parley) -> None:
             assert [session["active"] for session in sessions(well)] == [True]
             raise KeyboardInterrupt
 
-    checker = Checker(well.url)
+    checker = Checker(well.url, latency_limit=60_000)
     with pytest.raises(KeyboardInterrupt):
         checker.run(interrupt)
     assert [session["active"] for session in sessions(well)] == [False]
@@ -265,7 +265,7 @@ def test_a_password_file_does_not_replace_the_token(
     """Requests would send what a .netrc has for the host in place of the Authorization that it is given."""
     (tmp_path / "netrc").write_text("machine 127.0.0.1 login me password hidden\n", "utf-8")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    checker = Checker(well.url)
+    checker = Checker(well.url, latency_limit=60_000)
     checker.run(lambda _: None)
     assert checker.ok
 
@@ -455,7 +455,7 @@ STORE: list[Problem] = [
 def test_store(problem: Problem, well: Parley, mocked: Mocker) -> None:
     """What does not need the store is checked all the same."""
     mocked.get(f"{well.url}/api/health", **refusal(problem))
-    checker = Checker(well.url)
+    checker = Checker(well.url, latency_limit=60_000)
     expected = Diagnosis(f"{problem.code}: {problem.detail}", diagnosis.PROBLEMS[problem.code])
     diagnosed(checker, "health", expected)
     assert [one.name for one in checker.checks if one.state == "ok"] == [
@@ -470,7 +470,7 @@ def test_every_problem_has_advice_of_its_own() -> None:
 
 def test_read_only_token(well: Parley, mocked: Mocker) -> None:
     mocked.get(f"{well.url}/api/health?deep=1", **refusal(problems.StoreUnauthorized("NOPERM")))
-    diagnosed(Checker(well.url), "deep health", diagnosis.READ_ONLY_TOKEN, "store_unauthorized")
+    diagnosed(Checker(well.url, latency_limit=60_000), "deep health", diagnosis.READ_ONLY_TOKEN, "store_unauthorized")
     assert sessions(well) == []
 
 
@@ -516,7 +516,7 @@ def test_pages(
     path: str, kind: str, headers: dict[str, str], evidence: list[str], well: Parley, mocked: Mocker
 ) -> None:
     mocked.get(f"{well.url}{path}", headers={"Content-Type": kind, **headers})
-    checker = Checker(well.url)
+    checker = Checker(well.url, latency_limit=60_000)
     found(checker, "pages", diagnosis.NO_HEADERS, *evidence)
     (pages,) = [one for one in checker.checks if one.name == "pages"]
     assert ";" not in pages.note, "nothing else is wrong with it"
@@ -525,7 +525,7 @@ def test_pages(
 def test_script_of_another_type(well: Parley, mocked: Mocker) -> None:
     """Vercel's own type of it has changed before."""
     mocked.get(f"{well.url}/relay.js", headers={"Content-Type": "application/javascript; charset=utf-8", **SHARED})
-    checker = Checker(well.url)
+    checker = Checker(well.url, latency_limit=60_000)
     checker.run(lambda _: None)
     assert checker.ok
 
@@ -535,13 +535,13 @@ def test_script_of_another_type(well: Parley, mocked: Mocker) -> None:
 )
 def test_page_that_is_missing(path: str, well: Parley, mocked: Mocker) -> None:
     mocked.get(f"{well.url}{path}", status_code=404, headers={"x-vercel-error": "NOT_FOUND"})
-    diagnosed(Checker(well.url), "pages", VERCEL["NOT_FOUND"].fill(path=path), path)
+    diagnosed(Checker(well.url, latency_limit=60_000), "pages", VERCEL["NOT_FOUND"].fill(path=path), path)
 
 
 def test_rate_limited(well: Parley, mocked: Mocker) -> None:
     mocked.post(f"{well.url}/api/sessions", **refusal(problems.RateLimited(42)))
     expected = diagnosis.RATE_LIMITED.fill(seconds=42)
-    diagnosed(Checker(well.url), "session", expected, "rate_limited")
+    diagnosed(Checker(well.url, latency_limit=60_000), "session", expected, "rate_limited")
     assert "42 s" in expected.advice
 
 
@@ -571,13 +571,13 @@ def test_session(
     change: dict[str, Any], headers: dict[str, str], evidence: list[str], well: Parley, mocked: Mocker
 ) -> None:
     mocked.post(f"{well.url}/api/sessions", status_code=201, json=SESSION | change, headers=CREATED | headers)
-    found(Checker(well.url), "session", diagnosis.OTHER_CODE, *evidence)
+    found(Checker(well.url, latency_limit=60_000), "session", diagnosis.OTHER_CODE, *evidence)
 
 
 def test_session_that_tells_its_token(well: Parley, mocked: Mocker) -> None:
     mocked.post(f"{well.url}/api/sessions", status_code=201, json=SESSION, headers=CREATED)
     mocked.get(f"{well.url}/api/sessions/ABC12345", json=SESSION)
-    checker = Checker(well.url)
+    checker = Checker(well.url, latency_limit=60_000)
     checker.run(lambda _: None)
     read = next(one for one in checker.checks if one.name == "read")
     assert (read.state, read.advice) == ("FAIL", diagnosis.OTHER_CODE)
@@ -587,18 +587,24 @@ def test_session_that_tells_its_token(well: Parley, mocked: Mocker) -> None:
 def test_token_that_a_proxy_strips(well: Parley, mocked: Mocker) -> None:
     strips: dict[str, Any] = {"request_headers": {"Authorization": "Bearer wrong"}}
     mocked.patch(re.compile("/api/sessions/"), **strips, **refusal(problems.HostTokenRequired()))
-    diagnosed(Checker(well.url), "token", diagnosis.TOKEN_REMOVED, "host_token_required", "Authorization")
+    diagnosed(
+        Checker(well.url, latency_limit=60_000),
+        "token",
+        diagnosis.TOKEN_REMOVED,
+        "host_token_required",
+        "Authorization",
+    )
 
 
 def test_token_that_is_not_looked_at(well: Parley, mocked: Mocker) -> None:
     mocked.patch(re.compile("/api/sessions/"), request_headers={"Authorization": "Bearer wrong"}, json={})
     expected = Diagnosis("PATCH /api/sessions/{code} answered 200.", diagnosis.OTHER_CODE)
-    diagnosed(Checker(well.url), "token", expected)
+    diagnosed(Checker(well.url, latency_limit=60_000), "token", expected)
 
 
 def test_renewal_that_gives_no_time(well: Parley, mocked: Mocker) -> None:
     mocked.patch(re.compile("/api/sessions/"), additional_matcher=is_renewal, json=SESSION)
-    diagnosed(Checker(well.url), "renewal", diagnosis.NOT_RENEWED, "expiresAt")
+    diagnosed(Checker(well.url, latency_limit=60_000), "renewal", diagnosis.NOT_RENEWED, "expiresAt")
 
 
 @pytest.mark.parametrize(
@@ -617,14 +623,14 @@ def test_renewal_that_gives_no_time(well: Parley, mocked: Mocker) -> None:
 )
 def test_preflight(headers: dict[str, str], evidence: list[str], well: Parley, mocked: Mocker) -> None:
     mocked.options(re.compile("/api/sessions/"), status_code=204, headers=headers)
-    found(Checker(well.url), "preflight", diagnosis.NO_HEADERS, *evidence)
+    found(Checker(well.url, latency_limit=60_000), "preflight", diagnosis.NO_HEADERS, *evidence)
 
 
 def test_preflight_for_one_origin(well: Parley, mocked: Mocker) -> None:
     allowed = {"Origin": "https://app.example", "Methods": "PATCH", "Headers": "authorization"}
     headers = {f"Access-Control-Allow-{name}": value for name, value in allowed.items()}
     mocked.options(re.compile("/api/sessions/"), status_code=204, headers=headers)
-    checker = Checker(well.url)
+    checker = Checker(well.url, latency_limit=60_000)
     checker.run(lambda _: None)
     assert "for pages of https://app.example alone" in [one.note for one in checker.checks]
 
@@ -710,25 +716,36 @@ def test_functions_that_do_not_hear(well: Parley, mocked: Mocker, at_last: threa
 )
 def test_stream(body: bytes, name: str, advice: str, evidence: list[str], well: Parley, mocked: Mocker) -> None:
     streams(mocked, body)
-    found(Checker(well.url), name, advice, *evidence)
+    found(Checker(well.url, latency_limit=60_000), name, advice, *evidence)
 
 
 def test_stream_that_is_refused(well: Parley, mocked: Mocker) -> None:
     mocked.get(re.compile("/stream$"), status_code=504, headers={"x-vercel-error": "FUNCTION_INVOCATION_TIMEOUT"})
-    diagnosed(Checker(well.url), "stream", VERCEL["FUNCTION_INVOCATION_TIMEOUT"], "FUNCTION_INVOCATION_TIMEOUT")
+    diagnosed(
+        Checker(well.url, latency_limit=60_000),
+        "stream",
+        VERCEL["FUNCTION_INVOCATION_TIMEOUT"],
+        "FUNCTION_INVOCATION_TIMEOUT",
+    )
     assert [session["active"] for session in sessions(well)] == [False]
 
 
 def test_stream_that_is_out_of_reach(well: Parley, mocked: Mocker) -> None:
     mocked.get(re.compile("/stream$"), exc=requests.exceptions.ConnectTimeout())
     host = well.url.removeprefix("http://")
-    diagnosed(Checker(well.url), "stream", diagnosis.NO_ANSWER.fill(host=host), host)
+    diagnosed(Checker(well.url, latency_limit=60_000), "stream", diagnosis.NO_ANSWER.fill(host=host), host)
 
 
 def test_answer_that_is_not_refused(well: Parley, mocked: Mocker) -> None:
     again: dict[str, Any] = {"additional_matcher": lambda call: call.json()["result"] == "second"}
     mocked.post(re.compile("/responses$"), **again, status_code=201, json={"id": "check-1", "status": "answered"})
-    found(Checker(well.url), "answer", diagnosis.OTHER_CODE, "POST /api/sessions/{code}/responses", "201")
+    found(
+        Checker(well.url, latency_limit=60_000),
+        "answer",
+        diagnosis.OTHER_CODE,
+        "POST /api/sessions/{code}/responses",
+        "201",
+    )
 
 
 def guests(mocked: Mocker, **answer: Any) -> None:
@@ -756,7 +773,7 @@ def test_guest_whose_preference_is_lost(well: Parley, mocked: Mocker) -> None:
         return httpx.post(call.url, json=call.json()).text
 
     guests(mocked, text=pending)
-    diagnosed(Checker(well.url), "waiting guest", diagnosis.NOT_WAITED, "202")
+    diagnosed(Checker(well.url, latency_limit=60_000), "waiting guest", diagnosis.NOT_WAITED, "202")
 
 
 def test_guest_that_is_not_woken(well: Parley, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -774,13 +791,25 @@ def test_guest_that_is_not_woken(well: Parley, monkeypatch: pytest.MonkeyPatch) 
 def test_id_that_is_taken_twice(well: Parley, mocked: Mocker) -> None:
     other: dict[str, Any] = {"additional_matcher": lambda call: call.json()["payload"] == "other"}
     mocked.post(re.compile("/requests$"), **other, status_code=202, json={"id": "check-2", "status": "pending"})
-    found(Checker(well.url), "id conflict", diagnosis.OTHER_CODE, "POST /api/sessions/{code}/requests", "202")
+    found(
+        Checker(well.url, latency_limit=60_000),
+        "id conflict",
+        diagnosis.OTHER_CODE,
+        "POST /api/sessions/{code}/requests",
+        "202",
+    )
 
 
 def test_session_that_goes_on(well: Parley, mocked: Mocker) -> None:
     late: dict[str, Any] = {"additional_matcher": lambda call: call.json()["id"] == "check-late"}
     mocked.post(re.compile("/requests$"), **late, status_code=202, json={})
-    found(Checker(well.url), "end", diagnosis.OTHER_CODE, "POST /api/sessions/{code}/requests", "202")
+    found(
+        Checker(well.url, latency_limit=60_000),
+        "end",
+        diagnosis.OTHER_CODE,
+        "POST /api/sessions/{code}/requests",
+        "202",
+    )
 
 
 def test_nothing_secret_is_told(well: Parley, mocked: Mocker) -> None:
@@ -798,7 +827,9 @@ def test_the_token_is_not_told(well: Parley, mocked: Mocker) -> None:
         return problems.IdConflict().body() | {"detail": call.headers["Authorization"]}
 
     mocked.patch(re.compile("/api/sessions/"), additional_matcher=is_renewal, json=repeat)
-    assert failure(Checker(well.url)).note == ("PATCH /api/sessions/{code} answered 409 id_conflict: Bearer (secret)")
+    assert failure(Checker(well.url, latency_limit=60_000)).note == (
+        "PATCH /api/sessions/{code} answered 409 id_conflict: Bearer (secret)"
+    )
 
 
 def is_renewal(call: Any) -> bool:
