@@ -27,8 +27,7 @@ def main() -> int:
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
             raise
-        advice = "choose another one with --port N, or make dev PORT=N."
-        print(f"Port {given.port} is in use: {advice}", file=sys.stderr)
+        print(f"Port {given.port} is in use: choose another one with --port N, or make dev PORT=N.", file=sys.stderr)
     except ValueError as error:
         print(error, file=sys.stderr)
     return 1

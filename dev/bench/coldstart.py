@@ -1,8 +1,4 @@
-"""How long a function takes to start, by phase, and how much of that its imports take.
-
-The phases are those that Vercel's runtime reports with the first answer. This machine is not as fast as the cloud's, so
-compare times only within one run.
-"""
+"""How long a function takes to start, by the phases that Vercel's runtime reports, and how long its imports take."""
 
 import os
 import re

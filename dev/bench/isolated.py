@@ -7,9 +7,9 @@ import resource
 import signal
 import tempfile
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 from dev import PROJECT
@@ -18,12 +18,12 @@ from dev.local.deployment import LocalStore, deploy, local_store
 from dev.local.server import HOST
 
 _OPEN_FILES = 16_384
-_held = ExitStack()  # in another process: what `_apart` runs there
+_spawning = get_context("spawn")
 
 
 @contextmanager
 def platform(*, tls: bool = False) -> Iterator[tuple[str, LocalStore, str]]:
-    """Run the local platform without rate limits, its store behind TLS if that is wanted.
+    """Run the local platform without rate limits, its store behind TLS if that is wanted. Raises ValueError.
 
     Gives its URL, its store, and the file of the certificate with which the store's is signed, `""` without TLS.
     """
@@ -36,22 +36,28 @@ def platform(*, tls: bool = False) -> Iterator[tuple[str, LocalStore, str]]:
 
 @contextmanager
 def _apart[T](run: Callable[..., AbstractContextManager[T]], *arguments: object) -> Iterator[T]:
-    """Run a context manager in another process, and give what it gives."""
-    # Ctrl-C reaches every process, but only this one reacts to it, and then ends the others.
-    ignoring = (signal.SIGINT, signal.SIG_IGN)
-    with ProcessPoolExecutor(1, get_context("spawn"), signal.signal, ignoring) as other:
+    """Run a context manager in another process, and give what it gives. Raises ValueError if it does not start."""
+    ours, theirs = _spawning.Pipe()
+    process = _spawning.Process(target=_hold, args=(theirs, run, *arguments))
+    process.start()
+    theirs.close()  # so that receiving ends if the process does
+    try:
         try:
-            yield other.submit(_enter, run, *arguments).result()
-        finally:
-            other.submit(_leave).result()
+            given: T = ours.recv()
+        except EOFError:
+            raise ValueError("The local platform does not start: make dev says why.") from None
+        yield given
+    finally:
+        ours.close()
+        process.join()
 
 
-def _enter[T](run: Callable[..., AbstractContextManager[T]], *arguments: object) -> T:
-    return _held.enter_context(run(*arguments))
-
-
-def _leave() -> None:
-    _held.close()
+def _hold(connection: Connection, run: Callable[..., AbstractContextManager[object]], *arguments: object) -> None:
+    """Run a context manager, and send what it gives, until the other process closes the connection, or is killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process, but the other one ends this one
+    with run(*arguments) as given:
+        connection.send(given)
+        connection.poll(None)
 
 
 @contextmanager

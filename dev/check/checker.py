@@ -165,10 +165,7 @@ class Checker:
 
 
 def command(arguments: argparse.Namespace) -> bool:
-    """Check a deployment as the command line says, and print the results. Returns whether the check failed.
-
-    A check that is interrupted has failed.
-    """
+    """Check a deployment, and print the results. Returns whether the check failed, also because of an interrupt."""
     checker = Checker(arguments.url, arguments.bypass, arguments.latency)
     try:
         checker.run(lambda check: None if arguments.json else print(check.lines(), flush=True))

@@ -10,7 +10,6 @@ from dev.check.deployment import ORIGIN
 from dev.check.session import SessionChecks
 from lib.session import codes
 
-_ANY_ARGUMENTS = {"type": "object"}
 _NUMBERS = {"type": "object", "properties": {"a": {"type": "number"}, "b": {"type": "number"}}, "required": ["a", "b"]}
 _ADD = {
     "name": "check.add",
@@ -19,7 +18,7 @@ _ADD = {
     "annotations": {"readOnlyHint": True},
 }
 _OFFERED = [_ADD, {"name": "check.any"}]
-_LISTED = [_ADD, {"name": "check.any", "inputSchema": _ANY_ARGUMENTS}]
+_LISTED = [_ADD, {"name": "check.any", "inputSchema": {"type": "object"}}]
 _CALL = {"name": "check.add", "arguments": {"a": 2, "b": 3}}
 _RESULT = {"content": [{"type": "text", "text": "5"}], "structuredContent": {"sum": 5}}
 

@@ -25,7 +25,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from dev.local.server import lifespan
 
 type Command = list[bytes]
-type Reply = dict[str, Any]
 
 _CONNECTIONS = 100_000  # each subscription holds one
 _SUBSCRIBE = "/subscribe/"
@@ -78,7 +77,7 @@ class _Api:
         commands = [_command(command) for command in parsed]
         return JSONResponse(await self._run(commands, encoded, transaction=path == "/multi-exec"))
 
-    async def _run(self, commands: list[Command], encoded: bool, *, transaction: bool = False) -> list[Reply]:
+    async def _run(self, commands: list[Command], encoded: bool, *, transaction: bool = False) -> list[dict[str, Any]]:
         """Return the reply to each command. Raises HTTPException if a transaction is discarded, or Redis is away."""
         async with self._redis.pipeline(transaction=transaction) as pipeline:
             for command in commands:

@@ -3,6 +3,8 @@
 import asyncio
 import json
 import statistics
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +15,8 @@ import pytest
 
 from dev.bench.instance import DESCRIPTORS, Answer, Functions, Session, burst, call, instances
 from dev.local.deployment import LocalStore, local_store
-from tests.support.tools import wait_until
+from tests.support.deployments import clean_environment
+from tests.support.tools import PROJECT, wait_until
 
 pytestmark = pytest.mark.platform
 PLACES = DESCRIPTORS - 124
@@ -141,3 +144,15 @@ def test_as_many_streams_as_places(functions: Functions) -> None:
         await asyncio.to_thread(wait_until, lambda: process.num_threads() <= 2)
 
     asyncio.run(run())
+
+
+def test_benchmark_that_is_killed() -> None:
+    """The processes of the local platform, of its store and of its functions end with that of the benchmark."""
+    command = [sys.executable, "-m", "dev", "bench", "--starts", "0", "--times", "1000"]
+    with subprocess.Popen(command, cwd=PROJECT, env=clean_environment(), stderr=subprocess.PIPE, text=True) as bench:
+        assert bench.stderr
+        assert "calls" in bench.stderr.readline()
+        started = psutil.Process(bench.pid).children(recursive=True)
+        assert len(started) > 2
+        bench.kill()
+        wait_until(lambda: not any(process.is_running() for process in started))
