@@ -155,7 +155,7 @@ class SessionChecks(DeploymentChecks):
         """
         self.lost.add("stream")
         received = self._listener.next(self.patience)
-        if received is None and asking and asking.done():
+        if received is None and asking and asking.done() and asking.exception():
             self.lost.discard("stream")
             asking.result()
         if received is None:
