@@ -1739,12 +1739,14 @@ def main() -> int:
     """Run the command, and return its exit status."""
     parser = _parser()
     options = vars(parser.parse_args())
-    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    log = logging.StreamHandler()
+    log.setFormatter(_LogFormatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    logging.basicConfig(handlers=[log])
     _log.setLevel(logging.DEBUG if "verbose" in options else logging.WARNING)
     try:
         options["run"](options)
     except (TypeError, ValueError) as error:
-        parser.error(str(error))
+        parser.error(_for_stream(str(error), sys.stderr))
     except RelayError as error:
         is_of_host = error.code is None
         _print(error.error if is_of_host and error.error is not None else str(error), sys.stderr)
@@ -1793,7 +1795,7 @@ def _host(options: _Object) -> None:
     except (Exception, SystemExit) as error:
         raise ValueError(f"{file}: {type(error).__name__}: {error}") from error
     with suppress(KeyboardInterrupt), session:
-        print(f"{session.code[:4]}-{session.code[4:]}\n{session.mcp_url}", file=output, flush=True)
+        _print(f"{session.code[:4]}-{session.code[4:]}\n{session.mcp_url}", output)
         print(f"Offers {', '.join(tools)}. Ctrl+C ends the session.", file=sys.stderr)
         session.wait()
     if session.reason not in ("", "ended"):
@@ -1848,8 +1850,17 @@ def _named(arguments: list[str]) -> dict[str, str]:
 
 def _text_parameters(tools: list[_Object], name: str) -> set[str]:
     """Return the parameters of a tool that are texts, so that their values are not read as JSON."""
-    properties = {tool["name"]: tool["inputSchema"].get("properties", {}) for tool in tools}.get(name, {})
-    return {name for name, schema in properties.items() if schema.get("type") == "string"}
+    for tool in tools:
+        if tool.get("name") == name:
+            properties = _object_in(_object_in(tool, "inputSchema"), "properties")
+            return {parameter for parameter in properties if _object_in(properties, parameter).get("type") == "string"}
+    return set()
+
+
+def _object_in(value: _Object, name: str) -> _Object:
+    """Return the object that is the member of an object. Something else says nothing, such as the schema `true`."""
+    member = value.get(name)
+    return member if isinstance(member, dict) else {}
 
 
 def _json_or_text(text: str) -> Any:
@@ -1860,8 +1871,28 @@ def _json_or_text(text: str) -> Any:
 
 
 def _print(value: Any, stream: TextIO) -> None:
-    """Print a text as it is, and any other value as JSON."""
-    print(value if isinstance(value, str) else _json(value), file=stream, flush=True)
+    """Print a text as it is, or any other value as JSON."""
+    text = _for_stream(value if isinstance(value, str) else _json(value), stream)
+    encoding = stream.encoding or "utf-8"
+    print(text.encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)
+
+
+def _for_stream(text: str, stream: TextIO) -> str:
+    """Return a text as it is, but with visible control characters for a terminal, which they would control."""
+    return text.translate(_VISIBLE_CONTROLS) if stream.isatty() else text
+
+
+# All control characters of Unicode except tab and LF, and those that change the direction of what follows.
+_CONTROLS = (*range(0x09), *range(0x0B, 0x20), *range(0x7F, 0xA0))
+_DIRECTIONS = (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+_VISIBLE_CONTROLS = {code: f"\\x{code:02x}" for code in _CONTROLS} | {code: f"\\u{code:04x}" for code in _DIRECTIONS}
+
+
+class _LogFormatter(logging.Formatter):
+    """Writes a line for standard error."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return _for_stream(super().format(record), sys.stderr)
 
 
 if __name__ == "__main__":

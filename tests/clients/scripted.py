@@ -25,11 +25,13 @@ class Event(NamedTuple):
 class Scripted:
     """Serves one host while the `with` block runs, at `url`. If the host `polls`, it gets no stream.
 
-    `answers` has the bodies of the host's answers in their order. Guests get `response`, and `tools`, as they are.
+    `answers` has the bodies of the host's answers in their order, and `requests` those of guests' requests. Guests get
+    `response`, and `tools`, as they are.
     """
 
     def __init__(self, *, polls: bool = False) -> None:
         self.answers: list[dict[str, Any]] = []
+        self.requests: list[dict[str, Any]] = []
         self.response = self.tools = ""
         self._polls = polls
         self._events: queue.Queue[Event] = queue.Queue()
@@ -76,7 +78,8 @@ class Scripted:
                     self._stream(handler)
             case "GET", "/requests":
                 _reply(handler, 200, self._list(0 if "wait=0" in handler.path else 20))
-            case ("POST", "/requests") | ("GET", "/api/responses"):
+            case "POST", "/requests":
+                self.requests.append(json.loads(body))
                 _reply(handler, 200, self.response)
             case "GET", "/tools":
                 _reply(handler, 200, self.tools)
