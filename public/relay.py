@@ -39,6 +39,7 @@ import os
 import random
 import re
 import signal
+import socket
 import ssl
 import sys
 import threading
@@ -50,6 +51,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
+from email.message import Message
+from email.utils import parsedate_to_datetime
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TextIO
@@ -73,7 +76,7 @@ class RelayError(Exception):
             connection), `unexpected_answer` (something other than the relay answered), `client_error` (what has
             arrived cannot be used). None if the host has answered with an `error`.
         status: The HTTP status of a refusal, else None.
-        retry_after: In how many seconds the relay wants to be called again, None if it does not say.
+        retry_after: In how many seconds the relay wants to be called again, at most 60, None if it does not say.
         error: The host's `error`, any JSON.
         final: Whether the same call would fail again.
     """
@@ -597,6 +600,7 @@ def _text_result(text: str) -> _Object:
 
 _CALL_SECONDS = 20  # the limit of a call without a byte, in addition to the time that it asks the relay to wait
 _MAX_BODY_BYTES = 4_000_000  # the platform refuses 4.5 MB
+_MAX_RETRY_AFTER_SECONDS = 60
 _READ_BYTES = 64 * 1024
 
 
@@ -745,11 +749,28 @@ def _checked_url(url: str) -> SplitResult:
 
 
 def _proxy_of(place: SplitResult) -> SplitResult | None:
-    """Return the proxy that the system has for a URL, None if it has none."""
+    """Return the proxy that the system has for a URL, None if it has none. What is sent to this machine stays here."""
     proxy = urllib.request.getproxies().get(place.scheme)
-    if not proxy or urllib.request.proxy_bypass(place.netloc):
+    if not proxy or _is_loopback(str(place.hostname)) or urllib.request.proxy_bypass(place.netloc):
         return None
     return urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+
+
+def _is_loopback(name: str) -> bool:
+    """Tell whether a host is this machine: localhost, 127.0.0.0/8 or ::1."""
+    name = name.rstrip(".")
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    with suppress(OSError):
+        return socket.inet_aton(name)[0] == 127
+    with suppress(OSError):
+        address = socket.inet_pton(socket.AF_INET6, name)
+        return address == _LOOPBACK_6 or address.startswith(_LOOPBACK_4_IN_6)
+    return False
+
+
+_LOOPBACK_6 = bytes(15) + b"\x01"
+_LOOPBACK_4_IN_6 = bytes(10) + b"\xff\xff\x7f"
 
 
 def _proxy_login(proxy: SplitResult) -> dict[str, str]:
@@ -774,15 +795,30 @@ def _network_errors(method: str, path: str) -> Iterator[None]:
 def _refusal(answer: _Answer) -> RelayError:
     """Return the error that an answer without success is: the relay's problem, or what else has answered."""
     place = answer.headers.get("Location", "")
-    after = answer.headers.get("Retry-After", "")
     problem = {"code": "unexpected_answer", "detail": f"What answered is not the relay: HTTP {answer.status} {place}"}
     if answer.status == 413:  # also by a server in front of the relay
         problem = {"code": "payload_too_large", "detail": "The message is too large."}
     with suppress(RelayError, ValueError):
         found = _parse(answer.text())
         problem |= found if isinstance(found, dict) else {}
-    seconds = int(after) if after.isdecimal() else 0
-    return RelayError(str(problem["detail"]), str(problem["code"]), answer.status, seconds)
+    return RelayError(str(problem["detail"]), str(problem["code"]), answer.status, _retry_after(answer.headers))
+
+
+def _retry_after(headers: Message) -> int:
+    """Return in how many seconds an answer wants another call: 0 if it does not say, at most a minute.
+
+    A proxy may say anything, and a client that believes it is silent for hours. A date counts from that of the answer,
+    since the clock of this machine may be wrong.
+    """
+    value = headers.get("Retry-After", "")
+    if value.isascii() and value.isdigit():
+        seconds = float(value)
+    else:
+        try:
+            seconds = (parsedate_to_datetime(value) - parsedate_to_datetime(headers.get("Date", ""))).total_seconds()
+        except (TypeError, ValueError):
+            seconds = 0
+    return math.ceil(max(0, min(seconds, _MAX_RETRY_AFTER_SECONDS)))
 
 
 def _checked_answer(text: str, *names: str, depth: int = 1) -> _Object:
