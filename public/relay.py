@@ -1371,13 +1371,14 @@ class _Listener:
     """Brings a session's requests: over a stream, or by polling where a proxy or a busy relay does not let one through.
 
     Of several hosts the relay prefers the one that came last, and of one host's connections the latest: a host names
-    itself, and numbers its attempts.
+    itself, and numbers its attempts. `on_return` is called when there is a connection again after one was lost.
     """
 
-    def __init__(self, api: _HostApi, status: _Status, calls: _Calls) -> None:
+    def __init__(self, api: _HostApi, status: _Status, calls: _Calls, on_return: Callable[[], object]) -> None:
         self._api = api
         self._status = status
         self._calls = calls
+        self._on_return = on_return
         self._name = os.urandom(8).hex()
         self._attempt = 0
         self._cursor = ""
@@ -1385,6 +1386,7 @@ class _Listener:
         self._poll_until = 0.0
         self._busy = False  # whether the relay had no place for a call that waits: it has for one that does not
         self._opened_at: float | None = None  # when the stream began
+        self._is_lost = False  # whether there was no connection since the last success
 
     def run(self) -> None:
         """Listen until the session ends."""
@@ -1401,6 +1403,7 @@ class _Listener:
                 if not was_busy:
                     self._failures = 0
             except RelayError as error:
+                self._is_lost = self._is_lost or error.code in _NETWORK
                 if polls or error.code not in _NETWORK:
                     self._pause(error)
                 else:
@@ -1420,7 +1423,7 @@ class _Listener:
         )
         self._busy = False
         self._cursor = found["cursor"]
-        self._status.change("polling")
+        self._connected("polling")
         for request in found["requests"]:
             self._calls.accept(request)
 
@@ -1439,13 +1442,19 @@ class _Listener:
 
     def _take(self, event: _Event) -> None:
         if event.name == "open":
-            self._status.change("connected")
+            self._connected("connected")
         elif event.name == "request":
             self._calls.accept(_checked_answer(event.data, "id", "payload"))
         elif event.name == "withdrawn":
             self._calls.withdraw(_checked_answer(event.data, "id")["id"])
         elif event.name == "ended":
             self._status.end(_checked_answer(event.data, "reason")["reason"])
+
+    def _connected(self, state: str) -> None:
+        self._status.change(state)
+        if self._is_lost:
+            self._is_lost = False
+            self._on_return()
 
     def _query(self) -> str:
         return f"host={self._name}&attempt={self._attempt}"
@@ -1473,28 +1482,56 @@ class _Listener:
 
 
 class _Renewal:
-    """Renews a session when a third of its time is left, until that has no effect, at the session's greatest age."""
+    """Renews a session when a third of its time is left, until that has no effect, at the session's greatest age.
 
-    def __init__(self, api: _HostApi, status: _Status, session: _Object) -> None:
+    Time is measured with the clock that only goes forward, as somebody may set the other one. But it may stand still
+    while the machine sleeps: the session is renewed sooner if the other clock says that it is time, and after a
+    connection was lost. Only the relay says that a session has expired.
+    """
+
+    def __init__(self, api: _HostApi, status: _Status) -> None:
         self._api = api
         self._status = status
+        self._expires_at = ""
+        self._wake = threading.Event()
+        status.over.stops(self._wake.set)
+
+    def begin(self, session: _Object) -> None:
+        """Start from what the relay says of the session when it is created, or renewed."""
         self._expires_at = session["expiresAt"]
-        self._due = time.time() + session["ttl"] * 2 / 3
+        self._wait_for(session["ttl"] * 2 / 3)
+
+    def hasten(self) -> None:
+        """Renew at once."""
+        self._due_in = 0.0
+        self._wake.set()
 
     def run(self) -> None:
         """Renew until the session ends."""
-        while not self._status.over.wait(min(_RENEWAL_CHECK_SECONDS, max(0, self._due - time.time()))):
-            if time.time() < self._due:  # timers stand still while the machine sleeps, so the clock is read often
-                continue
-            try:
-                session = self._api.call("PATCH", "", "expiresAt", "ttl")
-            except RelayError:
-                self._due = time.time() + _RENEWAL_RETRY_SECONDS
-                continue
-            if session["expiresAt"] == self._expires_at:
+        while not self._status.over.is_set():
+            self._wake.wait(min(_RENEWAL_CHECK_SECONDS, self._seconds_left()))
+            self._wake.clear()
+            if self._seconds_left() == 0 and not self._status.over.is_set() and not self._renew():
                 return
-            self._expires_at = session["expiresAt"]
-            self._due = time.time() + session["ttl"] * 2 / 3
+
+    def _renew(self) -> bool:
+        """Renew, or try again soon. Returns False if it had no effect."""
+        try:
+            session = self._api.call("PATCH", "", "expiresAt", "ttl")
+        except RelayError:
+            self._wait_for(_RENEWAL_RETRY_SECONDS)
+            return True
+        had_effect = bool(session["expiresAt"] != self._expires_at)
+        self.begin(session)
+        return had_effect
+
+    def _wait_for(self, seconds: float) -> None:
+        self._due_in = seconds
+        self._since = time.monotonic(), time.time()
+
+    def _seconds_left(self) -> float:
+        passed = max(time.monotonic() - self._since[0], time.time() - self._since[1])
+        return max(0, self._due_in - passed)
 
 
 class Session:
@@ -1543,8 +1580,10 @@ class Session:
             self.end()
             raise
         self._calls.start()
-        _start(self._status.over, _Listener(self._api, self._status, self._calls).run)
-        _start(self._status.over, _Renewal(self._api, self._status, session).run)
+        renewal = _Renewal(self._api, self._status)
+        renewal.begin(session)
+        _start(self._status.over, _Listener(self._api, self._status, self._calls, renewal.hasten).run)
+        _start(self._status.over, renewal.run)
         return self
 
     def __exit__(self, *_: object) -> None:
