@@ -598,9 +598,12 @@ def _text_result(text: str) -> _Object:
 
 # HTTP
 
-_CALL_SECONDS = 20  # the limit of a call without a byte, in addition to the time that it asks the relay to wait
+_CALL_SECONDS = 20  # how long a call may take without a byte, in addition to the time that it asks the relay to wait
+_END_SECONDS = 5  # … one that says that the caller goes
 _MAX_BODY_BYTES = 4_000_000  # the platform refuses 4.5 MB
 _MAX_RETRY_AFTER_SECONDS = 60
+_MIN_BYTES_PER_SECOND = 4_000  # what is slower for long is given up
+_SEND_BYTES = 16 * 1024
 _READ_BYTES = 64 * 1024
 
 
@@ -626,30 +629,30 @@ class _Relay:
         *names: str,
         body: str = "",
         headers: Mapping[str, str] | None = None,
-        seconds: float = _CALL_SECONDS,
+        limit: _TimeLimit | None = None,
         depth: int = 1,
     ) -> _Object:
         """Make a call, and return the answer: an object that has members of these names, empty if none are wanted.
 
-        `seconds` may pass without a byte. So many levels of the answer (`depth`) are read of one that is nested too
-        deeply, as in `_parse`. Raises RelayError.
+        Without a time limit, `_CALL_SECONDS` may pass without a byte. So many levels of the answer (`depth`) are read
+        of one that is nested too deeply, as in `_parse`. Raises RelayError.
         """
-        with self.exchange(method, path, body=body, headers=headers, seconds=seconds) as answer:
-            text = answer.text()
-        return _checked_answer(text, *names, depth=depth) if names else {}
+        limit = limit or _TimeLimit(_CALL_SECONDS)
+        with self.exchange(method, path, body=body, headers=headers, limit=limit) as answer:
+            return _checked_answer(answer.text(), *names, depth=depth) if names else {}
 
     @contextmanager
     def exchange(
-        self, method: str, path: str, *, body: str = "", headers: Mapping[str, str] | None = None, seconds: float
+        self, method: str, path: str, *, body: str = "", headers: Mapping[str, str] | None = None, limit: _TimeLimit
     ) -> Iterator[_Answer]:
         """Make a call, and give its answer, which is read in the `with` block. Raises RelayError for a refusal."""
         data = body.encode()
         if len(data) > _MAX_BODY_BYTES:
             raise RelayError("The message is too large.", "payload_too_large", 413)
-        connection = self._connection(seconds)
+        connection = self._connection(limit.silence)
         try:
             with _network_errors(method, path):
-                answer = self._send(connection, method, path, data, headers or {})
+                answer = self._send(connection, method, path, data, headers or {}, limit)
             try:
                 _log.debug("%s %s: %d", method, path, answer.status)
                 if not answer.is_success:
@@ -661,20 +664,27 @@ class _Relay:
             connection.close()
 
     def _send(
-        self, connection: http.client.HTTPConnection, method: str, path: str, data: bytes, headers: Mapping[str, str]
+        self,
+        connection: http.client.HTTPConnection,
+        method: str,
+        path: str,
+        data: bytes,
+        headers: Mapping[str, str],
+        limit: _TimeLimit,
     ) -> _Answer:
         """Send a call over a connection, and return the beginning of its answer."""
         sent = {"User-Agent": "relay.py", "Connection": "close", **headers}
         if data:
-            sent["Content-Type"] = "application/json"
+            sent |= {"Content-Type": "application/json", "Content-Length": str(len(data))}
         target = self._place.path + path
         if self._proxy and self._place.scheme == "http":
             sent |= _proxy_login(self._proxy)
             target = self.url + path
         connection.connect()
         connected = connection.sock  # which the connection forgets when the answer comes
-        connection.request(method, target, data or None, sent)
-        return _Answer(connected, connection.getresponse())
+        connection.request(method, target, _chunks(data, connected, limit) if data else None, sent)
+        connected.settimeout(limit.for_beginning())
+        return _Answer(connected, connection.getresponse(), limit)
 
     def _connection(self, seconds: float) -> http.client.HTTPConnection:
         """Return a connection to the relay, or to the proxy, that is not open yet."""
@@ -694,12 +704,55 @@ class _Relay:
         return http.client.HTTPConnection(name, place.port or 80, timeout=seconds)
 
 
+class _TimeLimit:
+    """How long a call may take, however large it is.
+
+    For `silence` seconds nothing may come or go. The whole may take as long, and another second for every
+    `_MIN_BYTES_PER_SECOND` bytes that have come or gone; of a stream, this holds until it begins. Whatever comes, it
+    must not last beyond `until`, on the clock that only goes forward.
+    """
+
+    def __init__(self, silence: float, *, until: float = math.inf, is_stream: bool = False) -> None:
+        self.silence = silence
+        self._until = until
+        self._is_stream = is_stream
+        self._end = time.monotonic() + silence
+
+    def count(self, size: int) -> None:
+        """Allow the time for so many bytes, which have come or gone."""
+        self._end += size / _MIN_BYTES_PER_SECOND
+
+    def for_next_part(self) -> float:
+        """Return how many seconds the next part may take. Raises TimeoutError if there is no time left."""
+        return self.silence if self._is_stream else min(self.silence, self.for_beginning())
+
+    def for_beginning(self) -> float:
+        """Return how many seconds the beginning of the answer may take. Raises TimeoutError if there is no time left.
+
+        The system may still be sending the call, all of which it has taken.
+        """
+        left = min(self._end, self._until) - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("the call takes too long")
+        return left
+
+
+def _chunks(data: bytes, connected: Any, limit: _TimeLimit) -> Iterator[bytes]:
+    """Yield data in parts to be sent one after the other: the time limit of a socket is for a part as a whole."""
+    for place in range(0, len(data), _SEND_BYTES):
+        connected.settimeout(limit.for_next_part())
+        chunk = data[place : place + _SEND_BYTES]
+        yield chunk
+        limit.count(len(chunk))
+
+
 class _Answer:
     """An HTTP answer whose body is still to be read."""
 
-    def __init__(self, connected: Any, response: http.client.HTTPResponse) -> None:
+    def __init__(self, connected: Any, response: http.client.HTTPResponse, limit: _TimeLimit) -> None:
         self.status = response.status
         self.headers = response.headers
+        self.limit = limit
         self._socket = connected
         self._response = response
 
@@ -707,16 +760,14 @@ class _Answer:
     def is_success(self) -> bool:
         return 200 <= self.status < 300
 
-    def allow_silence(self, seconds: float) -> None:
-        """Wait so long for each next byte."""
-        self._socket.settimeout(seconds)
-
     def parts(self) -> Iterator[bytes]:
         """Yield the body as it comes. Raises RelayError if it breaks off."""
         left = self._response.length  # None if the length is not known before
         while left != 0:
             with _network_errors("reading", "the answer"):
+                self._socket.settimeout(self.limit.for_next_part())
                 part = self._response.read1(min(left or _READ_BYTES, _READ_BYTES))
+                self.limit.count(len(part))
                 if not part and left:
                     raise http.client.IncompleteRead(b"", left)
             if not part:
@@ -1071,10 +1122,9 @@ class _HostApi:
     def stream(self, path: str, cursor: str) -> Iterator[_Answer]:
         """Give a stream's answer, which is read in the `with` block."""
         with self._ending():
-            begun = self._relay.exchange(
-                "GET", self._path(path), headers=self._headers(cursor), seconds=_STREAM_OPEN_SECONDS
-            )
-            with begun as answer:
+            limit = _TimeLimit(_STREAM_OPEN_SECONDS, is_stream=True)
+            exchange = self._relay.exchange("GET", self._path(path), headers=self._headers(cursor), limit=limit)
+            with exchange as answer:
                 yield answer
 
     def _path(self, path: str) -> str:
@@ -1418,7 +1468,7 @@ class _Listener:
             "requests",
             "cursor",
             cursor=self._cursor,
-            seconds=wait + _CALL_SECONDS,
+            limit=_TimeLimit(wait + _CALL_SECONDS),
             depth=3,
         )
         self._busy = False
@@ -1433,7 +1483,7 @@ class _Listener:
             for event in _events(answer.parts()):
                 if event.name == "open":
                     self._opened_at = time.monotonic()
-                    answer.allow_silence(_STREAM_IDLE_SECONDS)
+                    answer.limit.silence = _STREAM_IDLE_SECONDS
                 self._cursor = event.id
                 self._take(event)
                 if event.name == "reconnect" or self._status.reason:
@@ -1603,7 +1653,7 @@ class Session:
         """End the session, for its guests too."""
         if self.code and not self.reason:
             with suppress(RelayError):
-                self._api.call("DELETE", "", seconds=5)
+                self._api.call("DELETE", "", limit=_TimeLimit(_END_SECONDS))
         self._status.end("ended")
 
     def wait(self) -> str:
@@ -1740,30 +1790,30 @@ class _PendingRequest:
     def withdraw(self) -> None:
         """Let the relay and the host forget the request, if the relay can be reached."""
         with suppress(RelayError):
-            self._relay.call("DELETE", f"/api/requests?{self._query}", seconds=5)
+            self._relay.call("DELETE", f"/api/requests?{self._query}", limit=_TimeLimit(_END_SECONDS))
 
     def _wait(self, over: _Cancellation) -> Any:
-        while (left := self._until - time.monotonic()) > 0 and not over.is_set():
+        while time.monotonic() < self._until and not over.is_set():
             wait = 0 if self._busy else _POLL_SECONDS
             try:
-                response = self._ask(wait, min(left, wait + _CALL_SECONDS))
+                response = self._ask(wait)
             except RelayError as error:
                 self._note_failure(error, wait)
-                over.wait(min(_backoff(self._failures, error), self._until - time.monotonic()))
+                over.wait(max(0, min(_backoff(self._failures, error), self._until - time.monotonic())))
                 continue
             if response["status"] == "answered":
                 return _result_of(response)
             self._note_success()
         raise RelayError("The host did not answer in time.", "timeout")
 
-    def _ask(self, wait: int, seconds: float) -> _Object:
+    def _ask(self, wait: int) -> _Object:
         """Make one call that waits for the response. Sending a request again is safe, since its id stays the same."""
         if self._is_accepted:
-            return self._call("GET", f"/api/responses?{self._query}&wait={wait}", "", seconds)
-        return self._call("POST", f"{self._post_path}?wait={wait}", self._body, seconds)
-
-    def _call(self, method: str, path: str, body: str, seconds: float) -> _Object:
-        return self._relay.call(method, path, "id", "status", body=body, seconds=seconds)
+            call, body = ("GET", f"/api/responses?{self._query}&wait={wait}"), ""
+        else:
+            call, body = ("POST", f"{self._post_path}?wait={wait}"), self._body
+        limit = _TimeLimit(wait + _CALL_SECONDS, until=self._until)
+        return self._relay.call(*call, "id", "status", body=body, limit=limit)
 
     def _note_success(self) -> None:
         if not self._busy:
@@ -1773,7 +1823,7 @@ class _PendingRequest:
         self._alive_at = time.monotonic()
 
     def _note_failure(self, error: RelayError, wait: int) -> None:
-        """Raise an error after which there is no sense in another attempt."""
+        """Raise an error after which another attempt would be of no use."""
         is_limited = error.status == 429
         if error.final or (is_limited and not self._is_accepted and not self._failures):
             raise error
@@ -1781,7 +1831,7 @@ class _PendingRequest:
         self._busy = error.code == "busy"
         if is_limited or (self._busy and wait):
             self._alive_at = time.monotonic()
-        elif time.monotonic() - self._alive_at > _RETRY_SECONDS:
+        elif time.monotonic() - self._alive_at > _RETRY_SECONDS and time.monotonic() < self._until:
             raise error
 
 
