@@ -600,7 +600,7 @@ def _text_result(text: str) -> _Object:
 
 _CALL_SECONDS = 20  # how long a call may take without a byte, in addition to the time that it asks the relay to wait
 _END_SECONDS = 5  # … one that says that the caller goes
-_MAX_BODY_BYTES = 4_000_000  # the platform refuses 4.5 MB
+_MAX_BODY_BYTES = 4_400_000  # more than a relay takes, which is at most 4 MiB; its platform refuses 4.5 MB
 _MAX_RETRY_AFTER_SECONDS = 60
 _MIN_BYTES_PER_SECOND = 4_000  # what is slower for long is given up
 _SEND_BYTES = 16 * 1024
@@ -648,7 +648,8 @@ class _Relay:
         """Make a call, and give its answer, which is read in the `with` block. Raises RelayError for a refusal."""
         data = body.encode()
         if len(data) > _MAX_BODY_BYTES:
-            raise RelayError("The message is too large.", "payload_too_large", 413)
+            detail = f"The message has {len(data):,} bytes, and no relay takes more than {_MAX_BODY_BYTES:,}."
+            raise RelayError(detail, "payload_too_large", 413)
         connection = self._connection(limit.silence)
         try:
             with _network_errors(method, path):
@@ -847,8 +848,9 @@ def _refusal(answer: _Answer) -> RelayError:
     """Return the error that an answer without success is: the relay's problem, or what else has answered."""
     place = answer.headers.get("Location", "")
     problem = {"code": "unexpected_answer", "detail": f"What answered is not the relay: HTTP {answer.status} {place}"}
-    if answer.status == 413:  # also by a server in front of the relay
-        problem = {"code": "payload_too_large", "detail": "The message is too large."}
+    if answer.status == 413:  # if the relay says so, its own detail replaces this one
+        detail = "The message is so large that a server in front of the relay refuses it."
+        problem = {"code": "payload_too_large", "detail": detail}
     with suppress(RelayError, ValueError):
         found = _parse(answer.text())
         problem |= found if isinstance(found, dict) else {}

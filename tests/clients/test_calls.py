@@ -269,6 +269,42 @@ def test_payload_that_python_cannot_read(site: Parley, gate: Gate, polls: bool, 
         )
 
 
+MOST = 4 * 1024 * 1024  # of a message, if the relay is set up so
+
+
+@pytest.mark.parametrize("polls", [False, True])
+def test_large_messages(polls: bool) -> None:
+    """A host gets and answers what a relay takes at most."""
+    with Scripted(polls=polls) as scripted, host(on_request=lambda payload: payload, relay=scripted.url):
+        text = "ü" * (MOST // 2 - 1)
+        scripted.post("q1", f'"{text}"')
+        assert scripted.answer("q1")["result"] == text
+
+
+def test_large_messages_of_guests() -> None:
+    with Scripted() as scripted:
+        text = "x" * (MOST - 2)
+        scripted.response = f'{{"id":"q1","status":"answered","result":"{text}"}}'
+        assert guest(CODE, relay=scripted.url).request(text) == text
+        assert [request["payload"] for request in scripted.requests] == [text]
+
+
+def test_message_that_no_relay_takes() -> None:
+    """It is not sent, since a platform would only break the connection off."""
+    with Scripted() as scripted:
+        with pytest.raises(RelayError, match=r"has 4,500,038 bytes, .* more than 4,400,000") as raised:
+            guest(CODE, relay=scripted.url).request("x" * 4_500_000)
+        assert scripted.requests == []
+    assert (raised.value.code, raised.value.status, raised.value.final) == ("payload_too_large", 413, True)
+
+
+def test_message_that_a_server_in_front_of_the_relay_refuses(gate: Gate) -> None:
+    gate.rule = lambda _: Answer(413, "<html>Request Entity Too Large</html>")
+    with pytest.raises(RelayError, match="a server in front of the relay refuses") as raised:
+        guest(CODE, relay=gate.url).request(1)
+    assert (raised.value.code, raised.value.status) == ("payload_too_large", 413)
+
+
 def test_no_more_than_so_many_run_at_once(site: Parley) -> None:
     running, most, lock = 0, 0, threading.Lock()
 
