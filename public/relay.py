@@ -39,6 +39,7 @@ import os
 import random
 import re
 import signal
+import socket
 import ssl
 import sys
 import threading
@@ -50,6 +51,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
+from email.message import Message
+from email.utils import parsedate_to_datetime
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TextIO
@@ -73,7 +76,7 @@ class RelayError(Exception):
             connection), `unexpected_answer` (something other than the relay answered), `client_error` (what has
             arrived cannot be used). None if the host has answered with an `error`.
         status: The HTTP status of a refusal, else None.
-        retry_after: In how many seconds the relay wants to be called again, None if it does not say.
+        retry_after: In how many seconds the relay wants to be called again, at most 60, None if it does not say.
         error: The host's `error`, any JSON.
         final: Whether the same call would fail again.
     """
@@ -595,8 +598,12 @@ def _text_result(text: str) -> _Object:
 
 # HTTP
 
-_CALL_SECONDS = 20  # the limit of a call without a byte, in addition to the time that it asks the relay to wait
-_MAX_BODY_BYTES = 4_000_000  # the platform refuses 4.5 MB
+_CALL_SECONDS = 20  # how long a call may take without a byte, in addition to the time that it asks the relay to wait
+_END_SECONDS = 5  # … one that says that the caller goes
+_MAX_BODY_BYTES = 4_400_000  # more than a relay takes, which is at most 4 MiB; its platform refuses 4.5 MB
+_MAX_RETRY_AFTER_SECONDS = 60
+_MIN_BYTES_PER_SECOND = 4_000  # what is slower for long is given up
+_SEND_BYTES = 16 * 1024
 _READ_BYTES = 64 * 1024
 
 
@@ -622,30 +629,31 @@ class _Relay:
         *names: str,
         body: str = "",
         headers: Mapping[str, str] | None = None,
-        seconds: float = _CALL_SECONDS,
+        limit: _TimeLimit | None = None,
         depth: int = 1,
     ) -> _Object:
         """Make a call, and return the answer: an object that has members of these names, empty if none are wanted.
 
-        `seconds` may pass without a byte. So many levels of the answer (`depth`) are read of one that is nested too
-        deeply, as in `_parse`. Raises RelayError.
+        Without a time limit, `_CALL_SECONDS` may pass without a byte. So many levels of the answer (`depth`) are read
+        of one that is nested too deeply, as in `_parse`. Raises RelayError.
         """
-        with self.exchange(method, path, body=body, headers=headers, seconds=seconds) as answer:
-            text = answer.text()
-        return _checked_answer(text, *names, depth=depth) if names else {}
+        limit = limit or _TimeLimit(_CALL_SECONDS)
+        with self.exchange(method, path, body=body, headers=headers, limit=limit) as answer:
+            return _checked_answer(answer.text(), *names, depth=depth) if names else {}
 
     @contextmanager
     def exchange(
-        self, method: str, path: str, *, body: str = "", headers: Mapping[str, str] | None = None, seconds: float
+        self, method: str, path: str, *, body: str = "", headers: Mapping[str, str] | None = None, limit: _TimeLimit
     ) -> Iterator[_Answer]:
         """Make a call, and give its answer, which is read in the `with` block. Raises RelayError for a refusal."""
         data = body.encode()
         if len(data) > _MAX_BODY_BYTES:
-            raise RelayError("The message is too large.", "payload_too_large", 413)
-        connection = self._connection(seconds)
+            detail = f"The message has {len(data):,} bytes, and no relay takes more than {_MAX_BODY_BYTES:,}."
+            raise RelayError(detail, "payload_too_large", 413)
+        connection = self._connection(limit.silence)
         try:
             with _network_errors(method, path):
-                answer = self._send(connection, method, path, data, headers or {})
+                answer = self._send(connection, method, path, data, headers or {}, limit)
             try:
                 _log.debug("%s %s: %d", method, path, answer.status)
                 if not answer.is_success:
@@ -657,20 +665,27 @@ class _Relay:
             connection.close()
 
     def _send(
-        self, connection: http.client.HTTPConnection, method: str, path: str, data: bytes, headers: Mapping[str, str]
+        self,
+        connection: http.client.HTTPConnection,
+        method: str,
+        path: str,
+        data: bytes,
+        headers: Mapping[str, str],
+        limit: _TimeLimit,
     ) -> _Answer:
         """Send a call over a connection, and return the beginning of its answer."""
         sent = {"User-Agent": "relay.py", "Connection": "close", **headers}
         if data:
-            sent["Content-Type"] = "application/json"
+            sent |= {"Content-Type": "application/json", "Content-Length": str(len(data))}
         target = self._place.path + path
         if self._proxy and self._place.scheme == "http":
             sent |= _proxy_login(self._proxy)
             target = self.url + path
         connection.connect()
         connected = connection.sock  # which the connection forgets when the answer comes
-        connection.request(method, target, data or None, sent)
-        return _Answer(connected, connection.getresponse())
+        connection.request(method, target, _chunks(data, connected, limit) if data else None, sent)
+        connected.settimeout(limit.for_beginning())
+        return _Answer(connected, connection.getresponse(), limit)
 
     def _connection(self, seconds: float) -> http.client.HTTPConnection:
         """Return a connection to the relay, or to the proxy, that is not open yet."""
@@ -690,12 +705,55 @@ class _Relay:
         return http.client.HTTPConnection(name, place.port or 80, timeout=seconds)
 
 
+class _TimeLimit:
+    """How long a call may take, however large it is.
+
+    For `silence` seconds nothing may come or go. The whole may take as long, and another second for every
+    `_MIN_BYTES_PER_SECOND` bytes that have come or gone; of a stream, this holds until it begins. Whatever comes, it
+    must not last beyond `until`, on the clock that only goes forward.
+    """
+
+    def __init__(self, silence: float, *, until: float = math.inf, is_stream: bool = False) -> None:
+        self.silence = silence
+        self._until = until
+        self._is_stream = is_stream
+        self._end = time.monotonic() + silence
+
+    def count(self, size: int) -> None:
+        """Allow the time for so many bytes, which have come or gone."""
+        self._end += size / _MIN_BYTES_PER_SECOND
+
+    def for_next_part(self) -> float:
+        """Return how many seconds the next part may take. Raises TimeoutError if there is no time left."""
+        return self.silence if self._is_stream else min(self.silence, self.for_beginning())
+
+    def for_beginning(self) -> float:
+        """Return how many seconds the beginning of the answer may take. Raises TimeoutError if there is no time left.
+
+        The system may still be sending the call, all of which it has taken.
+        """
+        left = min(self._end, self._until) - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("the call takes too long")
+        return left
+
+
+def _chunks(data: bytes, connected: Any, limit: _TimeLimit) -> Iterator[bytes]:
+    """Yield data in parts to be sent one after the other: the time limit of a socket is for a part as a whole."""
+    for place in range(0, len(data), _SEND_BYTES):
+        connected.settimeout(limit.for_next_part())
+        chunk = data[place : place + _SEND_BYTES]
+        yield chunk
+        limit.count(len(chunk))
+
+
 class _Answer:
     """An HTTP answer whose body is still to be read."""
 
-    def __init__(self, connected: Any, response: http.client.HTTPResponse) -> None:
+    def __init__(self, connected: Any, response: http.client.HTTPResponse, limit: _TimeLimit) -> None:
         self.status = response.status
         self.headers = response.headers
+        self.limit = limit
         self._socket = connected
         self._response = response
 
@@ -703,16 +761,14 @@ class _Answer:
     def is_success(self) -> bool:
         return 200 <= self.status < 300
 
-    def allow_silence(self, seconds: float) -> None:
-        """Wait so long for each next byte."""
-        self._socket.settimeout(seconds)
-
     def parts(self) -> Iterator[bytes]:
         """Yield the body as it comes. Raises RelayError if it breaks off."""
         left = self._response.length  # None if the length is not known before
         while left != 0:
             with _network_errors("reading", "the answer"):
+                self._socket.settimeout(self.limit.for_next_part())
                 part = self._response.read1(min(left or _READ_BYTES, _READ_BYTES))
+                self.limit.count(len(part))
                 if not part and left:
                     raise http.client.IncompleteRead(b"", left)
             if not part:
@@ -745,11 +801,28 @@ def _checked_url(url: str) -> SplitResult:
 
 
 def _proxy_of(place: SplitResult) -> SplitResult | None:
-    """Return the proxy that the system has for a URL, None if it has none."""
+    """Return the proxy that the system has for a URL, None if it has none. What is sent to this machine stays here."""
     proxy = urllib.request.getproxies().get(place.scheme)
-    if not proxy or urllib.request.proxy_bypass(place.netloc):
+    if not proxy or _is_loopback(str(place.hostname)) or urllib.request.proxy_bypass(place.netloc):
         return None
     return urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+
+
+def _is_loopback(name: str) -> bool:
+    """Tell whether a host is this machine: localhost, 127.0.0.0/8 or ::1."""
+    name = name.rstrip(".")
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    with suppress(OSError):
+        return socket.inet_aton(name)[0] == 127
+    with suppress(OSError):
+        address = socket.inet_pton(socket.AF_INET6, name)
+        return address == _LOOPBACK_6 or address.startswith(_LOOPBACK_4_IN_6)
+    return False
+
+
+_LOOPBACK_6 = bytes(15) + b"\x01"
+_LOOPBACK_4_IN_6 = bytes(10) + b"\xff\xff\x7f"
 
 
 def _proxy_login(proxy: SplitResult) -> dict[str, str]:
@@ -774,15 +847,31 @@ def _network_errors(method: str, path: str) -> Iterator[None]:
 def _refusal(answer: _Answer) -> RelayError:
     """Return the error that an answer without success is: the relay's problem, or what else has answered."""
     place = answer.headers.get("Location", "")
-    after = answer.headers.get("Retry-After", "")
     problem = {"code": "unexpected_answer", "detail": f"What answered is not the relay: HTTP {answer.status} {place}"}
-    if answer.status == 413:  # also by a server in front of the relay
-        problem = {"code": "payload_too_large", "detail": "The message is too large."}
+    if answer.status == 413:  # if the relay says so, its own detail replaces this one
+        detail = "The message is so large that a server in front of the relay refuses it."
+        problem = {"code": "payload_too_large", "detail": detail}
     with suppress(RelayError, ValueError):
         found = _parse(answer.text())
         problem |= found if isinstance(found, dict) else {}
-    seconds = int(after) if after.isdecimal() else 0
-    return RelayError(str(problem["detail"]), str(problem["code"]), answer.status, seconds)
+    return RelayError(str(problem["detail"]), str(problem["code"]), answer.status, _retry_after(answer.headers))
+
+
+def _retry_after(headers: Message) -> int:
+    """Return in how many seconds an answer wants another call: 0 if it does not say, at most a minute.
+
+    A proxy may say anything, and a client that believes it is silent for hours. A date counts from that of the answer,
+    since the clock of this machine may be wrong.
+    """
+    value = headers.get("Retry-After", "")
+    if value.isascii() and value.isdigit():
+        seconds = float(value)
+    else:
+        try:
+            seconds = (parsedate_to_datetime(value) - parsedate_to_datetime(headers.get("Date", ""))).total_seconds()
+        except (TypeError, ValueError):
+            seconds = 0
+    return math.ceil(max(0, min(seconds, _MAX_RETRY_AFTER_SECONDS)))
 
 
 def _checked_answer(text: str, *names: str, depth: int = 1) -> _Object:
@@ -1035,10 +1124,9 @@ class _HostApi:
     def stream(self, path: str, cursor: str) -> Iterator[_Answer]:
         """Give a stream's answer, which is read in the `with` block."""
         with self._ending():
-            begun = self._relay.exchange(
-                "GET", self._path(path), headers=self._headers(cursor), seconds=_STREAM_OPEN_SECONDS
-            )
-            with begun as answer:
+            limit = _TimeLimit(_STREAM_OPEN_SECONDS, is_stream=True)
+            exchange = self._relay.exchange("GET", self._path(path), headers=self._headers(cursor), limit=limit)
+            with exchange as answer:
                 yield answer
 
     def _path(self, path: str) -> str:
@@ -1335,13 +1423,14 @@ class _Listener:
     """Brings a session's requests: over a stream, or by polling where a proxy or a busy relay does not let one through.
 
     Of several hosts the relay prefers the one that came last, and of one host's connections the latest: a host names
-    itself, and numbers its attempts.
+    itself, and numbers its attempts. `on_return` is called when there is a connection again after one was lost.
     """
 
-    def __init__(self, api: _HostApi, status: _Status, calls: _Calls) -> None:
+    def __init__(self, api: _HostApi, status: _Status, calls: _Calls, on_return: Callable[[], object]) -> None:
         self._api = api
         self._status = status
         self._calls = calls
+        self._on_return = on_return
         self._name = os.urandom(8).hex()
         self._attempt = 0
         self._cursor = ""
@@ -1349,6 +1438,7 @@ class _Listener:
         self._poll_until = 0.0
         self._busy = False  # whether the relay had no place for a call that waits: it has for one that does not
         self._opened_at: float | None = None  # when the stream began
+        self._is_lost = False  # whether there was no connection since the last success
 
     def run(self) -> None:
         """Listen until the session ends."""
@@ -1365,6 +1455,7 @@ class _Listener:
                 if not was_busy:
                     self._failures = 0
             except RelayError as error:
+                self._is_lost = self._is_lost or error.code in _NETWORK
                 if polls or error.code not in _NETWORK:
                     self._pause(error)
                 else:
@@ -1379,12 +1470,12 @@ class _Listener:
             "requests",
             "cursor",
             cursor=self._cursor,
-            seconds=wait + _CALL_SECONDS,
+            limit=_TimeLimit(wait + _CALL_SECONDS),
             depth=3,
         )
         self._busy = False
         self._cursor = found["cursor"]
-        self._status.change("polling")
+        self._connected("polling")
         for request in found["requests"]:
             self._calls.accept(request)
 
@@ -1394,7 +1485,7 @@ class _Listener:
             for event in _events(answer.parts()):
                 if event.name == "open":
                     self._opened_at = time.monotonic()
-                    answer.allow_silence(_STREAM_IDLE_SECONDS)
+                    answer.limit.silence = _STREAM_IDLE_SECONDS
                 self._cursor = event.id
                 self._take(event)
                 if event.name == "reconnect" or self._status.reason:
@@ -1403,13 +1494,19 @@ class _Listener:
 
     def _take(self, event: _Event) -> None:
         if event.name == "open":
-            self._status.change("connected")
+            self._connected("connected")
         elif event.name == "request":
             self._calls.accept(_checked_answer(event.data, "id", "payload"))
         elif event.name == "withdrawn":
             self._calls.withdraw(_checked_answer(event.data, "id")["id"])
         elif event.name == "ended":
             self._status.end(_checked_answer(event.data, "reason")["reason"])
+
+    def _connected(self, state: str) -> None:
+        self._status.change(state)
+        if self._is_lost:
+            self._is_lost = False
+            self._on_return()
 
     def _query(self) -> str:
         return f"host={self._name}&attempt={self._attempt}"
@@ -1437,28 +1534,56 @@ class _Listener:
 
 
 class _Renewal:
-    """Renews a session when a third of its time is left, until that has no effect, at the session's greatest age."""
+    """Renews a session when a third of its time is left, until that has no effect, at the session's greatest age.
 
-    def __init__(self, api: _HostApi, status: _Status, session: _Object) -> None:
+    Time is measured with the clock that only goes forward, as somebody may set the other one. But it may stand still
+    while the machine sleeps: the session is renewed sooner if the other clock says that it is time, and after a
+    connection was lost. Only the relay says that a session has expired.
+    """
+
+    def __init__(self, api: _HostApi, status: _Status) -> None:
         self._api = api
         self._status = status
+        self._expires_at = ""
+        self._wake = threading.Event()
+        status.over.stops(self._wake.set)
+
+    def begin(self, session: _Object) -> None:
+        """Start from what the relay says of the session when it is created, or renewed."""
         self._expires_at = session["expiresAt"]
-        self._due = time.time() + session["ttl"] * 2 / 3
+        self._wait_for(session["ttl"] * 2 / 3)
+
+    def hasten(self) -> None:
+        """Renew at once."""
+        self._due_in = 0.0
+        self._wake.set()
 
     def run(self) -> None:
         """Renew until the session ends."""
-        while not self._status.over.wait(min(_RENEWAL_CHECK_SECONDS, max(0, self._due - time.time()))):
-            if time.time() < self._due:  # timers stand still while the machine sleeps, so the clock is read often
-                continue
-            try:
-                session = self._api.call("PATCH", "", "expiresAt", "ttl")
-            except RelayError:
-                self._due = time.time() + _RENEWAL_RETRY_SECONDS
-                continue
-            if session["expiresAt"] == self._expires_at:
+        while not self._status.over.is_set():
+            self._wake.wait(min(_RENEWAL_CHECK_SECONDS, self._seconds_left()))
+            self._wake.clear()
+            if self._seconds_left() == 0 and not self._status.over.is_set() and not self._renew():
                 return
-            self._expires_at = session["expiresAt"]
-            self._due = time.time() + session["ttl"] * 2 / 3
+
+    def _renew(self) -> bool:
+        """Renew, or try again soon. Returns False if it had no effect."""
+        try:
+            session = self._api.call("PATCH", "", "expiresAt", "ttl")
+        except RelayError:
+            self._wait_for(_RENEWAL_RETRY_SECONDS)
+            return True
+        had_effect = bool(session["expiresAt"] != self._expires_at)
+        self.begin(session)
+        return had_effect
+
+    def _wait_for(self, seconds: float) -> None:
+        self._due_in = seconds
+        self._since = time.monotonic(), time.time()
+
+    def _seconds_left(self) -> float:
+        passed = max(time.monotonic() - self._since[0], time.time() - self._since[1])
+        return max(0, self._due_in - passed)
 
 
 class Session:
@@ -1507,8 +1632,10 @@ class Session:
             self.end()
             raise
         self._calls.start()
-        _start(self._status.over, _Listener(self._api, self._status, self._calls).run)
-        _start(self._status.over, _Renewal(self._api, self._status, session).run)
+        renewal = _Renewal(self._api, self._status)
+        renewal.begin(session)
+        _start(self._status.over, _Listener(self._api, self._status, self._calls, renewal.hasten).run)
+        _start(self._status.over, renewal.run)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -1528,7 +1655,7 @@ class Session:
         """End the session, for its guests too."""
         if self.code and not self.reason:
             with suppress(RelayError):
-                self._api.call("DELETE", "", seconds=5)
+                self._api.call("DELETE", "", limit=_TimeLimit(_END_SECONDS))
         self._status.end("ended")
 
     def wait(self) -> str:
@@ -1665,30 +1792,30 @@ class _PendingRequest:
     def withdraw(self) -> None:
         """Let the relay and the host forget the request, if the relay can be reached."""
         with suppress(RelayError):
-            self._relay.call("DELETE", f"/api/requests?{self._query}", seconds=5)
+            self._relay.call("DELETE", f"/api/requests?{self._query}", limit=_TimeLimit(_END_SECONDS))
 
     def _wait(self, over: _Cancellation) -> Any:
-        while (left := self._until - time.monotonic()) > 0 and not over.is_set():
+        while time.monotonic() < self._until and not over.is_set():
             wait = 0 if self._busy else _POLL_SECONDS
             try:
-                response = self._ask(wait, min(left, wait + _CALL_SECONDS))
+                response = self._ask(wait)
             except RelayError as error:
                 self._note_failure(error, wait)
-                over.wait(min(_backoff(self._failures, error), self._until - time.monotonic()))
+                over.wait(max(0, min(_backoff(self._failures, error), self._until - time.monotonic())))
                 continue
             if response["status"] == "answered":
                 return _result_of(response)
             self._note_success()
         raise RelayError("The host did not answer in time.", "timeout")
 
-    def _ask(self, wait: int, seconds: float) -> _Object:
+    def _ask(self, wait: int) -> _Object:
         """Make one call that waits for the response. Sending a request again is safe, since its id stays the same."""
         if self._is_accepted:
-            return self._call("GET", f"/api/responses?{self._query}&wait={wait}", "", seconds)
-        return self._call("POST", f"{self._post_path}?wait={wait}", self._body, seconds)
-
-    def _call(self, method: str, path: str, body: str, seconds: float) -> _Object:
-        return self._relay.call(method, path, "id", "status", body=body, seconds=seconds)
+            call, body = ("GET", f"/api/responses?{self._query}&wait={wait}"), ""
+        else:
+            call, body = ("POST", f"{self._post_path}?wait={wait}"), self._body
+        limit = _TimeLimit(wait + _CALL_SECONDS, until=self._until)
+        return self._relay.call(*call, "id", "status", body=body, limit=limit)
 
     def _note_success(self) -> None:
         if not self._busy:
@@ -1698,7 +1825,7 @@ class _PendingRequest:
         self._alive_at = time.monotonic()
 
     def _note_failure(self, error: RelayError, wait: int) -> None:
-        """Raise an error after which there is no sense in another attempt."""
+        """Raise an error after which another attempt would be of no use."""
         is_limited = error.status == 429
         if error.final or (is_limited and not self._is_accepted and not self._failures):
             raise error
@@ -1706,7 +1833,7 @@ class _PendingRequest:
         self._busy = error.code == "busy"
         if is_limited or (self._busy and wait):
             self._alive_at = time.monotonic()
-        elif time.monotonic() - self._alive_at > _RETRY_SECONDS:
+        elif time.monotonic() - self._alive_at > _RETRY_SECONDS and time.monotonic() < self._until:
             raise error
 
 
@@ -1739,12 +1866,14 @@ def main() -> int:
     """Run the command, and return its exit status."""
     parser = _parser()
     options = vars(parser.parse_args())
-    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    log = logging.StreamHandler()
+    log.setFormatter(_LogFormatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    logging.basicConfig(handlers=[log])
     _log.setLevel(logging.DEBUG if "verbose" in options else logging.WARNING)
     try:
         options["run"](options)
     except (TypeError, ValueError) as error:
-        parser.error(str(error))
+        parser.error(_for_stream(str(error), sys.stderr))
     except RelayError as error:
         is_of_host = error.code is None
         _print(error.error if is_of_host and error.error is not None else str(error), sys.stderr)
@@ -1793,7 +1922,7 @@ def _host(options: _Object) -> None:
     except (Exception, SystemExit) as error:
         raise ValueError(f"{file}: {type(error).__name__}: {error}") from error
     with suppress(KeyboardInterrupt), session:
-        print(f"{session.code[:4]}-{session.code[4:]}\n{session.mcp_url}", file=output, flush=True)
+        _print(f"{session.code[:4]}-{session.code[4:]}\n{session.mcp_url}", output)
         print(f"Offers {', '.join(tools)}. Ctrl+C ends the session.", file=sys.stderr)
         session.wait()
     if session.reason not in ("", "ended"):
@@ -1848,8 +1977,17 @@ def _named(arguments: list[str]) -> dict[str, str]:
 
 def _text_parameters(tools: list[_Object], name: str) -> set[str]:
     """Return the parameters of a tool that are texts, so that their values are not read as JSON."""
-    properties = {tool["name"]: tool["inputSchema"].get("properties", {}) for tool in tools}.get(name, {})
-    return {name for name, schema in properties.items() if schema.get("type") == "string"}
+    for tool in tools:
+        if tool.get("name") == name:
+            properties = _object_in(_object_in(tool, "inputSchema"), "properties")
+            return {parameter for parameter in properties if _object_in(properties, parameter).get("type") == "string"}
+    return set()
+
+
+def _object_in(value: _Object, name: str) -> _Object:
+    """Return the object that is the member of an object. Something else says nothing, such as the schema `true`."""
+    member = value.get(name)
+    return member if isinstance(member, dict) else {}
 
 
 def _json_or_text(text: str) -> Any:
@@ -1860,8 +1998,28 @@ def _json_or_text(text: str) -> Any:
 
 
 def _print(value: Any, stream: TextIO) -> None:
-    """Print a text as it is, and any other value as JSON."""
-    print(value if isinstance(value, str) else _json(value), file=stream, flush=True)
+    """Print a text as it is, or any other value as JSON."""
+    text = _for_stream(value if isinstance(value, str) else _json(value), stream)
+    encoding = stream.encoding or "utf-8"
+    print(text.encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)
+
+
+def _for_stream(text: str, stream: TextIO) -> str:
+    """Return a text as it is, but with visible control characters for a terminal, which they would control."""
+    return text.translate(_VISIBLE_CONTROLS) if stream.isatty() else text
+
+
+# All control characters of Unicode except tab and LF, and those that change the direction of what follows.
+_CONTROLS = (*range(0x09), *range(0x0B, 0x20), *range(0x7F, 0xA0))
+_DIRECTIONS = (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+_VISIBLE_CONTROLS = {code: f"\\x{code:02x}" for code in _CONTROLS} | {code: f"\\u{code:04x}" for code in _DIRECTIONS}
+
+
+class _LogFormatter(logging.Formatter):
+    """Writes a line for standard error."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return _for_stream(super().format(record), sys.stderr)
 
 
 if __name__ == "__main__":

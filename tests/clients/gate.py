@@ -28,7 +28,7 @@ class Answer(NamedTuple):
 
     status: int
     body: str = ""
-    retry_after: int = 0
+    retry_after: int | str = 0
 
 
 # What happens to a call: it passes, or is answered by the gate, or "cut" before the deployment sees it, or "lost", when
@@ -37,7 +37,7 @@ type Fate = Answer | str
 type Rule = Callable[[Call], Fate]
 
 
-def problem(status: int, code: str, retry_after: int = 0) -> Answer:
+def problem(status: int, code: str, retry_after: int | str = 0) -> Answer:
     """Return an answer that is a refusal, as the relay writes them."""
     body = {"type": f"/problems.html#{code}", "title": code, "status": status, "detail": code, "code": code}
     return Answer(status, json.dumps(body), retry_after)

@@ -25,13 +25,19 @@ class Event(NamedTuple):
 class Scripted:
     """Serves one host while the `with` block runs, at `url`. If the host `polls`, it gets no stream.
 
-    `answers` has the bodies of the host's answers in their order. Guests get `response`, and `tools`, as they are.
+    The session lives for `ttl` seconds, and `renewals` counts how often it was renewed.
+
+    `answers` has the bodies of the host's answers in their order, and `requests` those of guests' requests. Guests get
+    `response`, and `tools`, as they are.
     """
 
-    def __init__(self, *, polls: bool = False) -> None:
+    def __init__(self, *, polls: bool = False, ttl: float = 600) -> None:
         self.answers: list[dict[str, Any]] = []
+        self.requests: list[dict[str, Any]] = []
         self.response = self.tools = ""
+        self.renewals = 0
         self._polls = polls
+        self._ttl = ttl
         self._events: queue.Queue[Event] = queue.Queue()
         methods = {
             f"do_{method}": lambda handler: self._serve(handler) for method in ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -59,6 +65,10 @@ class Scripted:
         params = {"name": tool, "arguments": arguments}
         self.post(request_id, json.dumps({"method": "tools/call", "params": params}))
 
+    def cut(self) -> None:
+        """End the stream as if the network had."""
+        self._events.put(Event("cut", ""))
+
     def withdraw(self, request_id: str) -> None:
         """Tell the host that a request is withdrawn."""
         self._events.put(Event("withdrawn", json.dumps({"id": request_id})))
@@ -76,7 +86,8 @@ class Scripted:
                     self._stream(handler)
             case "GET", "/requests":
                 _reply(handler, 200, self._list(0 if "wait=0" in handler.path else 20))
-            case ("POST", "/requests") | ("GET", "/api/responses"):
+            case "POST", "/requests":
+                self.requests.append(json.loads(body))
                 _reply(handler, 200, self.response)
             case "GET", "/tools":
                 _reply(handler, 200, self.tools)
@@ -84,7 +95,8 @@ class Scripted:
                 self.answers.append(json.loads(body))
                 _reply(handler, 201, json.dumps({"id": self.answers[-1]["id"], "status": "answered"}))
             case ("POST", "/api/sessions") | ("PATCH", ""):
-                session = {"code": CODE, "token": "t", "expiresAt": _EXPIRES_AT, "ttl": 600}
+                self.renewals += handler.command == "PATCH"
+                session = {"code": CODE, "token": "t", "expiresAt": f"time {self.renewals}", "ttl": self._ttl}
                 _reply(handler, 200, json.dumps(session))
             case "DELETE", "":
                 self._events.put(Event("ended", '{"reason":"ended"}'))
@@ -100,6 +112,8 @@ class Scripted:
             if event.name == "ended":
                 return
             event = self._events.get()
+            if event.name == "cut":
+                return
 
     def _list(self, seconds: float) -> str:
         """Return what a call that waits gets: the first requests that come."""

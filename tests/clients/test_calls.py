@@ -18,6 +18,7 @@ from dev.local.server import Server, lifespan
 from public import relay
 from public.relay import RelayError, guest, host
 from tests.clients.gate import Answer, Call, Gate, problem
+from tests.clients.scripted import CODE, Scripted
 from tests.support.deployments import Parley
 from tests.support.tools import wait_until
 
@@ -93,7 +94,8 @@ def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, str, str 
 def tls_relay(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     authority = trustme.CA()
     authority.cert_pem.write_to_path(folder / "authority.pem")
-    authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(folder / "server.pem")
+    certificate = authority.issue_cert("localhost", "relay.example")
+    certificate.private_key_and_cert_chain_pem.write_to_path(folder / "server.pem")
     monkeypatch.setenv("SSL_CERT_FILE", str(folder / "authority.pem"))
     with Server(Relay(), certificate=folder / "server.pem") as server:
         yield f"https://localhost:{server.port}/base"
@@ -104,9 +106,9 @@ def test_tls(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, proxy: list[tuple[str, str, str | None]], through: bool
 ) -> None:
     """Directly, and through a tunnel of the system's proxy, to which the proxy's login goes and nothing else."""
-    if not through:
-        monkeypatch.setenv("no_proxy", "localhost")
     with tls_relay(tmp_path, monkeypatch) as url:
+        if through:
+            url = url.replace("localhost", "relay.example")
         assert guest("ABC12345", relay=url).tools() == [{"name": "/base/api/sessions/ABC12345/tools"}]
     place = url.removeprefix("https://").removesuffix("/base")
     assert proxy == ([("CONNECT", place, LOGIN)] if through else [])
@@ -123,6 +125,74 @@ def test_certificate_that_is_not_trusted(tmp_path: Path, monkeypatch: pytest.Mon
 def test_proxy_without_tls(proxy: list[tuple[str, str, str | None]]) -> None:
     assert guest("ABC12345", relay="http://relay.example/base").tools() == [{"name": "through a proxy"}]
     assert proxy == [("GET", "http://relay.example/base/api/sessions/ABC12345/tools", LOGIN)]
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "localhost",
+        "LocalHost",
+        "localhost.",
+        "relay.localhost",
+        "127.0.0.1",
+        "127.8.9.10",
+        "[::1]",
+        "[::ffff:127.0.0.1]",
+    ],
+)
+def test_relay_on_this_machine(proxy: list[tuple[str, str, str | None]], place: str) -> None:
+    """What is sent there, token and all, stays there."""
+    with suppress(RelayError):  # nothing may listen there
+        guest("ABC12345", relay=f"http://{place}:9").tools()
+    assert proxy == []
+
+
+@pytest.mark.parametrize("place", ["127.example", "localhost.example", "10.0.0.1", "[::2]"])
+def test_relay_on_another_machine(proxy: list[tuple[str, str, str | None]], place: str) -> None:
+    assert guest("ABC12345", relay=f"http://{place}:9").tools() == [{"name": "through a proxy"}]
+
+
+def test_relay_for_which_there_is_no_proxy(
+    proxy: list[tuple[str, str, str | None]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find: Any = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", lambda _, *rest, **named: find("127.0.0.1", *rest, **named))
+    with Scripted() as scripted:
+        scripted.tools = '{"tools":[]}'
+        assert guest(CODE, relay=scripted.url.replace("127.0.0.1", "direct.example")).tools() == []
+    assert proxy == []
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("7", 7),
+        ("0", None),
+        ("60", 60),
+        ("61", 60),
+        ("3600", 60),
+        ("9999999999", 60),
+        ("9" * 5_000, 60),
+        ("-5", None),
+        ("nan", None),
+        ("inf", None),
+        ("1.5", None),
+        ("1e3", None),
+        ("", None),
+        ("soon", None),
+        ("\u00b2", None),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", 60),
+        ("Thu, 01 Jan 1970 00:00:00 GMT", None),
+        ("Thu, 99 Jan 1970 00:00:00 GMT", None),
+    ],
+)
+def test_retry_after(gate: Gate, header: str, seconds: float | None) -> None:
+    """At most a minute is believed."""
+    gate.rule = lambda _: problem(503, "store_unavailable", header)
+    with pytest.raises(RelayError) as raised:
+        guest("ABC12345", relay=gate.url).tools()
+    assert raised.value.retry_after == seconds
+    assert relay._backoff(1, raised.value) <= 60
 
 
 def test_relay_that_has_moved() -> None:
@@ -197,6 +267,42 @@ def test_payload_that_python_cannot_read(site: Parley, gate: Gate, polls: bool, 
             site.http.get(f"{url}/requests", headers={"Authorization": f"Bearer {gate.tokens[-1]}"}).json()["requests"]
             == []
         )
+
+
+MOST = 4 * 1024 * 1024  # of a message, if the relay is set up so
+
+
+@pytest.mark.parametrize("polls", [False, True])
+def test_large_messages(polls: bool) -> None:
+    """A host gets and answers what a relay takes at most."""
+    with Scripted(polls=polls) as scripted, host(on_request=lambda payload: payload, relay=scripted.url):
+        text = "ü" * (MOST // 2 - 1)
+        scripted.post("q1", f'"{text}"')
+        assert scripted.answer("q1")["result"] == text
+
+
+def test_large_messages_of_guests() -> None:
+    with Scripted() as scripted:
+        text = "x" * (MOST - 2)
+        scripted.response = f'{{"id":"q1","status":"answered","result":"{text}"}}'
+        assert guest(CODE, relay=scripted.url).request(text) == text
+        assert [request["payload"] for request in scripted.requests] == [text]
+
+
+def test_message_that_no_relay_takes() -> None:
+    """It is not sent, since a platform would only break the connection off."""
+    with Scripted() as scripted:
+        with pytest.raises(RelayError, match=r"has 4,500,038 bytes, .* more than 4,400,000") as raised:
+            guest(CODE, relay=scripted.url).request("x" * 4_500_000)
+        assert scripted.requests == []
+    assert (raised.value.code, raised.value.status, raised.value.final) == ("payload_too_large", 413, True)
+
+
+def test_message_that_a_server_in_front_of_the_relay_refuses(gate: Gate) -> None:
+    gate.rule = lambda _: Answer(413, "<html>Request Entity Too Large</html>")
+    with pytest.raises(RelayError, match="a server in front of the relay refuses") as raised:
+        guest(CODE, relay=gate.url).request(1)
+    assert (raised.value.code, raised.value.status) == ("payload_too_large", 413)
 
 
 def test_no_more_than_so_many_run_at_once(site: Parley) -> None:

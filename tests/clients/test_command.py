@@ -16,6 +16,7 @@ import pytest
 from tests.clients.conftest import RELAY_PY, Served, command, serving
 from tests.clients.gate import Gate, problem
 from tests.soak.clients import Host
+from tests.clients.scripted import CODE, Scripted
 from tests.support.deployments import Parley
 from tests.support.tools import PROJECT, need, wait_until
 
@@ -92,6 +93,33 @@ def test_call(served: Served, arguments: list[str], output: str) -> None:
 def test_call_that_fails(served: Served, arguments: list[str], told: str) -> None:
     done = served.run("call", *arguments)
     assert (done.returncode, done.stdout, done.stderr) == (1, "", f"{told}\n")
+
+
+@pytest.mark.parametrize(
+    ("schema", "passed"),
+    [
+        ({"properties": {"a": {"type": "string"}}}, "1"),
+        ({"properties": {"a": {"type": "integer"}}}, 1),
+        ({"properties": {"a": {"type": ["string", "null"]}}}, 1),
+        ({"properties": {"a": True}}, 1),
+        ({"properties": {"a": False}}, 1),
+        ({"properties": {"a": None, "b": {"type": "string"}}}, 1),
+        ({"properties": {"b": True}}, 1),
+        ({"properties": True}, 1),
+        ({"properties": ["a"]}, 1),
+        (True, 1),
+        (None, 1),
+    ],
+)
+def test_call_of_a_tool_with_any_schema(schema: Any, passed: Any) -> None:
+    """A schema that is not an object says nothing about the type."""
+    with Scripted() as scripted:
+        others = [{}, {"name": "other", "inputSchema": {"properties": {"a": {"type": "string"}}}}]
+        scripted.tools = json.dumps({"tools": [*others, {"name": "some", "inputSchema": schema}]})
+        scripted.response = '{"id":"q1","status":"answered","result":"fine"}'
+        done = run(None, "call", CODE, "some", "a=1", "--relay", scripted.url)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "fine\n", "")
+    assert [request["payload"]["params"]["arguments"] for request in scripted.requests] == [{"a": passed}]
 
 
 def test_what_functions_print_is_no_output(served: Served) -> None:
