@@ -11,6 +11,7 @@ import "./relay/events.js";
 import "./relay/host-api.js";
 import "./relay/json.js";
 import "./relay/lifetime.js";
+import "./relay/locks.js";
 import "./relay/publication.js";
 import "./relay/requests.js";
 import "./relay/saved-session.js";
