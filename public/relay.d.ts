@@ -202,8 +202,9 @@ export interface Session<Payload = any> extends EventTarget {
  *   another page that calls `host`, and after the Back button. A page that wants a session of its own ends the other.
  * - Several sessions of one page are told apart by the order of the calls.
  * - A frame has sessions of its own, and is told apart from other frames by its position in the page.
- * - A new tab has a new session, and so has a window that a script opens. A duplicate of the tab takes the session
- *   over; the original's ends as `replaced`.
+ * - A new tab has a new session, and so has a window that a script opens, and a duplicate of the tab. In pages without
+ *   https, whose browser has no `navigator.locks`, a duplicate takes the session over, and so does a window that a
+ *   script opens empty; the original's ends as `replaced`.
  *
  * Rejects with a RelayError if the session can be neither resumed nor created, or the relay refuses the tools, and with
  * a TypeError if the options are not valid.

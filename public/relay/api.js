@@ -2,14 +2,18 @@
 //
 // Calls of the relay's HTTP API.
 
+import { readText } from "./body.js";
 import { errorOf, throwUnreachable, tooLarge, unexpectedAnswer } from "./errors.js";
 import { TIMED_OUT, abortAfter } from "./timing.js";
 
 /** @import * as Declared from "../relay.d.ts" */
-/** @typedef {{ method?: string, token?: string, body?: string, signal?: AbortSignal, keepalive?: true }} CallOptions */
+/** @typedef {{ method?: string, token?: string, cursor?: string, signal?: AbortSignal, keepalive?: true }} Options */
+/** @typedef {Options & { body?: string, wait?: number }} CallOptions It waits for up to so many seconds. */
+/** @typedef {Options & { body?: Uint8Array<ArrayBuffer> }} FetchOptions */
 
 export const POLL_SECONDS = 25; // how long a call asks the relay to wait
-const CALL_TIMEOUT_MS = 20_000; // in addition to the time that the call asks the relay to wait
+const SILENCE_MS = 20_000; // how long a call goes on when nothing comes
+const SLOWEST_BYTES_PER_MS = 2; // how fast a request is sent at least: nothing tells how far it has got
 const MAX_BODY_BYTES = 4_000_000; // the platform refuses 4.5 MB without CORS headers, as if the network had failed
 
 /** The relay at a URL. Its calls throw a RelayError for a refusal and for what the network does. */
@@ -22,21 +26,26 @@ export class Api {
     this.parse = parse;
   }
 
-  /** The parsed body of the response. @param {string} path @param {CallOptions & { wait?: number }} options */
-  async call(path, { signal, wait = 0, ...options } = {}) {
-    const abort = abortAfter(wait * 1000 + CALL_TIMEOUT_MS, TIMED_OUT, signal);
+  /** The parsed body of the response. @param {string} path @param {CallOptions} options */
+  async call(path, { signal, wait = 0, body, ...options } = {}) {
+    const bytes = body === undefined ? undefined : new TextEncoder().encode(body);
+    const sendingMs = (bytes?.length ?? 0) / SLOWEST_BYTES_PER_MS;
+    const abort = abortAfter(sendingMs + wait * 1000 + SILENCE_MS, TIMED_OUT, signal);
+    const goOn = () => abort.restart(SILENCE_MS);
     try {
-      const response = await this.fetch(path, { ...options, signal: abort.signal });
-      const text = await response.text().catch(throwUnreachable);
+      const response = await this.fetch(path, { ...options, body: bytes, signal: abort.signal });
+      goOn();
+      let text = "";
+      for await (const piece of readText(response.body, goOn)) text += piece;
       return response.status === 204 ? undefined : this.parseJson(text, response.status);
     } finally {
       abort.release();
     }
   }
 
-  /** The HTTP response, if successful. @param {string} path @param {CallOptions & { cursor?: string }} options */
+  /** The HTTP response, if successful. @param {string} path @param {FetchOptions} options */
   async fetch(path, { token, body, cursor, ...options }) {
-    if (body && new TextEncoder().encode(body).length > MAX_BODY_BYTES) throw tooLarge({ status: 413 });
+    if (body && body.length > MAX_BODY_BYTES) throw tooLarge({ status: 413 });
     // A Request throws what is wrong with the call itself, so that what fetch rejects with is the network's.
     const request = new Request(this.url + path, {
       ...options,

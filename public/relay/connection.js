@@ -3,6 +3,7 @@
 // The host's connection: a stream, or polling where a proxy holds streams back, opened again after whatever cuts it.
 
 import { POLL_SECONDS, randomId } from "./api.js";
+import { readText } from "./body.js";
 import { RelayError, throwUnreachable, toRelayError } from "./errors.js";
 import { readEvents } from "./events.js";
 import { TIMED_OUT, backoffMs, msSince, now, sleep } from "./timing.js";
@@ -103,7 +104,7 @@ export class Connection {
     try {
       const { signal } = connection;
       const response = await this.#api.fetch(`/stream?${this.#query()}`, { cursor: this.#cursor, signal });
-      for await (const { id, event, data } of readEvents(response.body, onData)) {
+      for await (const { id, event, data } of readEvents(readText(response.body, onData))) {
         if (this.#api.ended) break;
         this.#cursor = id;
         const content = this.#api.parseJson(data, response.status);

@@ -4,24 +4,12 @@
 // writes neither, and proxies change LF to CRLF at most.
 // Source: https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation
 
-import { throwUnreachable } from "./errors.js";
-
 /** @typedef {{ id: string, event: string, data: string }} ServerEvent */
 
-/**
- * The events of a stream, as they come.
- * @param {ReadableStream<Uint8Array<ArrayBuffer>> | null} body @param {() => void} onData Called for each chunk.
- */
-export async function* readEvents(body, onData) {
-  if (!body) return;
-  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+/** The events of a stream's text, which comes in pieces. @param {AsyncIterable<string>} pieces */
+export async function* readEvents(pieces) {
   const parse = eventParser();
-  for (;;) {
-    const { value, done } = await reader.read().catch(throwUnreachable);
-    if (done) return;
-    onData();
-    yield* parse(value);
-  }
+  for await (const piece of pieces) yield* parse(piece);
 }
 
 /** A function that takes a stream's text piece by piece, and returns the events that each piece completes. */

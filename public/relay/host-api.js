@@ -6,7 +6,7 @@ import { Api, sessionPath } from "./api.js";
 import { endReason } from "./errors.js";
 
 /** @import * as Declared from "../relay.d.ts" */
-/** @import { CallOptions } from "./api.js" */
+/** @import { CallOptions, FetchOptions } from "./api.js" */
 
 export class HostApi extends Api {
   #path;
@@ -29,12 +29,12 @@ export class HostApi extends Api {
     return this.signal.aborted;
   }
 
-  /** @override @param {string} path Below the session's. @param {CallOptions & { wait?: number }} options */
+  /** @override @param {string} path Below the session's. @param {CallOptions} options */
   call(path, options) {
     return super.call(path, { signal: this.signal, ...options });
   }
 
-  /** @override @param {string} path Below the session's. @param {CallOptions & { cursor?: string }} options */
+  /** @override @param {string} path Below the session's. @param {FetchOptions} options */
   async fetch(path, options) {
     try {
       return await super.fetch(this.#path + path, { ...options, token: this.#token });

@@ -37,7 +37,7 @@ async function openSession(api, saved, toolbox) {
   const tools = await toolbox.definitions();
   const resumed = await resumeSession(api, saved);
   const session = resumed ?? /** @type {HostSession} */ (await api.call("/api/sessions", { method: "POST" }));
-  if (!resumed) saved.save(session);
+  if (!resumed) await saved.begin(session);
   if (resumed || tools.length) {
     const call = { method: "PUT", token: session.token, body: toJson({ tools }) };
     await api.call(`${sessionPath(session.code)}/tools`, call);
@@ -48,9 +48,10 @@ async function openSession(api, saved, toolbox) {
 /** @param {Api} api @param {SavedSession} saved @returns {Promise<HostSession | undefined>} */
 async function resumeSession(api, saved) {
   const found = saved.load();
+  if (!found || !(await saved.claim(found.code))) return;
   try {
-    const session = found && (await api.call(sessionPath(found.code), { token: found.token }));
-    if (session?.active) return { ...session, token: found?.token };
+    const session = await api.call(sessionPath(found.code), { token: found.token });
+    if (session.active) return { ...session, token: found.token };
   } catch (error) {
     if (!isPermanent(error)) throw error;
   }

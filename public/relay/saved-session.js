@@ -2,16 +2,30 @@
 //
 // What survives a reload of the page, in sessionStorage. One key holds the session's code and token. One more key for
 // each accepted request holds its answer, or the empty string before there is one, until the relay has the answer.
+//
+// A window that a script opens, and a duplicate of the tab, begin with a copy of the storage. A lock with the session's
+// code, which a page keeps as long as it lives, says whose session it is.
 
-/** Whether sessionStorage is a copy of the opener's: in the first page of a window that a script has opened. */
+import { takeLock } from "./locks.js";
+
+/** @import { Release } from "./locks.js" */
+
+const RELOAD_MS = 2_000; // until the browser has done away with the page before, and given back its lock
+
+/** Whether this is the first page of a window that a script has opened: all there is to go by without locks. */
 const navigationType = globalThis.performance?.getEntriesByType("navigation")[0]?.toJSON().type;
 const isStorageCopied = navigationType === "navigate" && history.length === 1 && Boolean(opener);
 
 export class SavedSession {
   static #usedKeys = new Set();
 
+  #end = new AbortController();
+  #code = "";
+  #unlock = /** @type {Release | null} */ (null);
+
   /** @param {string} relay */
   constructor(relay) {
+    this.relay = relay;
     // All pages that a frame shows go on with the same session: a page may change its path, and then be reloaded.
     // Several sessions of one page are told apart by the order in which they were opened.
     const prefix = `parley ${relay} ${framePath(globalThis.window)}`;
@@ -24,10 +38,25 @@ export class SavedSession {
     } catch {
       this.storage = undefined; // the browser's settings forbid storage: a reload creates a new session
     }
+    const untilEnd = { signal: this.#end.signal };
+    const onShow = (/** @type {PageTransitionEvent} */ { persisted }) => persisted && this.claim(this.#code);
+    // The browser keeps no page for its Back button that has a lock, and the next page of the tab takes it.
+    globalThis.window?.addEventListener("pagehide", () => this.#unlock?.(), untilEnd);
+    globalThis.window?.addEventListener("pageshow", onShow, untilEnd);
   }
 
   release() {
     SavedSession.#usedKeys.delete(this.key);
+    this.#end.abort();
+    this.#unlock?.();
+  }
+
+  /** Take the lock of the session with this code. Resolves to false if another page has it. @param {string} code */
+  async claim(code) {
+    this.#unlock?.();
+    this.#code = code;
+    this.#unlock = this.storage ? await takeLock(`parley ${this.relay} ${code}`, RELOAD_MS) : () => undefined;
+    return this.#unlock !== null;
   }
 
   /** @returns {{code: string, token: string} | null} */
@@ -40,7 +69,8 @@ export class SavedSession {
   }
 
   /** @param {{code: string, token: string}} session */
-  save({ code, token }) {
+  async begin({ code, token }) {
+    await this.claim(code);
     this.clear();
     this.#write(this.key, JSON.stringify({ code, token }));
   }

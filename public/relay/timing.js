@@ -52,18 +52,25 @@ export function sleep(milliseconds, signal) {
 }
 
 /**
- * A signal that aborts with another one, or after the time, until it is released. AbortSignal.any is still too new.
+ * A signal that aborts with another one, or after the time, which may be restarted, until it is released.
+ * AbortSignal.any is still too new.
  * @param {number} milliseconds @param {unknown} reason @param {AbortSignal} [signal]
  */
 export function abortAfter(milliseconds, reason, signal) {
   const controller = new AbortController();
   const onAbort = () => controller.abort(signal?.reason);
-  const timer = milliseconds <= MAX_TIMER_MS ? setTimeout(() => controller.abort(reason), milliseconds) : undefined;
-  signal?.addEventListener("abort", onAbort);
-  if (signal?.aborted) onAbort();
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let timer;
+  const restart = (/** @type {number} */ time) => {
+    clearTimeout(timer);
+    if (time <= MAX_TIMER_MS) timer = setTimeout(() => controller.abort(reason), time);
+  };
   const release = () => {
     clearTimeout(timer);
     signal?.removeEventListener("abort", onAbort);
   };
-  return { signal: controller.signal, release };
+  restart(milliseconds);
+  signal?.addEventListener("abort", onAbort);
+  if (signal?.aborted) onAbort();
+  return { signal: controller.signal, restart, release };
 }

@@ -13,6 +13,7 @@ from tests.browser.conftest import Window, start, until
 # Read this text as one chunk, as two chunks that meet at each byte, and as chunks of one byte. Returns the different
 # outcomes: the name, the data and the id of each event.
 READ = """async (text) => {
+  const { readText } = await import("/relay/body.js");
   const { readEvents } = await import("/relay/events.js");
 
   const read = async (chunks) => {
@@ -21,7 +22,7 @@ READ = """async (text) => {
       for (const chunk of chunks) stream.enqueue(chunk);
       stream.close();
     };
-    for await (const { event, data, id } of readEvents(new ReadableStream({ start }), () => undefined))
+    for await (const { event, data, id } of readEvents(readText(new ReadableStream({ start }), () => undefined)))
       events.push([event, data, id]);
     return JSON.stringify(events);
   };

@@ -340,7 +340,7 @@ def test_ended_elsewhere(window: Window, tab: Page, site: Parley, polls: bool) -
 
 
 def test_replaced(window: Window, tab: Page, site: Parley) -> None:
-    """As by a duplicate of the tab. It does not fight for the stream."""
+    """As by a program that has its token. It does not fight for the stream."""
     code = start(tab)
     token = tab.evaluate("Object.values(sessionStorage).map(JSON.parse).find(({ token }) => token).token")
     headers = {"Authorization": f"Bearer {token}"}
@@ -349,7 +349,7 @@ def test_replaced(window: Window, tab: Page, site: Parley) -> None:
         assert next(events).name == "open"
         until(tab, "session.state === 'ended'")
         assert tab.evaluate("session.reason") == "replaced"
-        assert start(tab) != code, "it leaves the session to the other tab"
+        assert start(tab) != code, "it leaves the session to the other host"
         site.http.delete(f"/api/sessions/{code}", headers=headers)
         assert next(events).name == "ended"
 

@@ -130,6 +130,43 @@ def test_window_that_a_script_opens(window: Window, shop: Page, site: Parley) ->
     assert len(window.context.pages) == 2
 
 
+@pytest.mark.parametrize("pages", [["cart"], ["help", "cart"]])
+@pytest.mark.parametrize("opener", ["kept", "cut"])
+def test_window_that_a_script_opens_empty(shop: Page, site: Parley, pages: list[str], opener: str) -> None:
+    """It is led to a page that is a host, and leaves the session to its opener, too."""
+    code = start(shop)
+    with shop.expect_popup() as opened:
+        shop.evaluate("window.popup = open(''); 0")
+    popup = opened.value
+    if opener == "cut":
+        shop.evaluate("popup.opener = null; 0")
+    for page in pages:
+        shop.evaluate("(page) => { popup.location = page }", f"{site.url}/shop/{page}")
+        popup.wait_for_url(f"**/shop/{page}")
+    assert popup.evaluate("sessionStorage.length") > 0
+    own = start(popup)
+    assert own != code
+    assert ask(site, code, 1)["result"] == {"echo": 1}
+    popup.reload()
+    assert start(popup) == own
+    assert shop.evaluate("session.state") == "connected"
+
+
+def test_browser_without_locks(window: Window, shop: Page) -> None:
+    """As for a page without https: a window that a script opens is known by how it began."""
+    window.context.add_init_script("delete Navigator.prototype.locks")
+    shop.reload()
+    code = start(shop)
+    with shop.expect_popup() as opened:
+        shop.evaluate("void window.open('/shop/cart')")
+    popup = opened.value
+    popup.wait_for_load_state()
+    assert popup.evaluate("[sessionStorage.length > 0, navigator.locks]") == [True, None]
+    assert start(popup) != code
+    shop.reload()
+    assert start(shop) == code
+
+
 def test_tab_of_its_own(window: Window, shop: Page, site: Parley) -> None:
     code = start(shop)
     assert start(window.open(shop.url)) != code
