@@ -15,8 +15,8 @@ import pytest
 
 from tests.clients.conftest import RELAY_PY, Served, command, serving
 from tests.clients.gate import Gate, problem
-from tests.soak.clients import Host
 from tests.clients.scripted import CODE, Scripted
+from tests.soak.clients import Host
 from tests.support.deployments import Parley
 from tests.support.tools import PROJECT, need, wait_until
 

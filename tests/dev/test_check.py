@@ -250,7 +250,7 @@ def test_the_bypass_of_the_environment(
 
 
 def test_the_bypass_goes_with_every_call(well: Parley, mocked: Mocker) -> None:
-    checker = Checker(well.url, bypass="hidden")
+    checker = Checker(well.url, latency_limit=60_000, bypass="hidden")
     asked: list[str | None] = []
     watch(mocked, lambda call: asked.append(call.headers.get("x-vercel-protection-bypass")))
     checker.run(lambda _: None)
@@ -677,7 +677,7 @@ def streams(mocked: Mocker, *parts: bytes | threading.Event) -> None:
 def test_proxy_that_swallows_the_stream(well: Parley, mocked: Mocker, at_last: threading.Event) -> None:
     streams(mocked, at_last)
     expected = diagnosis.SILENT.fill(event="open", seconds=0.2)
-    diagnosed(Checker(well.url, patience=0.2), "stream", expected, "'open'", "0.2 s")
+    diagnosed(Checker(well.url, latency_limit=60_000, patience=0.2), "stream", expected, "'open'", "0.2 s")
     assert [session["active"] for session in sessions(well)] == [False]
 
 
@@ -685,14 +685,14 @@ def test_proxy_that_holds_the_stream_until_it_ends(well: Parley, mocked: Mocker,
     streams(mocked, at_last, OPEN + ENDED)
     when_ended(mocked, at_last)
     expected = diagnosis.HELD_BACK.fill(event="open", seconds=0.2, count=2)
-    diagnosed(Checker(well.url, patience=0.2), "stream", expected, "'open'", "0.2 s", "2 events")
+    diagnosed(Checker(well.url, latency_limit=60_000, patience=0.2), "stream", expected, "'open'", "0.2 s", "2 events")
 
 
 def test_proxy_that_holds_the_requests(well: Parley, mocked: Mocker, at_last: threading.Event) -> None:
     streams(mocked, OPEN, at_last, REQUEST + ENDED)
     when_ended(mocked, at_last)
     expected = diagnosis.HELD_BACK.fill(event="request", seconds=0.2, count=2)
-    diagnosed(Checker(well.url, patience=0.2), "push", expected, "'request'", "0.2 s", "2 events")
+    diagnosed(Checker(well.url, latency_limit=60_000, patience=0.2), "push", expected, "'request'", "0.2 s", "2 events")
     assert [session["active"] for session in sessions(well)] == [False]
 
 
@@ -700,7 +700,7 @@ def test_functions_that_do_not_hear(well: Parley, mocked: Mocker, at_last: threa
     streams(mocked, OPEN, at_last, ENDED)
     when_ended(mocked, at_last)
     expected = diagnosis.NO_EVENT.fill(event="request", seconds=0.2)
-    diagnosed(Checker(well.url, patience=0.2), "push", expected, "'request'", "0.2 s")
+    diagnosed(Checker(well.url, latency_limit=60_000, patience=0.2), "push", expected, "'request'", "0.2 s")
 
 
 @pytest.mark.parametrize(
@@ -758,13 +758,18 @@ def test_guest_whose_request_is_not_heard_of(well: Parley, mocked: Mocker, at_la
     streams(mocked, OPEN + requests, at_last, ENDED)
     when_ended(mocked, at_last)
     expected = diagnosis.NO_EVENT.fill(event="request", seconds=0.2)
-    diagnosed(Checker(well.url, patience=0.2), "waiting guest", expected, "'request'", "0.2 s")
+    diagnosed(Checker(well.url, latency_limit=60_000, patience=0.2), "waiting guest", expected, "'request'", "0.2 s")
 
 
 def test_guest_that_is_refused(well: Parley, mocked: Mocker) -> None:
     """The host would wait for the request in vain, and that is not what is wrong."""
     guests(mocked, **refusal(problems.RateLimited(7)))
-    diagnosed(Checker(well.url, patience=1), "waiting guest", diagnosis.RATE_LIMITED.fill(seconds=7), "rate_limited")
+    diagnosed(
+        Checker(well.url, latency_limit=60_000, patience=1),
+        "waiting guest",
+        diagnosis.RATE_LIMITED.fill(seconds=7),
+        "rate_limited",
+    )
 
 
 def test_guest_whose_preference_is_lost(well: Parley, mocked: Mocker) -> None:
@@ -785,7 +790,9 @@ def test_guest_that_is_not_woken(well: Parley, monkeypatch: pytest.MonkeyPatch) 
         return Future()
 
     monkeypatch.setattr(session, "_start", never)
-    diagnosed(Checker(well.url, patience=1), "waiting guest", diagnosis.NOT_WOKEN.fill(seconds=1), "1 s")
+    diagnosed(
+        Checker(well.url, latency_limit=60_000, patience=1), "waiting guest", diagnosis.NOT_WOKEN.fill(seconds=1), "1 s"
+    )
 
 
 def test_id_that_is_taken_twice(well: Parley, mocked: Mocker) -> None:
@@ -816,7 +823,7 @@ def test_nothing_secret_is_told(well: Parley, mocked: Mocker) -> None:
     """Whatever answers may repeat what it was sent, and try to write to the terminal."""
     echo = problems.StoreNotConfigured("\x1b[31mgot my-bypass-secret\r\n")
     mocked.get(f"{well.url}/api/health", **refusal(echo))
-    failed = failure(Checker(well.url, bypass="my-bypass-secret"))
+    failed = failure(Checker(well.url, latency_limit=60_000, bypass="my-bypass-secret"))
     assert failed.note == "store_not_configured: [31mgot (secret)"
 
 
