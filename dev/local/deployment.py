@@ -60,7 +60,6 @@ def deploy(
     project: Path,
     environment: Callable[[], Mapping[str, str]],
     *,
-    build: Path | None = None,
     log: Callable[[str], None] = print_line,
     complain: Callable[[str], None] = print_line,
     port: int = 0,
@@ -68,13 +67,12 @@ def deploy(
 ) -> Iterator[Deployment]:
     """Run a project's functions and its static files behind one address.
 
-    `environment` is called for each start of a function, and returns the variables for it. `build` is the output of
-    `vercel build`; without it the functions start from their source. `log` gets what a function prints, line by line.
-    `complain` and `names` are as for `Platform`. Port 0 is any free port. Raises OSError if the port is in use, and
-    ValueError if `vercel.json` has what the local platform does not implement.
+    `environment` is called for each start of a function, and returns the variables for it. `log` gets what a function
+    prints, line by line. `complain` and `names` are as for `Platform`. Port 0 is any free port. Raises OSError if the
+    port is in use, and ValueError if `vercel.json` has what the local platform does not implement.
     """
     platform = Platform(
-        Project(project), lambda name: function.start(name, build, project, environment(), log), complain, names
+        Project(project), lambda name: function.start(name, None, project, environment(), log), complain, names
     )
     # The server starts first, to report a port that is in use, and ends last: without functions no stream keeps it.
     with Server(platform, port, parser="h11") as front, platform:
