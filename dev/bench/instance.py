@@ -69,7 +69,7 @@ async def call(
     port: int, method: str, path: str, content: object = None, *, token: str = "", address: str = "192.0.2.1"
 ) -> Answer:
     """Call a function for a caller with this address."""
-    body = b"" if content is None else json.dumps(content).encode()
+    body = b"" if content is None else json.dumps(content, ensure_ascii=False).encode()
     started = time.perf_counter()
     try:
         reader, writer = await asyncio.open_connection(HOST, port)

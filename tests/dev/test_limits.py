@@ -115,6 +115,71 @@ def test_more_waits_than_places(functions: Functions, addresses: int) -> None:
 
 
 @pytest.mark.timeout(240)
+@pytest.mark.parametrize("kind", ["guest", "host"])
+def test_waits_with_a_token_of_ones_own(functions: Functions, kind: str) -> None:
+    """A token lifts no limit: one network gets a quarter of the places, and its neighbours wait, stream and read."""
+    number = PLACES + 20
+
+    async def run() -> Counter[int]:
+        sessions = [await Session.create(functions) for _ in range(number if kind == "host" else 1)]
+        path = await sessions[0].ask("q")
+        gate = asyncio.Semaphore(GROUP)
+
+        async def wait(turn: int) -> int:
+            if kind == "host":
+                async with gate:
+                    return await sessions[turn].open("192.0.2.1")
+            url, token = f"{path}?wait=20", sessions[0].token
+            return (await call(functions.responses.port, "GET", url, token=token, address="192.0.2.1")).status
+
+        waiting = [asyncio.create_task(wait(turn)) for turn in range(number)]
+        async with asyncio.timeout(60):
+            while sum(task.done() for task in waiting) < (number if kind == "host" else number - PLACES // 4):
+                await asyncio.sleep(0.1)
+        neighbour = await Session.create(functions)
+        url = f"{await neighbour.ask('r')}?wait=1"
+        assert (await call(functions.responses.port, "GET", url, address="198.51.100.1")).status == 202
+        assert await neighbour.open("198.51.100.1") == 200
+        assert await neighbour.push() > 0
+        found = Counter(await asyncio.gather(*waiting))
+        for session in [neighbour, *(sessions if kind == "host" else [])]:
+            session.close()
+        return found
+
+    accepted = 200 if kind == "host" else 202
+    assert asyncio.run(run()) == {accepted: PLACES // 4, 503: number - PLACES // 4}
+
+
+@pytest.mark.timeout(240)
+def test_sixty_reads_of_a_backlog(functions: Functions) -> None:
+    """One network reads 15 MiB of characters that are wide in Python, at once: the instance stays small for others."""
+
+    async def run() -> tuple[Counter[int], Counter[int], int]:
+        session, port = await Session.create(functions), functions.requests.port
+        text = "😀" * (1024 * 1024 // 4 - 1)
+        for _ in range(15):
+            assert (await call(port, "POST", f"{session.path}/requests", {"payload": text})).status == 202
+        process, largest = psutil.Process(functions.requests.pid), 0
+        url = f"{session.path}/requests"
+        reads = [call(port, "GET", url, token=session.token, address="192.0.2.1") for _ in range(60)]
+        reading = asyncio.gather(*reads)
+        neighbour, plain = await Session.create(functions), []
+        while not reading.done():
+            answer = await call(
+                port, "GET", f"{neighbour.path}/requests", token=neighbour.token, address="198.51.100.1"
+            )
+            plain.append(answer.status)
+            largest = max(largest, process.memory_info().rss)
+        return Counter(answer.status for answer in await reading), Counter(plain), largest
+
+    read, plain, largest = asyncio.run(run())
+    assert read.keys() <= {200, 503}
+    assert read[200] > 0
+    assert plain.keys() == {200}
+    assert largest < 250 * 1024 * 1024
+
+
+@pytest.mark.timeout(240)
 def test_as_many_streams_as_places(functions: Functions) -> None:
     """900 streams of five networks, which get a quarter each at most, and 100 plain calls at the same time.
 
