@@ -1210,12 +1210,14 @@ class _Call:
     """A request that a host works on.
 
     Attributes:
+        cursor: The request's place in the session, which tells it from another one with the same id.
         over: Is set when nobody waits for the answer any more.
         answer: The member of the answer's body, `"result":…` or `"error":…`, empty until it is there.
     """
 
-    def __init__(self, request_id: str, payload: Any) -> None:
+    def __init__(self, request_id: str, cursor: str, payload: Any) -> None:
         self.id = request_id
+        self.cursor = cursor
         self.payload = payload
         self.over = _Cancellation()
         self.answer = ""
@@ -1312,7 +1314,7 @@ class _Calls:
         self._toolbox = toolbox
         self._work = _Pool(self._answer, workers, _QUEUE_PLACES)
         self._outbox = _Pool(self._send, _SENDERS, math.inf)
-        self._accepted = set[str]()  # the ids of all requests, since the relay may deliver them again
+        self._accepted = set[tuple[str, str]]()  # id and cursor of all, since the relay may deliver them again
         self._current: dict[str, _Call] = {}  # by id, until the relay has the answer
         self._lock = threading.Lock()
         status.over.stops(self._stop)
@@ -1322,14 +1324,20 @@ class _Calls:
         for pool in (self._work, self._outbox):
             _start(self._status.over, pool.run)
 
-    def accept(self, request: _Object) -> None:
-        """Begin with a request that the relay has delivered, unless it is known already."""
-        call = _Call(request["id"], request["payload"])
+    def accept(self, request: _Object, cursor: str) -> None:
+        """Begin with a request that the relay has delivered, unless it is known already.
+
+        Another one with its id was withdrawn before, which a host that polls is not told.
+        """
+        call = _Call(request["id"], cursor, request["payload"])
         with self._lock:
-            if call.id in self._accepted or self._status.reason:
+            if (call.id, call.cursor) in self._accepted or self._status.reason:
                 return
-            self._accepted.add(call.id)
+            self._accepted.add((call.id, call.cursor))
+            predecessor = self._current.get(call.id)
             self._current[call.id] = call
+        if predecessor:
+            self._give_up(predecessor)
         if not self._work.put(call):
             self._set_error(call, _busy())
             self._outbox.put(call)
@@ -1337,17 +1345,19 @@ class _Calls:
     def withdraw(self, request_id: str) -> None:
         """Stop the work on a request. Its id may be used again."""
         with self._lock:
-            self._accepted.discard(request_id)
             call = self._current.pop(request_id, None)
         if call:
-            _log.info("withdrawn %s", request_id)
-            call.over.set()
-            self._work.give_up(call)
-            self._outbox.give_up(call)
+            self._give_up(call)
 
     def wait(self, seconds: float) -> None:
         """Wait until no function runs, at most so long."""
         self._work.wait(seconds)
+
+    def _give_up(self, call: _Call) -> None:
+        _log.info("withdrawn %s", call.id)
+        call.over.set()
+        self._work.give_up(call)
+        self._outbox.give_up(call)
 
     def _stop(self) -> None:
         """Stop all work, since the session has ended."""
@@ -1390,12 +1400,11 @@ class _Calls:
         """Send an answer. If the relay refuses it, send that as the answer. Raises RelayError for what may pass."""
         for _ in ("answer", "refusal"):
             _log.info("answer %s: %.100s", call.id, call.answer)
+            body = f'{{"id":{_json(call.id)},"cursor":{_json(call.cursor)},{call.answer}}}'
             try:
-                self._api.call("POST", "/responses", "status", body=f'{{"id":{_json(call.id)},{call.answer}}}')
+                self._api.call("POST", "/responses", "status", body=body)
                 return
             except RelayError as error:
-                if error.code == "request_not_found":  # the guest has withdrawn it
-                    self._accepted.discard(call.id)
                 if not error.final:
                     raise
                 if error.code in ("already_answered", "request_not_found"):
@@ -1477,7 +1486,7 @@ class _Listener:
         self._cursor = found["cursor"]
         self._connected("polling")
         for request in found["requests"]:
-            self._calls.accept(request)
+            self._calls.accept(request, request["cursor"])
 
     def _stream(self) -> None:
         """Read a stream until the relay wants another one, or the session ends."""
@@ -1496,7 +1505,7 @@ class _Listener:
         if event.name == "open":
             self._connected("connected")
         elif event.name == "request":
-            self._calls.accept(_checked_answer(event.data, "id", "payload"))
+            self._calls.accept(_checked_answer(event.data, "id", "payload"), event.id)
         elif event.name == "withdrawn":
             self._calls.withdraw(_checked_answer(event.data, "id")["id"])
         elif event.name == "ended":
