@@ -19,7 +19,8 @@ A guest that has the session's code uses them:
 
 Programs with asyncio write `async with host(…) as session: await session.await_end()` and
 `await guest(…).acall_tool(…)`. `python relay.py --help` says what the file does as a command. The logger `relay`
-reports what comes and goes at the level INFO, and every call of the relay at the level DEBUG.
+reports what comes and goes at the level INFO, and every call of the relay at the level DEBUG; `relay.calls` has a line
+for each call of a tool at the level INFO.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ import math
 import os
 import random
 import re
+import shutil
 import signal
 import socket
 import ssl
@@ -58,9 +60,10 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, TextIO
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
-__all__ = ["Guest", "RelayError", "Session", "cancelled", "guest", "host"]
+__all__ = ["Guest", "RelayError", "Session", "cancelled", "guest", "host", "progress"]
 
 _log = logging.getLogger("relay")
+_calls_log = logging.getLogger("relay.calls")
 
 _Object = dict[str, Any]  # a JSON object
 
@@ -273,7 +276,12 @@ class _Choice(_Kind):
         self._options = [_json(option) for option in options]
 
     def schema(self) -> _Object:
-        return {"enum": [json.loads(option) for option in self._options]}
+        """Return the options, by type: some clients refuse a whole list of tools for an `enum` without `type`."""
+        options: dict[str, list[Any]] = {}
+        for option in map(json.loads, self._options):
+            options.setdefault(_TYPE_NAMES[type(option)], []).append(option)
+        schemas: list[_Object] = [{"type": name, "enum": found} for name, found in options.items()]
+        return schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
 
     def misfits(self, value: Any, where: str) -> Iterator[str]:
         if _json(value) not in self._options:
@@ -347,8 +355,11 @@ class _Field(NamedTuple):
     description: str = ""
 
     def schema(self) -> _Object:
-        """Return the JSON Schema of the field's values, with its description and default."""
-        schema = self.kind.schema()
+        """Return the JSON Schema of the field's values, with its description and default.
+
+        It names types also where anything goes: without them some clients send every value as a string of JSON.
+        """
+        schema = self.kind.schema() or {"anyOf": [{"type": name} for name in _TYPE_NAMES_OF_ANYTHING] + [_ANY_ARRAY]}
         if self.description:
             schema["description"] = self.description
         with suppress(TypeError, ValueError):  # a default that is not JSON is not shown
@@ -408,6 +419,10 @@ _TYPE_NAMES = {
     list: "array",
     dict: "object",
 }
+
+
+_TYPE_NAMES_OF_ANYTHING = ("string", "number", "boolean", "object", "null")
+_ANY_ARRAY: _Object = {"type": "array", "items": {}}  # some clients refuse arrays without `items`
 
 
 def _is_of_type(name: str, value: Any) -> bool:
@@ -594,6 +609,10 @@ def _is_tool_result(value: Any) -> bool:
 
 def _text_result(text: str) -> _Object:
     return {"content": [{"type": "text", "text": text}]}
+
+
+def _error_result(text: str) -> _Object:
+    return _text_result(text) | {"isError": True}
 
 
 # HTTP
@@ -999,6 +1018,96 @@ def _cancellation() -> _Cancellation:
     return _current.get(None) or _Cancellation()
 
 
+class _Reports:
+    """Sends reports of a call's progress: at most one each half second, always the latest, and always the last one.
+
+    Whoever reports does not wait. The thread that sends begins with the first report.
+    """
+
+    def __init__(self, send: Callable[[_Object], None]) -> None:
+        self._send = send
+        self._waiting: _Object | None = None
+        self._is_running = False
+        self._is_closed = False
+        self._changed = threading.Condition()
+
+    def put(self, report: _Object) -> None:
+        """Send a report, unless a later one comes before."""
+        with self._changed:
+            if self._is_closed:
+                return
+            self._waiting = report
+            self._changed.notify_all()
+            if self._is_running:
+                return
+            self._is_running = True
+        _start(_Cancellation(), self._run)
+
+    def close(self) -> None:
+        """Take no more reports, and wait until the last one is sent, at most `_LAST_REPORT_SECONDS`."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: not self._is_running, _LAST_REPORT_SECONDS)
+
+    def _run(self) -> None:
+        while report := self._next():
+            self._send(report)
+            with self._changed:
+                self._changed.wait_for(lambda: self._is_closed, _REPORT_SECONDS)
+
+    def _next(self) -> _Object | None:
+        """Return the latest report as soon as there is one, None after the last."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._is_closed)
+            report, self._waiting = self._waiting, None
+            if not report:
+                self._is_running = False
+                self._changed.notify_all()
+            return report
+
+
+_REPORT_SECONDS = 0.5
+_LAST_REPORT_SECONDS = 2
+_MESSAGE_CHARACTERS = 1_000
+_reports: contextvars.ContextVar[_Reports] = contextvars.ContextVar("reports")
+
+
+def progress(done: float, total: float | None = None, message: str = "") -> None:
+    """Report how far this call of a tool is, to the agent or program that waits for it.
+
+    The report goes out at once, or within half a second after another one, of which only the latest counts. This
+    function never waits for that, and never raises. Outside of a call it does nothing, and so it does in threads that a
+    function has started itself (but not in those of `asyncio.to_thread`).
+
+    Args:
+        done: How much is done, in any unit: a finite number that grows from report to report.
+        total: How much there is to do, None if that is not known.
+        message: What is being done, in words, at most 1,000 characters.
+    """
+    reports = _reports.get(None)
+    if not reports:
+        return
+    try:
+        report: _Object = {"progress": _finite(done)}
+        if total is not None:
+            report["total"] = _finite(total)
+        if message:
+            report["message"] = str(message)[:_MESSAGE_CHARACTERS]
+    except Exception as error:  # noqa: BLE001 - a report must not fail the call
+        _log.warning("a report of progress is left out: %s", error)
+    else:
+        reports.put(report)
+
+
+def _finite(value: Any) -> float:
+    """Return a number, which may be of any type. Raises an exception if it is not finite, or no number."""
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"{value} is not finite")
+    return int(number) if number.is_integer() else number
+
+
 def _start(over: _Cancellation, work: Callable[[], object]) -> None:
     """Run work in a thread that does not keep the interpreter from ending, and in which `cancelled()` is `over`."""
     context = contextvars.copy_context()
@@ -1187,7 +1296,7 @@ class _Toolbox:
         except BaseException as error:  # noqa: BLE001 - whatever a function raises is a result that says so
             _log.info("%s failed", name, exc_info=True)
             text = f"{type(error).__name__}: {error}"
-        return _text_result(text) | {"isError": True}
+        return _error_result(text)
 
     def _run(self, function: Callable[[], Any]) -> Any:
         """Call a function, and wait for its result. A coroutine runs in an event loop."""
@@ -1206,20 +1315,29 @@ def _call_in(payload: Any) -> _Object | None:
     return call if isinstance(call, dict) and isinstance(call.get("name"), str) else None
 
 
+def _client_name(value: Any) -> str:
+    """Return the name and version in a `client` as guests' programs give it, in a line, for people."""
+    client = value if isinstance(value, dict) else {}
+    words = [part for part in (client.get("name"), client.get("version")) if isinstance(part, str) and part]
+    return _in_a_line(" ".join(words)) or "A guest"
+
+
 class _Call:
     """A request that a host works on.
 
     Attributes:
         cursor: The request's place in the session, which tells it from another one with the same id.
         over: Is set when nobody waits for the answer any more.
+        reports: The reports of its progress.
         answer: The member of the answer's body, `"result":…` or `"error":…`, empty until it is there.
     """
 
-    def __init__(self, request_id: str, cursor: str, payload: Any) -> None:
+    def __init__(self, request_id: str, cursor: str, payload: Any, report: Callable[[_Call, _Object], None]) -> None:
         self.id = request_id
         self.cursor = cursor
         self.payload = payload
         self.over = _Cancellation()
+        self.reports = _Reports(partial(report, self))
         self.answer = ""
 
 
@@ -1329,7 +1447,7 @@ class _Calls:
 
         Another one with its id was withdrawn before, which a host that polls is not told.
         """
-        call = _Call(request["id"], cursor, request["payload"])
+        call = _Call(request["id"], cursor, request["payload"], self._report)
         with self._lock:
             if (call.id, call.cursor) in self._accepted or self._status.reason:
                 return
@@ -1370,14 +1488,29 @@ class _Calls:
 
     def _answer(self, call: _Call) -> None:
         """Find the answer to a request, and pass it on."""
+        _reports.set(call.reports)
+        begun = time.monotonic()
+        outcome = "done"
         try:
             if _log.isEnabledFor(logging.INFO):
                 _log.info("request %s: %s", call.id, _excerpt(call.payload))
-            call.answer = f'"result":{_json(self._toolbox.answer(call.payload))}'
+            result = self._toolbox.answer(call.payload)
+            call.answer = f'"result":{_json(result)}'
+            if isinstance(result, dict) and result.get("isError") is True:
+                outcome = "failed"
         except BaseException as error:  # noqa: BLE001 - whatever a function raises is an answer
             _log.info("request %s failed", call.id, exc_info=True)
             self._set_error(call, error)
+            outcome = "failed"
+        call.reports.close()
+        _note_end(call, "withdrawn" if call.over.is_set() else outcome, time.monotonic() - begun)
         self._outbox.put(call)
+
+    def _report(self, call: _Call, report: _Object) -> None:
+        """Send a report of a call's progress. One that does not arrive is not missed: others follow."""
+        if not call.over.is_set():
+            with suppress(RelayError):
+                self._api.call("POST", "/progress", body=_json({"id": call.id, **report}))
 
     def _set_error(self, call: _Call, error: BaseException) -> None:
         call.answer = f'"error":{_error_json(error)}'
@@ -1410,6 +1543,14 @@ class _Calls:
                 if error.code in ("already_answered", "request_not_found"):
                     return
                 self._set_error(call, error)
+
+
+def _note_end(call: _Call, outcome: str, seconds: float) -> None:
+    """Log a line about a request that has ended: who has sent it, for which tool, how it ended, and after how long."""
+    payload = call.payload if isinstance(call.payload, dict) else {}
+    params = _call_in(payload)
+    what = f"called {_in_a_line(params['name'])}" if params else "sent a request"
+    _calls_log.info("%s %s: %s after %.2f s", _client_name(payload.get("client")), what, outcome, seconds)
 
 
 def _busy() -> RelayError:
@@ -1506,6 +1647,9 @@ class _Listener:
             self._connected("connected")
         elif event.name == "request":
             self._calls.accept(_checked_answer(event.data, "id", "payload"), event.id)
+        elif event.name == "guest":
+            client = _checked_answer(event.data).get("client")
+            _calls_log.info("%s has listed the tools", _client_name(client))
         elif event.name == "withdrawn":
             self._calls.withdraw(_checked_answer(event.data, "id")["id"])
         elif event.name == "ended":
@@ -1711,6 +1855,9 @@ def host(
 _RETRY_SECONDS = 30  # how long a guest tries again without a single success
 
 
+OnProgress = Callable[[float, float | None, str], object]
+
+
 class Guest:
     """A guest of a session, which `guest` returns. All methods raise RelayError.
 
@@ -1722,21 +1869,32 @@ class Guest:
         self.code = code
         self._relay = _Relay(relay)
 
-    def request(self, payload: Any, *, timeout: float | None = None, id: str = "") -> Any:
+    def request(
+        self, payload: Any, *, timeout: float | None = None, id: str = "", on_progress: OnProgress | None = None
+    ) -> Any:
         """Send a request, and return the host's result.
 
-        The request is withdrawn after the time, and at Ctrl+C.
+        The request is withdrawn after the time, at Ctrl+C, and when `on_progress` raises an exception.
 
         Args:
             payload: Any JSON.
             timeout: How many seconds to wait for the result, by default until the session ends.
             id: 1 to 64 letters, digits or `_ . : -`, by default a random one. The same `id` with the same payload is
                 the same request: the host sees it once.
+            on_progress: Is called with what the host reports meanwhile, as `progress(done, total, message)` was: how
+                much is done, of how much (None if that is not known), and a text.
         """
-        return _PendingRequest(self._relay, self.code, id or os.urandom(8).hex(), payload, timeout).result()
+        request_id = id or os.urandom(8).hex()
+        return _PendingRequest(self._relay, self.code, request_id, payload, timeout, on_progress).result()
 
     def call_tool(
-        self, name: str, arguments: Any = None, *, timeout: float | None = None, id: str = ""
+        self,
+        name: str,
+        arguments: Any = None,
+        *,
+        timeout: float | None = None,
+        id: str = "",
+        on_progress: OnProgress | None = None,
     ) -> dict[str, Any]:
         """Call a tool, and return its result in the words of MCP, also one with `isError`.
 
@@ -1745,9 +1903,10 @@ class Guest:
             arguments: A dict, by default empty.
             timeout: As of `request`.
             id: As of `request`.
+            on_progress: As of `request`.
         """
         payload = {"method": "tools/call", "params": {"name": name, "arguments": arguments or {}}}
-        result = self.request(payload, timeout=timeout, id=id)
+        result = self.request(payload, timeout=timeout, id=id, on_progress=on_progress)
         try:
             return _tool_result(result)
         except RecursionError:  # to write takes a little more room than to read
@@ -1758,15 +1917,26 @@ class Guest:
         answer = self._relay.call("GET", f"/api/sessions/{quote(self.code, safe='')}/tools", "tools")
         return list(_readable(answer["tools"]))
 
-    async def arequest(self, payload: Any, *, timeout: float | None = None, id: str = "") -> Any:
-        """Do as `request`, in asyncio."""
-        return await _in_thread(partial(self.request, payload, timeout=timeout, id=id))
+    async def arequest(
+        self, payload: Any, *, timeout: float | None = None, id: str = "", on_progress: OnProgress | None = None
+    ) -> Any:
+        """Do as `request`, in asyncio. `on_progress` is called in the event loop."""
+        report = on_progress and _in_loop(on_progress)
+        return await _in_thread(partial(self.request, payload, timeout=timeout, id=id, on_progress=report))
 
     async def acall_tool(
-        self, name: str, arguments: Any = None, *, timeout: float | None = None, id: str = ""
+        self,
+        name: str,
+        arguments: Any = None,
+        *,
+        timeout: float | None = None,
+        id: str = "",
+        on_progress: OnProgress | None = None,
     ) -> dict[str, Any]:
-        """Do as `call_tool`, in asyncio."""
-        return dict(await _in_thread(partial(self.call_tool, name, arguments, timeout=timeout, id=id)))
+        """Do as `call_tool`, in asyncio. `on_progress` is called in the event loop."""
+        report = on_progress and _in_loop(on_progress)
+        call = partial(self.call_tool, name, arguments, timeout=timeout, id=id, on_progress=report)
+        return dict(await _in_thread(call))
 
     async def atools(self) -> list[dict[str, Any]]:
         """Do as `tools`, in asyncio."""
@@ -1776,8 +1946,17 @@ class Guest:
 class _PendingRequest:
     """A request of a guest, until it is answered or withdrawn."""
 
-    def __init__(self, relay: _Relay, code: str, request_id: str, payload: Any, timeout: float | None) -> None:
+    def __init__(
+        self,
+        relay: _Relay,
+        code: str,
+        request_id: str,
+        payload: Any,
+        timeout: float | None,
+        on_progress: OnProgress | None,
+    ) -> None:
         self._relay = relay
+        self._on_progress = on_progress
         self._query = f"code={quote(code)}&id={quote(request_id)}"
         self._post_path = f"/api/sessions/{quote(code, safe='')}/requests"
         self._body = f'{{"id":{_json(request_id)},"payload":{_json(payload)}}}'
@@ -1824,7 +2003,25 @@ class _PendingRequest:
         else:
             call, body = ("POST", f"{self._post_path}?wait={wait}"), self._body
         limit = _TimeLimit(wait + _CALL_SECONDS, until=self._until)
-        return self._relay.call(*call, "id", "status", body=body, limit=limit)
+        if not self._on_progress:
+            return self._relay.call(*call, "id", "status", body=body, limit=limit)
+        headers = {"Accept": "text/event-stream"}
+        with self._relay.exchange(*call, body=body, headers=headers, limit=limit) as answer:
+            if answer.headers.get_content_type() != "text/event-stream":  # a relay that knows nothing of progress
+                return _checked_answer(answer.text(), "id", "status")
+            return self._follow(answer, self._on_progress)
+
+    def _follow(self, answer: _Answer, on_progress: OnProgress) -> _Object:
+        """Read the events of a call that waits, and return the response with which they end. Raises RelayError."""
+        for event in _events(answer.parts()):
+            if event.name == "response":
+                return _checked_answer(event.data, "id", "status")
+            if event.name == "problem":
+                raise _problem_error(_checked_answer(event.data, "code", "detail"))
+            if event.name == "progress":
+                report = _checked_answer(event.data, "progress")
+                on_progress(report["progress"], report.get("total"), str(report.get("message") or ""))
+        raise RelayError("The answer broke off.", "unreachable")
 
     def _note_success(self) -> None:
         if not self._busy:
@@ -1844,6 +2041,22 @@ class _PendingRequest:
             self._alive_at = time.monotonic()
         elif time.monotonic() - self._alive_at > _RETRY_SECONDS and time.monotonic() < self._until:
             raise error
+
+
+def _problem_error(problem: _Object) -> RelayError:
+    """Return the error that a problem document is which comes in a stream."""
+    status = problem.get("status")
+    return RelayError(str(problem["detail"]), str(problem["code"]), status if isinstance(status, int) else 0)
+
+
+def _in_loop(on_progress: OnProgress) -> OnProgress:
+    """Return a function that lets the event loop that runs now call `on_progress`."""
+    loop = asyncio.get_running_loop()
+
+    def report(done: float, total: float | None, message: str) -> None:
+        loop.call_soon_threadsafe(on_progress, done, total, message)
+
+    return report
 
 
 def _result_of(response: _Object) -> Any:
@@ -1879,6 +2092,7 @@ def main() -> int:
     log.setFormatter(_LogFormatter("%(asctime)s %(message)s", "%H:%M:%S"))
     logging.basicConfig(handlers=[log])
     _log.setLevel(logging.DEBUG if "verbose" in options else logging.WARNING)
+    _calls_log.setLevel(logging.WARNING if options.get("quiet") else logging.INFO)
     try:
         options["run"](options)
     except (TypeError, ValueError) as error:
@@ -1908,6 +2122,7 @@ def _parser() -> argparse.ArgumentParser:
 
     host_ = add("host", _host, "offer the public functions of a Python file as tools, until Ctrl+C")
     host_.add_argument("file", metavar="FILE")
+    host_.add_argument("--quiet", action="store_true", help="print no line for each call")
     ask = add("ask", _ask, "send a request (JSON, else text), and print its result")
     ask.add_argument("code", metavar="CODE")
     ask.add_argument("payload", metavar="PAYLOAD")
@@ -1967,13 +2182,39 @@ def _call(options: _Object) -> None:
     calling = Guest(options["code"], relay=options.get("relay", ""))
     texts = _text_parameters(calling.tools(), options["name"])
     arguments = {name: value if name in texts else _json_or_text(value) for name, value in given.items()}
-    result = calling.call_tool(options["name"], arguments, timeout=options.get("timeout"))
+    show = _ProgressLine(sys.stderr) if sys.stderr.isatty() else None
+    try:
+        result = calling.call_tool(options["name"], arguments, timeout=options.get("timeout"), on_progress=show)
+    finally:
+        if show:
+            show.erase()
     blocks = result["content"]
     is_text = all(block["type"] == "text" for block in blocks)
     shown = "\n".join(str(block.get("text")) for block in blocks) if is_text else result
     if result.get("isError"):
         raise RelayError(error=shown)
     _print(result.get("structuredContent", shown), sys.stdout)
+
+
+class _ProgressLine:
+    """A line of a terminal that each report of progress writes anew."""
+
+    def __init__(self, terminal: TextIO) -> None:
+        self._terminal = terminal
+
+    def __call__(self, done: float, total: float | None, message: str) -> None:
+        share = f"{done:g}" if total is None else f"{done:g}/{total:g}"
+        columns = shutil.get_terminal_size().columns - 1
+        self._write(f"{_in_a_line(f'{share} {message}')}"[:columns])
+
+    def erase(self) -> None:
+        """Leave the line empty."""
+        self._write("")
+
+    def _write(self, text: str) -> None:
+        encoding = self._terminal.encoding or "utf-8"
+        shown = text.encode(encoding, "backslashreplace").decode(encoding)
+        print(f"\r\x1b[K{shown}", end="", file=self._terminal, flush=True)
 
 
 def _named(arguments: list[str]) -> dict[str, str]:
@@ -2018,10 +2259,18 @@ def _for_stream(text: str, stream: TextIO) -> str:
     return text.translate(_VISIBLE_CONTROLS) if stream.isatty() else text
 
 
+def _in_a_line(text: str) -> str:
+    """Return the beginning of a text that somebody else has written, so that it stays in a line of the log."""
+    return f"{text:.100}".translate(_VISIBLE_CONTROLS | _VISIBLE_LINE_ENDS)
+
+
 # All control characters of Unicode except tab and LF, and those that change the direction of what follows.
 _CONTROLS = (*range(0x09), *range(0x0B, 0x20), *range(0x7F, 0xA0))
 _DIRECTIONS = (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
 _VISIBLE_CONTROLS = {code: f"\\x{code:02x}" for code in _CONTROLS} | {code: f"\\u{code:04x}" for code in _DIRECTIONS}
+
+
+_VISIBLE_LINE_ENDS = {ord("\t"): "\\t", ord("\n"): "\\n", 0x2028: "\\u2028", 0x2029: "\\u2029"}
 
 
 class _LogFormatter(logging.Formatter):

@@ -294,3 +294,53 @@ def test_uv_runs_it() -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("usage: relay.py")
+
+
+CLIENT = {"name": "Some Agent", "version": "1.2"}
+
+
+@pytest.mark.parametrize(
+    ("client", "tool", "line"),
+    [
+        (CLIENT, "add", "Some Agent 1.2 called add: done after "),
+        ({"name": "Some Agent"}, "add", "Some Agent called add: done after "),
+        ({"name": 5, "version": ["1"]}, "add", "A guest called add: done after "),
+        ({}, "fail", "A guest called fail: failed after "),
+        (None, "fail", "A guest called fail: failed after "),
+        ("Some Agent", "missing", "A guest called missing: failed after "),
+        (
+            {"name": "\x1b[31m\nA guest called add: done"},
+            "add",
+            "\\x1b[31m\\nA guest called add: done called add: done",
+        ),
+        (CLIENT, "a\r\n\u2028b", "Some Agent 1.2 called a\\x0d\\n\\u2028b: failed after "),
+    ],
+)
+def test_line_for_each_call(tmp_path: Path, client: Any, tool: str, line: str) -> None:
+    """Who, which tool, how it ended, how long it took: nothing of it can look like another line."""
+    (tmp_path / "some.py").write_text("def add(): return 1\ndef fail(): raise ValueError\n")
+    with Scripted() as scripted, serving(scripted, file=tmp_path / "some.py") as served:
+        scripted.call("q1", tool, client=client)
+        scripted.answer("q1")
+        wait_until(lambda: "called" in served.errors.read_text("utf-8"))
+        told = served.errors.read_text("utf-8")
+    assert re.search(rf"^\d\d:\d\d:\d\d {re.escape(line)}", told, re.MULTILINE), told
+    assert len(told.splitlines()) == 2
+
+
+def test_line_for_a_guest_that_lists_the_tools(tmp_path: Path) -> None:
+    (tmp_path / "some.py").write_text("def add(): return 1\n")
+    with Scripted() as scripted, serving(scripted, file=tmp_path / "some.py") as served:
+        scripted.tell("guest", client=CLIENT)
+        wait_until(lambda: "Some Agent 1.2 has listed the tools\n" in served.errors.read_text("utf-8"))
+        scripted.tell("guest")
+        wait_until(lambda: "A guest has listed the tools\n" in served.errors.read_text("utf-8"))
+
+
+def test_quiet(tmp_path: Path) -> None:
+    (tmp_path / "some.py").write_text("def add(): return 1\n")
+    with Scripted() as scripted, serving(scripted, "--quiet", file=tmp_path / "some.py") as served:
+        scripted.tell("guest", client=CLIENT)
+        scripted.call("q1", "add", client=CLIENT)
+        scripted.answer("q1")
+        assert served.errors.read_text("utf-8") == "Offers add. Ctrl+C ends the session.\n"

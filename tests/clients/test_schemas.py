@@ -69,6 +69,16 @@ POINT = {
     "required": ["x"],
     "additionalProperties": False,
 }
+ANYTHING = {
+    "anyOf": [
+        {"type": "string"},
+        {"type": "number"},
+        {"type": "boolean"},
+        {"type": "object"},
+        {"type": "null"},
+        {"type": "array", "items": {}},
+    ]
+}
 INTEGERS = {"type": "array", "items": {"type": "integer"}}
 
 
@@ -121,13 +131,24 @@ def schema_of(annotation: Any) -> Any:
         (float, {"type": "number"}),
         (bool, {"type": "boolean"}),
         (None, {"type": "null"}),
-        (Any, {}),
-        (object, {}),
+        (Any, ANYTHING),
+        (object, ANYTHING),
         (list, {"type": "array", "items": {}}),
         (list[int], INTEGERS),
         (dict, {"type": "object", "additionalProperties": {}}),
         (dict[str, int], {"type": "object", "additionalProperties": {"type": "integer"}}),
-        (Literal["a", 1, True, None], {"enum": ["a", 1, True, None]}),
+        (Literal["a", "b"], {"type": "string", "enum": ["a", "b"]}),
+        (
+            Literal["a", 1, True, None, 2],
+            {
+                "anyOf": [
+                    {"type": "string", "enum": ["a"]},
+                    {"type": "integer", "enum": [1, 2]},
+                    {"type": "boolean", "enum": [True]},
+                    {"type": "null", "enum": [None]},
+                ]
+            },
+        ),
         (Optional[int], {"anyOf": [{"type": "integer"}, {"type": "null"}]}),  # noqa: UP045
         (Union[int, str], {"anyOf": [{"type": "integer"}, {"type": "string"}]}),  # noqa: UP007
         (int | None, {"anyOf": [{"type": "integer"}, {"type": "null"}]}),
@@ -181,13 +202,25 @@ def test_no_schema(annotation: Any) -> None:
 )
 def test_default(default: Any, told: Any) -> None:
     schema: Any = tool(function_of(Any, default))["inputSchema"]
-    assert schema["properties"] == {"a": {"default": told}}
+    assert schema["properties"] == {"a": ANYTHING | {"default": told}}
     assert schema["required"] == []
+
+
+def test_parameters_without_annotations() -> None:
+    """They have types, and take anything."""
+
+    def function(a, b=1): ...  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+
+    schema: Any = tool(function)["inputSchema"]
+    assert schema["properties"] == {"a": ANYTHING, "b": ANYTHING | {"default": 1}}
+    for value in ("x", 1, 1.5, True, None, {"a": [1]}, [1, "x", None, [2]]):
+        jsonschema.validate({"a": value}, schema)
+        assert "isError" not in call(function, {"a": value})
 
 
 def test_default_that_is_no_json() -> None:
     schema: Any = tool(function_of(Any, object()))["inputSchema"]
-    assert schema == {"type": "object", "properties": {"a": {}}, "required": [], "additionalProperties": False}
+    assert schema == {"type": "object", "properties": {"a": ANYTHING}, "required": [], "additionalProperties": False}
 
 
 @pytest.mark.parametrize(
@@ -332,9 +365,9 @@ def test_docstring() -> None:
     definition = tool(function)
     assert definition["description"] == "First line and second."
     assert definition["inputSchema"]["properties"] == {
-        "a": {"description": "The first of all."},
-        "b": {"description": "The second: two."},
-        "c": {},
+        "a": ANYTHING | {"description": "The first of all."},
+        "b": ANYTHING | {"description": "The second: two."},
+        "c": ANYTHING,
     }
 
 
