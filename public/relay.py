@@ -30,6 +30,7 @@ import asyncio
 import base64
 import contextvars
 import dataclasses
+import enum
 import http.client
 import importlib
 import inspect
@@ -49,15 +50,16 @@ import time
 import types
 import typing
 import urllib.request
-from collections import deque
+from collections import abc, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from email.message import Message
 from email.utils import parsedate_to_datetime
 from functools import cache, partial
-from pathlib import Path
-from typing import Any, Literal, NamedTuple, TextIO
+from itertools import chain, count
+from pathlib import Path, PurePath
+from typing import Annotated, Any, Literal, NamedTuple, TextIO
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 __all__ = ["Guest", "RelayError", "Session", "cancelled", "guest", "host", "progress"]
@@ -126,6 +128,8 @@ def _plain(value: Any) -> Any:
     """Return what is written in place of a value that the module `json` does not know."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    if isinstance(value, enum.Enum):
+        return value.value
     if type(value).__module__.partition(".")[0] in ("datetime", "decimal", "pathlib", "uuid"):
         return value.isoformat() if hasattr(value, "isoformat") else str(value)
     raise TypeError(f"{type(value).__name__} is no JSON")
@@ -226,18 +230,36 @@ def _excerpt(value: Any) -> str:
 
 
 class _Kind:
-    """The values that an annotation allows. A subclass for each kind of annotation describes, checks and converts."""
+    """The values that an annotation allows. A subclass for each kind of annotation describes, checks and converts.
+
+    Models send `"5"` for 5, and `"[1,2]"` for [1, 2]: a text that does not fit is read as JSON, and taken if that fits.
+    """
 
     def schema(self) -> _Object:
         """Return the JSON Schema of the values."""
         raise NotImplementedError
 
-    def misfits(self, value: Any, where: str) -> Iterator[str]:
-        """Yield a text for each part of a JSON value that does not fit. `where` is the value's place, as `a.b[0]`."""
-        raise NotImplementedError
+    def misfits(self, value: Any, where: str) -> list[str]:
+        """Return a text for each part of a JSON value that does not fit. `where` is the value's place, as `a.b[0]`."""
+        return self._read(value, where)[1]
 
     def convert(self, value: Any) -> Any:
         """Return the Python value that a fitting JSON value stands for."""
+        return self._convert(self._read(value, "")[0])
+
+    def _read(self, value: Any, where: str) -> tuple[Any, list[str]]:
+        """Return the JSON value that is meant, and why it does not fit."""
+        reasons = list(self._misfits(value, where))
+        if reasons and isinstance(value, str):
+            meant = _json_or_text(value)
+            if not isinstance(meant, str) and not any(self._misfits(meant, where)):
+                return meant, []
+        return value, reasons
+
+    def _misfits(self, value: Any, where: str) -> Iterator[str]:
+        raise NotImplementedError
+
+    def _convert(self, value: Any) -> Any:
         return value
 
 
@@ -247,7 +269,7 @@ class _Anything(_Kind):
     def schema(self) -> _Object:
         return {}
 
-    def misfits(self, value: Any, where: str) -> Iterator[str]:
+    def _misfits(self, value: Any, where: str) -> Iterator[str]:
         return iter(())
 
 
@@ -256,24 +278,25 @@ class _Scalar(_Kind):
 
     def __init__(self, name: str, convert: Callable[[Any], Any] | None = None) -> None:
         self._name = name
-        self._convert = convert
+        self._converter = convert
 
     def schema(self) -> _Object:
         return {"type": self._name}
 
-    def misfits(self, value: Any, where: str) -> Iterator[str]:
+    def _misfits(self, value: Any, where: str) -> Iterator[str]:
         if not _is_of_type(self._name, value):
             yield _mistyped(self._name, value, where)
 
-    def convert(self, value: Any) -> Any:
-        return self._convert(value) if self._convert else value
+    def _convert(self, value: Any) -> Any:
+        return self._converter(value) if self._converter else value
 
 
 class _Choice(_Kind):
-    """Literal. Options are compared as JSON, in which 1 is not true."""
+    """Literal, or an Enum. Options are compared as JSON, in which 1 is not true."""
 
-    def __init__(self, options: tuple[Any, ...]) -> None:
-        self._options = [_json(option) for option in options]
+    def __init__(self, options: Iterable[tuple[Any, Any]]) -> None:
+        """Take pairs of a JSON value and what it stands for."""
+        self._options = {_json(value): meant for value, meant in options}
 
     def schema(self) -> _Object:
         """Return the options, by type: some clients refuse a whole list of tools for an `enum` without `type`."""
@@ -283,9 +306,12 @@ class _Choice(_Kind):
         schemas: list[_Object] = [{"type": name, "enum": found} for name, found in options.items()]
         return schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
 
-    def misfits(self, value: Any, where: str) -> Iterator[str]:
+    def _misfits(self, value: Any, where: str) -> Iterator[str]:
         if _json(value) not in self._options:
-            yield f"{where} must be one of {', '.join(self._options)}, not {_excerpt(value)}"
+            yield f"{where or 'this'} must be one of {', '.join(self._options)}, not {_excerpt(value)}"
+
+    def _convert(self, value: Any) -> Any:
+        return self._options[_json(value)]
 
 
 class _Union(_Kind):
@@ -297,13 +323,19 @@ class _Union(_Kind):
     def schema(self) -> _Object:
         return {"anyOf": [kind.schema() for kind in self._alternatives]}
 
-    def misfits(self, value: Any, where: str) -> Iterator[str]:
+    def misfits(self, value: Any, where: str) -> list[str]:
         reasons = ["; ".join(kind.misfits(value, where)) for kind in self._alternatives]
-        if all(reasons):
-            yield ", or ".join(reasons)
+        return [", or ".join(reasons)] if all(reasons) else []
 
     def convert(self, value: Any) -> Any:
-        return next(kind for kind in self._alternatives if not any(kind.misfits(value, ""))).convert(value)
+        """Take a text as it is, if any alternative does."""
+        as_it_is = (kind for kind in self._alternatives if not any(kind._misfits(value, "")))
+        in_a_text = (kind for kind in self._alternatives if not kind.misfits(value, ""))
+        return next(chain(as_it_is, in_a_text)).convert(value)
+
+    def _misfits(self, value: Any, where: str) -> Iterator[str]:
+        if all(any(kind._misfits(value, where)) for kind in self._alternatives):
+            yield from self.misfits(value, where)
 
 
 class _Array(_Kind):
@@ -315,15 +347,38 @@ class _Array(_Kind):
     def schema(self) -> _Object:
         return {"type": "array", "items": self._element.schema()}
 
-    def misfits(self, value: Any, where: str) -> Iterator[str]:
+    def _misfits(self, value: Any, where: str) -> Iterator[str]:
         if not isinstance(value, list):
             yield _mistyped("array", value, where)
             return
         for place, element in enumerate(value):
             yield from self._element.misfits(element, f"{where}[{place}]")
 
-    def convert(self, value: Any) -> Any:
+    def _convert(self, value: Any) -> Any:
         return [self._element.convert(element) for element in value]
+
+
+class _Tuple(_Kind):
+    """A tuple of as many elements as it has kinds."""
+
+    def __init__(self, elements: list[_Kind]) -> None:
+        self._elements = elements
+
+    def schema(self) -> _Object:
+        """Return a schema with `items`, too, without which some clients refuse an array."""
+        schemas = [kind.schema() for kind in self._elements]
+        size = {"minItems": len(schemas), "maxItems": len(schemas)}
+        return {"type": "array", "prefixItems": schemas, "items": {"anyOf": schemas}, **size}
+
+    def _misfits(self, value: Any, where: str) -> Iterator[str]:
+        if not isinstance(value, list) or len(value) != len(self._elements):
+            yield f"{where or 'this'} must be an array of {len(self._elements)} elements, not {_excerpt(value)}"
+            return
+        for place, (kind, element) in enumerate(zip(self._elements, value, strict=True)):
+            yield from kind.misfits(element, f"{where}[{place}]")
+
+    def _convert(self, value: Any) -> Any:
+        return tuple(kind.convert(element) for kind, element in zip(self._elements, value, strict=True))
 
 
 class _Mapping(_Kind):
@@ -335,45 +390,202 @@ class _Mapping(_Kind):
     def schema(self) -> _Object:
         return {"type": "object", "additionalProperties": self._member.schema()}
 
-    def misfits(self, value: Any, where: str) -> Iterator[str]:
+    def _misfits(self, value: Any, where: str) -> Iterator[str]:
         if not isinstance(value, dict):
             yield _mistyped("object", value, where)
             return
         for name, member in value.items():
             yield from self._member.misfits(member, f"{where}.{name}" if where else name)
 
-    def convert(self, value: Any) -> Any:
+    def _convert(self, value: Any) -> Any:
         return {name: self._member.convert(member) for name, member in value.items()}
 
 
+class _Made(_Kind):
+    """Values that are made of those of another kind. `make` raises an exception for what does not fit.
+
+    Args:
+        source: The kind of JSON values.
+        make: Makes a Python value of a value of that kind.
+        name: What has to fit, in words.
+        keywords: What its JSON Schema has beside that of `source`.
+    """
+
+    def __init__(self, source: _Kind, make: Callable[[Any], Any], name: str, **keywords: Any) -> None:
+        self._source = source
+        self._make = make
+        self._name = name
+        self._keywords = keywords
+
+    def schema(self) -> _Object:
+        return self._source.schema() | self._keywords
+
+    def _misfits(self, value: Any, where: str) -> Iterator[str]:
+        reasons = self._source.misfits(value, where)
+        yield from reasons
+        if not reasons:
+            try:
+                self._convert(value)
+            except Exception:  # noqa: BLE001 - each of these types has exceptions of its own
+                yield f"{where or 'this'} must be {self._name}, not {_excerpt(value)}"
+
+    def _convert(self, value: Any) -> Any:
+        return self._make(self._source.convert(value))
+
+
+class _Model(_Kind):
+    """A model of pydantic, which describes, checks and makes its values itself."""
+
+    def __init__(self, model: Any, known: _Definitions) -> None:
+        self._model = model
+        self._schema = known.schema_of_model(model)
+
+    def schema(self) -> _Object:
+        return dict(self._schema)
+
+    def _misfits(self, value: Any, where: str) -> Iterator[str]:
+        try:
+            self._model.model_validate(value)
+        except Exception as error:  # noqa: BLE001 - the class of its errors is in pydantic
+            for place, message in _errors_of_model(error):
+                yield f"{'.'.join(filter(None, [where, place])) or 'this'}: {message}"
+
+    def _convert(self, value: Any) -> Any:
+        return self._model.model_validate(value)
+
+
+def _errors_of_model(error: Exception) -> list[tuple[str, str]]:
+    """Return the place and the text of each error that a model has found."""
+    with suppress(AttributeError, TypeError, KeyError):
+        return [(".".join(map(str, one["loc"])), str(one["msg"])) for one in error.errors()]  # type: ignore[attr-defined]
+    return [("", f"{type(error).__name__}: {error}")]
+
+
+class _Described(_Kind):
+    """A kind with a description: `Annotated`."""
+
+    def __init__(self, kind: _Kind, description: str) -> None:
+        self._kind = kind
+        self._description = description
+
+    def schema(self) -> _Object:
+        return self._kind.schema() | {"description": self._description}
+
+    def misfits(self, value: Any, where: str) -> list[str]:
+        return self._kind.misfits(value, where)
+
+    def convert(self, value: Any) -> Any:
+        return self._kind.convert(value)
+
+    def _misfits(self, value: Any, where: str) -> Iterator[str]:
+        return self._kind._misfits(value, where)
+
+
+class _Reference(_Kind):
+    """A type by its name, because it contains itself."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.is_used = False
+        self.target: _Kind | None = None  # which is set as soon as it is complete
+
+    def schema(self) -> _Object:
+        return {"$ref": f"#/$defs/{self.name}"}
+
+    def misfits(self, value: Any, where: str) -> list[str]:
+        return self.target.misfits(value, where) if self.target else [f"{self.name} is not complete"]
+
+    def convert(self, value: Any) -> Any:
+        return self.target.convert(value) if self.target else value
+
+    def _misfits(self, value: Any, where: str) -> Iterator[str]:
+        return self.target._misfits(value, where) if self.target else iter([f"{self.name} is not complete"])
+
+
+class _Definitions:
+    """The types of a tool that its schema defines by name, since they contain themselves."""
+
+    def __init__(self) -> None:
+        self._references: dict[Any, _Reference] = {}
+        self._of_models: dict[str, _Object] = {}
+
+    def kind(self, of: Any, build: Callable[[], _Kind]) -> _Kind:
+        """Return the kind of a type that may contain itself, which `build` builds from its parts."""
+        if of in self._references:
+            reference = self._references[of]
+            reference.is_used = True
+            return reference
+        reference = self._references[of] = _Reference(self._free_name(of))
+        reference.target = build()
+        if reference.is_used:
+            return reference
+        del self._references[of]
+        return reference.target
+
+    def schema_of_model(self, model: Any) -> _Object:
+        """Return the JSON Schema of a model of pydantic. What it defines by name is defined by the tool's schema."""
+        prefix = self._free_name(model)
+        schema: _Object = model.model_json_schema(ref_template=f"#/$defs/{prefix}.{{model}}")
+        self._of_models |= {f"{prefix}.{name}": found for name, found in schema.pop("$defs", {}).items()}
+        return schema
+
+    def schemas(self) -> dict[str, _Object]:
+        """Return the definitions by name."""
+        found = {}
+        for reference in self._references.values():
+            if reference.target:
+                found[reference.name] = reference.target.schema()
+        return found | self._of_models
+
+    def _free_name(self, of: Any) -> str:
+        name = re.sub(r"\W", "_", of.__name__)
+        taken = {reference.name for reference in self._references.values()}
+        taken |= {defined.partition(".")[0] for defined in self._of_models}
+        candidates = chain([name], (f"{name}{number}" for number in count(2)))
+        return next(candidate for candidate in candidates if candidate not in taken)
+
+
 class _Field(NamedTuple):
-    """A parameter of a function, or a field of a dataclass or TypedDict."""
+    """A parameter of a function, or a field of a dataclass, NamedTuple or TypedDict."""
 
     kind: _Kind
     required: bool
     default: Any = ...  # which is no JSON, and stands for none
     description: str = ""
+    is_passed: bool = False  # whether the default has to be passed, since the function has something else in its place
 
     def schema(self) -> _Object:
         """Return the JSON Schema of the field's values, with its description and default.
 
         It names types also where anything goes: without them some clients send every value as a string of JSON.
         """
-        schema = self.kind.schema() or {"anyOf": [{"type": name} for name in _TYPE_NAMES_OF_ANYTHING] + [_ANY_ARRAY]}
-        if self.description:
+        schema = self.kind.schema()
+        if not schema.keys() - {"description"}:
+            schema |= {"anyOf": [{"type": name} for name in _TYPE_NAMES_OF_ANYTHING] + [_ANY_ARRAY]}
+        if self.description and not isinstance(self.kind, _Described):
             schema["description"] = self.description
-        with suppress(TypeError, ValueError):  # a default that is not JSON is not shown
+        with suppress(TypeError, ValueError, RecursionError):  # a default that is not JSON is not shown
             schema["default"] = json.loads(_json(self.default))
         return schema
 
 
 class _Record(_Kind):
-    """The parameters of a function, or a dataclass or TypedDict. `make` is called with a value's members."""
+    """The parameters of a function, or a dataclass, NamedTuple or TypedDict. `make` is called with a value's members.
 
-    def __init__(self, make: Callable[..., Any], fields: dict[str, _Field], description: str) -> None:
+    Args:
+        make: Takes members by name.
+        fields: The members that have a name.
+        others: The kind of all other members, None if there may be none.
+        description: What the whole is for.
+    """
+
+    def __init__(
+        self, make: Callable[..., Any], fields: dict[str, _Field], others: _Kind | None, description: str
+    ) -> None:
         self.description = description
         self._make = make
         self._fields = fields
+        self._others = others
 
     def schema(self) -> _Object:
         described = {"description": self.description} if self.description else {}
@@ -385,10 +597,10 @@ class _Record(_Kind):
             "type": "object",
             "properties": {name: field.schema() for name, field in self._fields.items()},
             "required": [name for name, field in self._fields.items() if field.required],
-            "additionalProperties": False,
+            "additionalProperties": self._others.schema() if self._others else False,
         }
 
-    def misfits(self, value: Any, where: str) -> Iterator[str]:
+    def _misfits(self, value: Any, where: str) -> Iterator[str]:
         if not isinstance(value, dict):
             yield _mistyped("object", value, where)
             return
@@ -399,15 +611,21 @@ class _Record(_Kind):
         for name, member in value.items():
             if name in self._fields:
                 yield from self._fields[name].kind.misfits(member, f"{prefix}{name}")
+            elif self._others:
+                yield from self._others.misfits(member, f"{prefix}{name}")
             else:
                 yield f"{prefix}{name} is not known, only {', '.join(self._fields) or 'nothing'}"
 
-    def convert(self, value: Any) -> Any:
+    def _convert(self, value: Any) -> Any:
         return self.bind(value)()
 
-    def bind(self, value: _Object) -> Callable[[], Any]:
+    def bind(self, value: Any) -> Callable[[], Any]:
         """Return a function that makes what a fitting JSON object stands for."""
-        return partial(self._make, **{name: self._fields[name].kind.convert(member) for name, member in value.items()})
+        members = {name: field.default for name, field in self._fields.items() if field.is_passed}
+        for name, member in self._read(value, "")[0].items():
+            kind = self._fields[name].kind if name in self._fields else self._others
+            members[name] = kind.convert(member) if kind else member
+        return partial(self._make, **members)
 
 
 _TYPE_NAMES = {
@@ -437,84 +655,287 @@ def _mistyped(name: str, value: Any, where: str) -> str:
     return f"{where or 'this'} must be of the type {name}, not {_excerpt(value)}"
 
 
-def _kind(hint: Any) -> _Kind:
+def _kind(hint: Any, known: _Definitions) -> _Kind:
     """Return the kind of an annotation. Raises TypeError if JSON has nothing for it."""
+    annotation = _Annotation(hint)
+    hint = annotation.type
+    kind = _kind_of_special(hint, known) or _kind_of_class(hint, known) or _kind_of_generic(hint, known)
+    if not kind:
+        raise TypeError(f"for {hint!r} there is no JSON Schema")
+    return _Described(kind, annotation.description) if annotation.description else kind
+
+
+class _Annotation:
+    """An annotation without what `Annotated`, `Required` and the like say about its type.
+
+    Attributes:
+        type: The annotation's type.
+        description: A text in `Annotated`, or the `description` of something there, such as pydantic's `Field`.
+        marks: Required, NotRequired, ReadOnly or Final, by name.
+    """
+
+    def __init__(self, hint: Any) -> None:
+        self.description = ""
+        self.marks: set[str] = set()
+        while True:
+            # The module typing has some of them only in newer Pythons, and typing_extensions has its own.
+            mark = str(typing.get_origin(hint)).rpartition(".")[2]
+            if typing.get_origin(hint) is Annotated:
+                self.description = self.description or _description_in(hint.__metadata__)
+                hint = hint.__origin__
+            elif mark in ("Required", "NotRequired", "ReadOnly", "Final"):
+                self.marks.add(mark)
+                hint = hint.__args__[0]
+            elif isinstance(hint, dataclasses.InitVar):
+                hint = hint.type
+            else:
+                break
+        self.type = hint
+
+
+def _description_in(metadata: tuple[Any, ...]) -> str:
+    """Return the last description in the metadata of `Annotated`, empty without one."""
+    found = [item if isinstance(item, str) else getattr(item, "description", None) for item in metadata]
+    return next((text for text in reversed(found) if isinstance(text, str) and text), "")
+
+
+def _kind_of_special(hint: Any, known: _Definitions) -> _Kind | None:
+    """Return the kind of what only stands for a type, such as an alias, or None."""
+    if isinstance(hint, typing.TypeVar):
+        return _kind(hint.__bound__ or Any, known)
+    if hasattr(hint, "__supertype__"):  # NewType
+        return _kind(hint.__supertype__, known)
+    if type(hint).__name__ == "TypeAliasType":  # type Name = …
+        return known.kind(hint, lambda: _kind(hint.__value__, known))
+    return None
+
+
+def _kind_of_class(hint: Any, known: _Definitions) -> _Kind | None:
+    """Return the kind of a class that has a way of its own to be made, or None."""
+    of = typing.get_origin(hint) or hint
+    if not isinstance(of, type):
+        return None
+    if hasattr(hint, "model_json_schema") and hasattr(hint, "model_validate"):
+        return _Model(hint, known)
+    if isinstance(of, enum.EnumMeta):
+        return _Choice(_options_of(of))
+    if dataclasses.is_dataclass(of) or typing.is_typeddict(of) or (issubclass(of, tuple) and hasattr(of, "_fields")):
+        return known.kind(of, lambda: _record(of, known))
+    if issubclass(of, PurePath):
+        return _Made(_Scalar("string"), of, "a path", format="path")
+    make = _CLASSES.get(f"{of.__module__}.{of.__qualname__}")
+    return make(of) if make else None
+
+
+def _options_of(of: enum.EnumMeta) -> list[tuple[Any, Any]]:
+    """Return the values of an Enum's members with the members, or the names in place of values that are not JSON."""
+    members: dict[str, Any] = dict(of.__members__)
+    if all(type(member.value) in (str, int, float, bool, type(None)) for member in members.values()):
+        return [(member.value, member) for member in members.values()]
+    return list(members.items())
+
+
+def _kind_of_generic(hint: Any, known: _Definitions) -> _Kind | None:
+    """Return the kind of a type that is made of others, or of one of Python's own, or None."""
     origin, parts = typing.get_origin(hint) or hint, typing.get_args(hint)
-    if origin in _KINDS:
-        return _KINDS[origin](parts)
-    if dataclasses.is_dataclass(origin) or typing.is_typeddict(origin):
-        return _record(origin)
-    raise TypeError(f"for {hint!r} there is no JSON Schema")
+    try:
+        make = _KINDS.get(origin)
+    except TypeError:  # it is not hashable
+        return None
+    return make(parts, known) if make else None
 
 
-def _mapping(parts: tuple[Any, ...]) -> _Kind:
+def _array(parts: tuple[Any, ...], known: _Definitions) -> _Kind:
+    return _Array(_kind(parts[0] if parts else Any, known))
+
+
+def _set(make: Callable[[Any], Any], parts: tuple[Any, ...], known: _Definitions) -> _Kind:
+    for part in parts:
+        of = _Annotation(part).type
+        if getattr(typing.get_origin(of) or of, "__hash__", None) is None:
+            raise TypeError(f"a set has no elements of the type {part!r}, which cannot be hashed")
+    return _Made(_array(parts, known), make, "a set of what can be hashed", uniqueItems=True)
+
+
+def _tuple(parts: tuple[Any, ...], known: _Definitions) -> _Kind:
+    if not parts or parts[1:] == (...,):
+        return _Made(_array(parts[:1], known), tuple, "an array")
+    return _Tuple([_kind(part, known) for part in parts])
+
+
+def _mapping(parts: tuple[Any, ...], known: _Definitions) -> _Kind:
     keys, members = parts or (str, Any)
-    if keys is not str:
+    if keys not in (str, Any):
         raise TypeError(f"JSON objects have texts as keys, not {keys!r}")
-    return _Mapping(_kind(members))
+    return _Mapping(_kind(members, known))
 
 
-def _union(parts: tuple[Any, ...]) -> _Kind:
-    return _Union([_kind(part) for part in parts])
+def _union(parts: tuple[Any, ...], known: _Definitions) -> _Kind:
+    return _Union([_kind(part, known) for part in parts])
 
+
+def _literal(parts: tuple[Any, ...], _: _Definitions) -> _Kind:
+    options = [(part.value if isinstance(part, enum.Enum) else part, part) for part in parts]
+    for value, _part in options:
+        if type(value) not in (str, int, bool, type(None)):
+            raise TypeError(f"JSON has nothing for {value!r}")
+    return _Choice(options)
+
+
+_Parts = tuple[Any, ...]
 
 # What an annotation is made with -> its kind, from its parts: list, and then (int,), for list[int].
-_KINDS: dict[Any, Callable[[tuple[Any, ...]], _Kind]] = {
-    Any: lambda _: _Anything(),
-    object: lambda _: _Anything(),
-    str: lambda _: _Scalar("string"),
-    int: lambda _: _Scalar("integer", int),
-    float: lambda _: _Scalar("number", float),
-    bool: lambda _: _Scalar("boolean"),
-    type(None): lambda _: _Scalar("null"),
-    list: lambda parts: _Array(_kind(*parts or (Any,))),
-    dict: _mapping,
-    Literal: _Choice,
+_KINDS: dict[Any, Callable[[_Parts, _Definitions], _Kind]] = {
+    Any: lambda *_: _Anything(),
+    object: lambda *_: _Anything(),
+    str: lambda *_: _Scalar("string"),
+    int: lambda *_: _Scalar("integer", int),
+    float: lambda *_: _Scalar("number", float),
+    bool: lambda *_: _Scalar("boolean"),
+    None: lambda *_: _Scalar("null"),
+    type(None): lambda *_: _Scalar("null"),
+    **dict.fromkeys((list, abc.Sequence, abc.MutableSequence, abc.Iterable, abc.Collection), _array),
+    deque: lambda parts, known: _Made(_array(parts, known), deque, "an array"),
+    **dict.fromkeys((set, abc.Set, abc.MutableSet), partial(_set, set)),
+    frozenset: partial(_set, frozenset),
+    tuple: _tuple,
+    **dict.fromkeys((dict, abc.Mapping, abc.MutableMapping), _mapping),
+    Literal: _literal,
     typing.Union: _union,
     types.UnionType: _union,
 }
 
 
-def _record(of: Any) -> _Record:
-    """Return the kind of a dataclass or TypedDict, or of the arguments of a function."""
+def _from_iso(of: Any, text: str) -> Any:
+    """Return a date or time. The Z for UTC is no part of what Python 3.10 reads."""
+    return of.fromisoformat(re.sub("[Zz]$", "+00:00", text))
+
+
+def _finite_decimal(of: Any, value: Any) -> Any:
+    number = of(str(value))
+    if not number.is_finite():
+        raise ValueError("not finite")
+    return number
+
+
+# Classes by name, so that nobody has to import what he does not use -> their kinds.
+_CLASSES: dict[str, Callable[[Any], _Kind]] = {
+    "datetime.datetime": lambda of: _Made(
+        _Scalar("string"), partial(_from_iso, of), "a date and time such as 2026-01-31T12:00:00Z", format="date-time"
+    ),
+    "datetime.date": lambda of: _Made(_Scalar("string"), of.fromisoformat, "a date such as 2026-01-31", format="date"),
+    "datetime.time": lambda of: _Made(
+        _Scalar("string"), partial(_from_iso, of), "a time such as 12:00:00", format="time"
+    ),
+    "datetime.timedelta": lambda of: _Made(
+        _Scalar("number", float), lambda value: of(seconds=value), "a number of seconds", title="seconds"
+    ),
+    "uuid.UUID": lambda of: _Made(_Scalar("string"), of, "a UUID", format="uuid"),
+    "decimal.Decimal": lambda of: _Made(
+        _Union([_Scalar("number"), _Scalar("string")]), partial(_finite_decimal, of), "a decimal number"
+    ),
+    "builtins.bytes": lambda _: _Made(_Scalar("string"), _from_base64, "Base64", contentEncoding="base64"),
+    "builtins.bytearray": lambda of: _Made(
+        _Scalar("string"), lambda text: of(_from_base64(text)), "Base64", contentEncoding="base64"
+    ),
+}
+
+
+def _from_base64(text: str) -> bytes:
+    return base64.b64decode(text, validate=True)
+
+
+def _record(of: Any, known: _Definitions) -> _Record:
+    """Return the kind of a dataclass, NamedTuple or TypedDict, or of the arguments of a function."""
     doc = _Docstring(_doc_of(of))
-    fields = _fields_of_typed_dict(of) if typing.is_typeddict(of) else _fields_of_signature(of)
-    fields = {name: field._replace(description=doc.parameters.get(name, "")) for name, field in fields.items()}
-    return _Record(of, fields, doc.summary)
+    others = None
+    make = of
+    if typing.is_typeddict(of):
+        fields = _fields_of_typed_dict(of, known)
+    else:
+        parameters = list(inspect.signature(of).parameters.values())
+        fields, others = _fields_of_parameters(parameters, _hints_of(of), known)
+        make = _by_name(of, parameters)
+    described = {
+        name: field._replace(description=field.description or doc.parameters.get(name, ""))
+        for name, field in fields.items()
+    }
+    return _Record(make, described, others, doc.summary)
 
 
 def _doc_of(of: Any) -> str:
     if not isinstance(of, type):
         return inspect.getdoc(of) or ""
     doc = of.__dict__.get("__doc__") or ""  # not that of its base
-    is_signature = dataclasses.is_dataclass(of) and doc.startswith(f"{of.__name__}(")  # as dataclass() writes it
-    return "" if is_signature else doc
+    return "" if doc.startswith(f"{of.__name__}(") else doc  # as dataclass() and NamedTuple write it
 
 
-def _fields_of_signature(of: Callable[..., Any]) -> dict[str, _Field]:
-    """Return the parameters that can be passed by name."""
-    hints = typing.get_type_hints(of)
+def _hints_of(of: Any) -> dict[str, Any]:
+    return typing.get_type_hints(of, include_extras=True)
+
+
+def _fields_of_parameters(
+    parameters: list[inspect.Parameter], hints: dict[str, Any], known: _Definitions
+) -> tuple[dict[str, _Field], _Kind | None]:
+    """Return the parameters by name, and the kind of the others that `**` takes."""
     fields = {}
-    for name, parameter in inspect.signature(of).parameters.items():
-        if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
-            required = parameter.default is parameter.empty
-            default = ... if required else parameter.default
-            fields[name] = _Field(_kind(hints.get(name, Any)), required, default)
-    return fields
+    others = None
+    for parameter in parameters:
+        kind = _kind(hints.get(parameter.name, Any), known)
+        if parameter.kind is parameter.VAR_KEYWORD:
+            others = kind
+        elif parameter.kind is parameter.VAR_POSITIONAL:
+            fields[parameter.name] = _Field(_Array(kind), required=False)
+        else:
+            fields[parameter.name] = _field_of(parameter, kind)
+    return fields, others
 
 
-def _fields_of_typed_dict(of: Any) -> dict[str, _Field]:
-    marked = typing.get_type_hints(of, include_extras=True)
+def _field_of(parameter: inspect.Parameter, kind: _Kind) -> _Field:
+    """Return a parameter that is passed by itself. One whose default is None may be null."""
+    default = parameter.default
+    if default is parameter.empty:
+        return _Field(kind, required=True)
+    if hasattr(default, "is_required") and hasattr(default, "get_default"):  # pydantic's Field in the default's place
+        description = default.description or ""
+        if default.is_required():
+            return _Field(kind, required=True, description=description)
+        default = default.get_default(call_default_factory=True)
+        return _Field(_optional(kind, default), False, default, description, is_passed=True)
+    return _Field(_optional(kind, default), required=False, default=default)
+
+
+def _optional(kind: _Kind, default: Any) -> _Kind:
+    return _Union([kind, _Scalar("null")]) if default is None and kind.misfits(None, "") else kind
+
+
+def _by_name(of: Any, parameters: list[inspect.Parameter]) -> Callable[..., Any]:
+    """Return a function that takes all parameters by name, also those that `of` takes only by position."""
+    positional = [one for one in parameters if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]
+    only = [one for one in positional if one.kind is one.POSITIONAL_ONLY]
+    rest = next((one.name for one in parameters if one.kind is one.VAR_POSITIONAL), "")
+    if not only and not rest:
+        return of  # type: ignore[no-any-return]
+
+    def call(**members: Any) -> Any:
+        others = members.pop(rest, [])
+        first = [members.pop(one.name, one.default) for one in (positional if others else only)]
+        return of(*first, *others, **members)
+
+    return call
+
+
+def _fields_of_typed_dict(of: Any, known: _Definitions) -> dict[str, _Field]:
     fields = {}
-    for name, hint in typing.get_type_hints(of).items():
-        mark = str(typing.get_origin(marked[name])).rpartition(".")[2]  # the module has Required since Python 3.11
-        required = mark == "Required" or (mark != "NotRequired" and name in of.__required_keys__)
-        fields[name] = _Field(_kind(hint), required)
+    for name, hint in _hints_of(of).items():
+        marks = _Annotation(hint).marks
+        required = "Required" in marks or ("NotRequired" not in marks and name in of.__required_keys__)
+        fields[name] = _Field(_kind(hint, known), required)
     return fields
 
 
 class _Docstring:
-    """What a docstring says in Google's style.
+    """What a docstring says in Google's, NumPy's or Sphinx' style.
 
     Attributes:
         summary: The first paragraph, in one line.
@@ -524,21 +945,32 @@ class _Docstring:
     _SECTION = re.compile(r"\w+:\s*")
     _PARAMETERS = ("Args:", "Arguments:", "Parameters:", "Attributes:")
     _ENTRY = re.compile(r"\*{0,2}(\w+)(?:\s*\(.*?\))?:(.*)")
+    _NUMPY_PARAMETERS = ("Parameters", "Other Parameters", "Attributes")
+    _UNDERLINE = re.compile("-{3,}")
+    _SPHINX_FIELD = re.compile(r":\w+[^:]*:.*")
+    _SPHINX_PARAMETER = re.compile(
+        r":(?:param|parameter|arg|argument|key|keyword|var|ivar)\s+(?:[^:]*\s)?\\?\*{0,2}(\w+):(.*)"
+    )
 
     def __init__(self, text: str) -> None:
         self._lines = inspect.cleandoc(text).splitlines()
         self.summary = self._find_summary()
-        self.parameters = {name: " ".join(words) for name, words in self._find_parameters().items() if words}
+        found = self._find_google() | self._find_numpy() | self._find_sphinx()
+        self.parameters = {name: " ".join(words) for name, words in found.items() if words}
 
     def _find_summary(self) -> str:
         words: list[str] = []
-        for line in self._lines:
-            if not line.strip() or self._SECTION.fullmatch(line):
+        for line, following in self._lines_with_following():
+            is_section = self._SECTION.fullmatch(line) or self._SPHINX_FIELD.fullmatch(line)
+            if not line.strip() or is_section or self._UNDERLINE.fullmatch(following.strip()):
                 break
             words += line.split()
         return " ".join(words)
 
-    def _find_parameters(self) -> dict[str, list[str]]:
+    def _lines_with_following(self) -> Iterator[tuple[str, str]]:
+        return zip(self._lines, [*self._lines[1:], ""], strict=True) if self._lines else iter(())
+
+    def _find_google(self) -> dict[str, list[str]]:
         """Return the words about each parameter."""
         found: dict[str, list[str]] = {}
         is_in_section = False
@@ -559,6 +991,36 @@ class _Docstring:
                 entry_indent = indent
         return found
 
+    def _find_numpy(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        is_in_section = False
+        names: list[str] = []
+        for line, following in self._lines_with_following():
+            if self._UNDERLINE.fullmatch(following.strip()):
+                is_in_section = line.strip() in self._NUMPY_PARAMETERS
+            elif not is_in_section or not line.strip() or self._UNDERLINE.fullmatch(line.strip()):
+                continue
+            elif line[0].isspace():
+                for name in names:
+                    found[name] += line.split()
+            else:
+                names = [name.strip().lstrip("*") for name in line.partition(":")[0].split(",")]
+                found |= {name: [] for name in names}
+        return found
+
+    def _find_sphinx(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        words: list[str] | None = None
+        for line in self._lines:
+            parameter = self._SPHINX_PARAMETER.fullmatch(line)
+            if parameter:
+                words = found[parameter[1]] = parameter[2].split()
+            elif words is not None and line[:1].isspace() and line.strip():
+                words += line.split()
+            else:
+                words = None
+        return found
+
 
 # Schema: tools, and results out
 
@@ -571,12 +1033,15 @@ class _Tool:
     """
 
     def __init__(self, name: str, function: Any) -> None:
+        known = _Definitions()
         try:
-            self._arguments = _record(function)
+            self._arguments = _record(function, known)
+            definitions = known.schemas()
         except (TypeError, ValueError, NameError, AttributeError, RecursionError) as error:
             raise TypeError(f"{name} cannot be a tool: {type(error).__name__}: {error}") from error
         described = {"description": self._arguments.description} if self._arguments.description else {}
-        self.definition = {"name": name, **described, "inputSchema": self._arguments.schema_of_members()}
+        schema = self._arguments.schema_of_members() | ({"$defs": definitions} if definitions else {})
+        self.definition = {"name": name, **described, "inputSchema": schema}
 
     def bind(self, arguments: Any) -> Callable[[], Any]:
         """Return the function with a call's arguments. Raises _Misfit if they do not fit."""
