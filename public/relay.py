@@ -34,6 +34,7 @@ import enum
 import http.client
 import importlib
 import inspect
+import io
 import json
 import logging
 import math
@@ -57,7 +58,7 @@ from contextlib import contextmanager, suppress
 from email.message import Message
 from email.utils import parsedate_to_datetime
 from functools import cache, partial
-from itertools import chain, count
+from itertools import chain, count, takewhile
 from pathlib import Path, PurePath
 from typing import Annotated, Any, Literal, NamedTuple, TextIO
 from urllib.parse import SplitResult, quote, unquote, urlsplit
@@ -110,18 +111,18 @@ class _Unreadable:
     """Stands for a JSON value that Python cannot read."""
 
 
-def _json(value: Any) -> str:
+def _json(value: Any, *, allow_nan: bool = False) -> str:
     """Write a value as JSON that UTF-8 can encode. Raises TypeError, ValueError or RecursionError if it is not JSON."""
-    text = _dumps(value, ensure_ascii=False)
+    text = _dumps(value, ensure_ascii=False, allow_nan=allow_nan)
     try:
         text.encode()
     except UnicodeEncodeError:  # half of a surrogate pair, which only an escape can write
-        return _dumps(value, ensure_ascii=True)
+        return _dumps(value, ensure_ascii=True, allow_nan=allow_nan)
     return text
 
 
-def _dumps(value: Any, *, ensure_ascii: bool) -> str:
-    return json.dumps(value, ensure_ascii=ensure_ascii, allow_nan=False, separators=(",", ":"), default=_plain)
+def _dumps(value: Any, *, ensure_ascii: bool, allow_nan: bool) -> str:
+    return json.dumps(value, ensure_ascii=ensure_ascii, allow_nan=allow_nan, separators=(",", ":"), default=_plain)
 
 
 def _plain(value: Any) -> Any:
@@ -130,9 +131,46 @@ def _plain(value: Any) -> Any:
         return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     if isinstance(value, enum.Enum):
         return value.value
+    if isinstance(value, bytes | bytearray | memoryview):
+        return base64.b64encode(value).decode()
+    if isinstance(value, abc.Mapping):
+        return dict(value)
+    if isinstance(value, abc.Set | abc.Iterator | abc.ValuesView | range | deque):
+        return _listed(value)
     if type(value).__module__.partition(".")[0] in ("datetime", "decimal", "pathlib", "uuid"):
-        return value.isoformat() if hasattr(value, "isoformat") else str(value)
-    raise TypeError(f"{type(value).__name__} is no JSON")
+        return _plain_of_standard_library(value)
+    return _plain_of_library(value)
+
+
+def _listed(values: Iterable[Any]) -> list[Any]:
+    """Return values in a list, those of a set in their order if they have one. Stops when nobody waits any more."""
+    if isinstance(values, abc.Set):
+        with suppress(TypeError):
+            return sorted(values)
+    over = _cancellation()
+    return list(takewhile(lambda _: not over.is_set(), values))
+
+
+def _plain_of_standard_library(value: Any) -> Any:
+    if hasattr(value, "total_seconds"):
+        return value.total_seconds()
+    return value.isoformat() if hasattr(value, "isoformat") else str(value)
+
+
+def _plain_of_library(value: Any) -> Any:
+    """Return what is written in place of a value of pydantic, numpy or pandas, which are not imported for that."""
+    of = type(value)
+    if hasattr(of, "model_dump"):
+        return value.model_dump(mode="json", by_alias=True)
+    if of.__name__ in ("NAType", "NaTType"):  # what is missing in a column of pandas
+        return None
+    if _is_table(value):
+        return _records(_frame_of(value))
+    if hasattr(of, "tolist") and hasattr(of, "dtype"):
+        return value.tolist()
+    if hasattr(of, "isoformat") or hasattr(of, "total_seconds"):  # pandas' times are subclasses of Python's
+        return _plain_of_standard_library(value)
+    raise TypeError(f"{of.__name__} is no JSON")
 
 
 def _parse(text: str, depth: int = 0) -> Any:
@@ -1055,14 +1093,52 @@ class _Misfit(Exception):
 
 
 def _tool_result(value: Any) -> _Object:
-    """Return what a tool has returned in the words of MCP. Raises as `_json` does."""
-    text = _json(value)
-    plain = json.loads(text)
+    """Return what a tool has returned in the words of MCP. Raises as `_json` does.
+
+    Numbers that JSON has no words for (NaN, Infinity) are null in `structuredContent`, and named in the text.
+    """
+    if isinstance(value, abc.Iterator):
+        value = _listed(value)
+    if blocks := _blocks(value):
+        return {"content": blocks}
+    if _is_table(value):
+        return _table_result(_frame_of(value))
+    text = _json(_with_text_keys(value), allow_nan=True)
+    plain = _json_without_nan(text)
     if _is_tool_result(plain):
-        return dict(plain)
+        return _without_nulls(plain) if hasattr(value, "model_dump") else dict(plain)
     if isinstance(plain, str):
         return _text_result(plain)
     return _text_result(text) | {"structuredContent": plain}
+
+
+def _json_without_nan(text: str) -> Any:
+    return json.loads(text, parse_constant=lambda _: None)
+
+
+def _with_text_keys(value: Any) -> Any:
+    """Return a value whose dicts have keys that JSON can have: dates, for example, are written as texts."""
+    if isinstance(value, dict):
+        return {_text_key(key): _with_text_keys(member) for key, member in value.items()}
+    if type(value) in (list, tuple):
+        return [_with_text_keys(element) for element in value]
+    return value
+
+
+def _text_key(key: Any) -> Any:
+    if isinstance(key, str | int | float | None) and not isinstance(key, enum.Enum):
+        return key
+    plain = _plain(key) if type(key) is not tuple else key
+    if isinstance(plain, str | int | float | None):
+        return plain
+    raise TypeError(f"{type(key).__name__} cannot be a name in JSON")
+
+
+def _without_nulls(result: _Object) -> _Object:
+    """Return a CallToolResult without the members that the model of a library has, but did not set."""
+    given = {name: member for name, member in result.items() if member is not None}
+    blocks = [{name: member for name, member in block.items() if member is not None} for block in given["content"]]
+    return given | {"content": blocks}
 
 
 def _is_tool_result(value: Any) -> bool:
@@ -1078,6 +1154,136 @@ def _text_result(text: str) -> _Object:
 
 def _error_result(text: str) -> _Object:
     return _text_result(text) | {"isError": True}
+
+
+def _blocks(value: Any) -> list[_Object]:
+    """Return the content blocks of images, also in a list beside other values. Empty if there are none."""
+    if type(value) in (list, tuple):
+        blocks_of_each = [_image_blocks(element) for element in value]
+        if not any(blocks_of_each):
+            return []
+        found = zip(value, blocks_of_each, strict=True)
+        return [block for element, blocks in found for block in blocks or _tool_result(element)["content"]]
+    return _image_blocks(value)
+
+
+def _image_blocks(value: Any) -> list[_Object]:
+    """Return the content blocks of a figure, an image, or what else notebooks show as one. Empty for other values."""
+    of = type(value)
+    if hasattr(of, "savefig"):  # a figure of matplotlib, or what seaborn has around one
+        return [_image_block(_png_of_figure(value))]
+    if hasattr(of, "get_figure") and hasattr(value.figure, "savefig"):  # a part of one, such as Axes
+        return [_image_block(_png_of_figure(value.figure))]
+    if hasattr(of, "_repr_mimebundle_"):
+        blocks = _blocks_of_bundle(_data_of(value._repr_mimebundle_(include=None, exclude=None)))
+        if blocks:
+            return blocks
+    for name, mime_type in (("_repr_png_", "image/png"), ("_repr_jpeg_", "image/jpeg")):
+        if hasattr(of, name) and (data := _data_of(getattr(value, name)())):
+            return [_image_block(data, mime_type)]
+    return []
+
+
+def _png_of_figure(figure: Any) -> bytes:
+    """Return a figure as a PNG. It is closed then: matplotlib would keep each one as long as the program runs."""
+    output = io.BytesIO()
+    figure.savefig(output, format="png", bbox_inches="tight")
+    pyplot = sys.modules.get("matplotlib.pyplot")
+    if pyplot:
+        with suppress(TypeError):
+            pyplot.close(getattr(figure, "figure", figure))
+    return output.getvalue()
+
+
+def _data_of(shown: Any) -> Any:
+    """Return the data that a method for notebooks returns, perhaps in a pair with metadata."""
+    return shown[0] if isinstance(shown, tuple) else shown
+
+
+def _blocks_of_bundle(bundle: Any) -> list[_Object]:
+    """Return the image in what notebooks show, or else its text."""
+    bundle = bundle if isinstance(bundle, dict) else {}
+    for mime_type in ("image/png", "image/jpeg", "image/gif", "image/webp"):
+        if data := bundle.get(mime_type):
+            return [_image_block(data, mime_type)]
+    for mime_type in ("text/markdown", "text/plain"):
+        if isinstance(bundle.get(mime_type), str):
+            return [{"type": "text", "text": bundle[mime_type]}]
+    return []
+
+
+def _image_block(data: Any, mime_type: str = "image/png") -> _Object:
+    """Return a content block for an image: bytes, or Base64."""
+    text = data.replace("\n", "") if isinstance(data, str) else base64.b64encode(data).decode()
+    return {"type": "image", "data": text, "mimeType": mime_type}
+
+
+# Schema: tables of pandas, which is not imported for them
+
+_TABLE_ROWS = 50  # in the text
+_TABLE_CHARACTERS = 20_000
+_RECORDS = 1_000
+_RECORDS_CHARACTERS = 500_000  # half of what a relay takes, at most 2 bytes each for most texts
+
+
+def _is_table(value: Any) -> bool:
+    """Tell whether a value is a DataFrame or Series of pandas, or of a class that is made of one."""
+    return any(
+        base.__name__ in ("DataFrame", "Series") and base.__module__.partition(".")[0] == "pandas"
+        for base in type(value).__mro__
+    )
+
+
+def _frame_of(value: Any) -> Any:
+    """Return a DataFrame, or a Series as one with a column."""
+    if hasattr(value, "to_frame"):
+        return value.to_frame("value" if value.name is None else value.name)
+    return value
+
+
+def _table_result(frame: Any) -> _Object:
+    """Return a DataFrame as a table in text, and as records, each cut if it is long, which the text says."""
+    rows = len(frame)
+    in_text = min(rows, _TABLE_ROWS)
+    text = frame.head(in_text).to_string()
+    if len(text) > _TABLE_CHARACTERS:
+        text = f"{text[:_TABLE_CHARACTERS]}\n… (cut: the table is too wide)"
+    in_records = min(rows, _RECORDS)
+    records = _json(_records(frame.head(in_records)), allow_nan=True)
+    while len(records) > _RECORDS_CHARACTERS and in_records:
+        in_records //= 2
+        records = _json(_records(frame.head(in_records)), allow_nan=True)
+    if in_text < rows or in_records < rows:
+        text += f"\n\nThe first {in_text:,} of {rows:,} rows. structuredContent has the first {in_records:,}."
+    return _text_result(text) | {"structuredContent": _json_without_nan(records)}
+
+
+def _records(frame: Any) -> list[_Object]:
+    """Return the rows of a DataFrame, each with its index if that says more than the row's number."""
+    names = [_column_name(column) for column in frame.columns.tolist()]
+    columns = [frame.iloc[:, place].tolist() for place in range(len(names))]
+    if type(frame.index).__name__ != "RangeIndex":
+        levels = [frame.index.get_level_values(level) for level in range(frame.index.nlevels)]
+        plural = len(levels) > 1
+        defaults = [f"level_{place}" if plural else "index" for place in range(len(levels))]
+        given = zip(frame.index.names, defaults, strict=True)
+        names = [default if name is None else _column_name(name) for name, default in given] + names
+        columns = [level.tolist() for level in levels] + columns
+    names = _distinct(names)
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def _column_name(column: Any) -> str:
+    return " / ".join(map(str, column)) if isinstance(column, tuple) else str(column)
+
+
+def _distinct(names: list[str]) -> list[str]:
+    """Return names of which none comes twice: a, a.2, a.3."""
+    found: dict[str, None] = {}
+    for name in names:
+        candidates = chain([name], (f"{name}.{number}" for number in count(2)))
+        found[next(candidate for candidate in candidates if candidate not in found)] = None
+    return list(found)
 
 
 # HTTP
@@ -1766,11 +1972,17 @@ class _Toolbox:
     def _run(self, function: Callable[[], Any]) -> Any:
         """Call a function, and wait for its result. A coroutine runs in an event loop."""
         outcome = function()
+        if inspect.isasyncgen(outcome):
+            outcome = _collected(outcome)
         if not inspect.iscoroutine(outcome):
             return outcome
         task = asyncio.run_coroutine_threadsafe(outcome, self.loop or _shared_loop())
         with _cancellation().stopping(task.cancel):
             return task.result()
+
+
+async def _collected(values: Any) -> list[Any]:
+    return [value async for value in values]
 
 
 def _call_in(payload: Any) -> _Object | None:

@@ -499,7 +499,7 @@ def test_result(result: Any, told: dict[str, Any]) -> None:
     assert relay._tool_result(result) == told
 
 
-@pytest.mark.parametrize("result", [object(), b"bytes", float("nan"), {(1, 2): 3}, print, int, {1}])
+@pytest.mark.parametrize("result", [object(), {(1, 2): 3}, print, int, 1j, [object()], {1: print}])
 def test_result_that_is_no_json(result: Any) -> None:
     with pytest.raises((TypeError, ValueError)):
         relay._tool_result(result)
