@@ -60,10 +60,10 @@ from email.utils import parsedate_to_datetime
 from functools import cache, partial
 from itertools import chain, count, takewhile
 from pathlib import Path, PurePath
-from typing import Annotated, Any, Literal, NamedTuple, TextIO
+from typing import Annotated, Any, Literal, NamedTuple, TextIO, TypeVar, overload
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
-__all__ = ["Guest", "RelayError", "Session", "cancelled", "guest", "host", "progress"]
+__all__ = ["Guest", "RelayError", "Session", "Tool", "cancelled", "guest", "host", "progress", "tool"]
 
 _log = logging.getLogger("relay")
 _calls_log = logging.getLogger("relay.calls")
@@ -1063,29 +1063,222 @@ class _Docstring:
 # Schema: tools, and results out
 
 
-class _Tool:
-    """A function as a tool. Raises TypeError for one that cannot be a tool.
+class Tool:
+    """A function with what guests see of it, where that is more than the function's annotations and docstring say.
 
     Attributes:
+        name: The tool's name.
         definition: What guests see of the tool, in the words of MCP.
     """
 
-    def __init__(self, name: str, function: Any) -> None:
-        known = _Definitions()
-        try:
-            self._arguments = _record(function, known)
-            definitions = known.schemas()
-        except (TypeError, ValueError, NameError, AttributeError, RecursionError) as error:
-            raise TypeError(f"{name} cannot be a tool: {type(error).__name__}: {error}") from error
-        described = {"description": self._arguments.description} if self._arguments.description else {}
-        schema = self._arguments.schema_of_members() | ({"$defs": definitions} if definitions else {})
-        self.definition = {"name": name, **described, "inputSchema": schema}
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        name: str = "",
+        *,
+        title: str = "",
+        description: str = "",
+        input_schema: dict[str, Any] | None = None,
+        output_schema: dict[str, Any] | None = None,
+        annotations: dict[str, Any] | None = None,
+        meta: dict[str, Any] | None = None,
+    ) -> None:
+        """Take a function. What is left out comes from the decorator `tool`, or else from the function itself.
 
-    def bind(self, arguments: Any) -> Callable[[], Any]:
+        Args:
+            function: A function, a method or a coroutine function.
+            name: 1 to 128 letters, digits or `_ . -`.
+            title: A name for people.
+            description: What the tool does, for the agent that chooses among tools.
+            input_schema: A JSON Schema of the arguments. With it, the function is called with one dict, the arguments,
+                which nobody has checked.
+            output_schema: A JSON Schema of the result.
+            annotations: Hints for the agent, such as `{"readOnlyHint": True}`.
+            meta: The tool's `_meta`.
+
+        Raises:
+            TypeError: This cannot be a tool.
+        """
+        given = {
+            "name": name,
+            "title": title,
+            "description": description,
+            "input_schema": input_schema,
+            "output_schema": output_schema,
+            "annotations": annotations,
+            "meta": meta,
+        }
+        options = getattr(function, _OPTIONS, {}) | _given(**given)
+        self.name = str(options.get("name") or getattr(function, "__name__", repr(function)))
+        self._function = function
+        self._arguments: _Record | None = None
+        try:
+            self.definition = self._define(options)
+            _json(self.definition)
+        except (TypeError, ValueError, NameError, AttributeError, RecursionError) as error:
+            raise TypeError(f"{self.name} cannot be a tool: {type(error).__name__}: {error}") from error
+
+    def _define(self, options: _Object) -> _Object:
+        if not callable(self._function):
+            raise TypeError("this is no function")
+        if not _TOOL_NAME.fullmatch(self.name):
+            raise ValueError("a tool's name has 1 to 128 letters, digits or _ . -")
+        definition: _Object = {"name": self.name, "title": options.get("title"), "description": ""}
+        if "input_schema" in options:
+            definition["inputSchema"] = options["input_schema"]
+            definition["description"] = _Docstring(inspect.getdoc(self._function) or "").summary
+        else:
+            known = _Definitions()
+            self._arguments = _record(self._function, known)
+            definitions = known.schemas()
+            schema = self._arguments.schema_of_members() | ({"$defs": definitions} if definitions else {})
+            definition |= {"description": self._arguments.description, "inputSchema": schema}
+        definition["description"] = options.get("description") or definition["description"]
+        definition["outputSchema"] = options.get("output_schema")
+        definition["annotations"] = options.get("annotations")
+        definition["_meta"] = options.get("meta")
+        return {member: value for member, value in definition.items() if value or member == "inputSchema"}
+
+    def _bind(self, arguments: Any) -> Callable[[], Any]:
         """Return the function with a call's arguments. Raises _Misfit if they do not fit."""
+        if not self._arguments:
+            if not isinstance(arguments, dict):
+                raise _Misfit(f"The arguments do not fit: {_mistyped('object', arguments, '')}.")
+            return partial(self._function, arguments)
         if reasons := "; ".join(self._arguments.misfits(arguments, "")):
             raise _Misfit(f"The arguments do not fit: {reasons}.")
         return self._arguments.bind(arguments)
+
+
+_TOOL_NAME = re.compile(r"[A-Za-z0-9_.\-]{1,128}")
+_OPTIONS = "__relay_tool__"  # the attribute of a function that keeps what its decorator says
+
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+@overload
+def tool(function: _Function) -> _Function: ...
+
+
+@overload
+def tool(
+    *,
+    name: str = "",
+    title: str = "",
+    description: str = "",
+    input_schema: dict[str, Any] | None = None,
+    output_schema: dict[str, Any] | None = None,
+    annotations: dict[str, Any] | None = None,
+    meta: dict[str, Any] | None = None,
+) -> Callable[[_Function], _Function]: ...
+
+
+def tool(
+    function: Any = None,
+    *,
+    name: str = "",
+    title: str = "",
+    description: str = "",
+    input_schema: dict[str, Any] | None = None,
+    output_schema: dict[str, Any] | None = None,
+    annotations: dict[str, Any] | None = None,
+    meta: dict[str, Any] | None = None,
+) -> Any:
+    """Say more about a function that is to be a tool: a decorator with the arguments of `Tool`.
+
+    The function stays as it is. It is offered where it is passed to `host`, or found in what is passed:
+
+        @tool(title="Free space", annotations={"readOnlyHint": True})
+        def free_space(path: str = "/") -> int: ...
+    """
+    options = _given(
+        name=name,
+        title=title,
+        description=description,
+        input_schema=input_schema,
+        output_schema=output_schema,
+        annotations=annotations,
+        meta=meta,
+    )
+
+    def decorate(function: Any) -> Any:
+        setattr(function, _OPTIONS, options)
+        return function
+
+    return decorate(function) if function else decorate
+
+
+def _given(**options: Any) -> _Object:
+    """Return the options of a tool that are not left out."""
+    return {option: value for option, value in options.items() if value not in ("", None)}
+
+
+def _tools_in(tools: Any) -> dict[str, Tool]:
+    """Return the tools in what `host` is given, by name.
+
+    Of several functions, those that cannot be tools are left out, with a warning. Raises TypeError if all cannot.
+    """
+    found: dict[str, Tool] = {}
+    errors = []
+    for name, function in _named_functions(tools):
+        made = _tool_or_error(name, function)
+        if isinstance(made, Tool) and made.name in found:
+            made = TypeError(f"{made.name} cannot be a tool: another tool has this name")
+        if isinstance(made, Tool):
+            found[made.name] = made
+        else:
+            errors.append((function, made))
+    if errors and not found:
+        raise errors[0][1]
+    for function, error in errors:
+        _log.warning("%s%s. It is left out.", _place_of(function), error)
+    return found
+
+
+def _tool_or_error(name: str, function: Any) -> Tool | TypeError:
+    try:
+        return function if isinstance(function, Tool) else Tool(function, name)
+    except TypeError as error:
+        return error
+
+
+def _named_functions(tools: Any) -> list[tuple[str, Any]]:
+    """Return the functions in what `host` is given. A name is empty if it is the function's own."""
+    if isinstance(tools, Tool) or inspect.isroutine(tools) or isinstance(tools, partial):
+        return [("", tools)]
+    if isinstance(tools, abc.Mapping):
+        return [("" if isinstance(value, Tool) else name, value) for name, value in tools.items()]
+    if isinstance(tools, types.ModuleType):
+        return _functions_of_module(tools)
+    if isinstance(tools, type | str | bytes):
+        raise TypeError(f"host() takes functions, a module or an object, not {tools!r}")
+    if isinstance(tools, abc.Iterable):
+        return [("", function) for function in tools]
+    public = [name for name in dir(type(tools)) if not name.startswith("_")]
+    return [("", getattr(tools, name)) for name in public if inspect.isroutine(getattr(type(tools), name))]
+
+
+def _functions_of_module(module: types.ModuleType) -> list[tuple[str, Any]]:
+    """Return the functions in a module's `__all__`, or else those that it defines, without a leading underscore."""
+    values = vars(module)
+    functions = {
+        name: value
+        for name, value in values.items()
+        if isinstance(value, Tool) or inspect.isroutine(inspect.unwrap(value))
+    }
+    defined = [
+        name for name, value in functions.items() if isinstance(value, Tool) or value.__module__ == module.__name__
+    ]
+    public = values.get("__all__", [name for name in defined if not name.startswith("_")])
+    found = [(name, functions[name]) for name in public if name in functions]
+    return [("" if isinstance(value, Tool) or hasattr(value, _OPTIONS) else name, value) for name, value in found]
+
+
+def _place_of(function: Any) -> str:
+    """Return the file and line of a function, as `file:line: `, empty for one that is not written in Python."""
+    code = getattr(inspect.unwrap(function), "__code__", None) if callable(function) else None
+    return f"{code.co_filename}:{code.co_firstlineno}: " if code else ""
 
 
 class _Misfit(Exception):
@@ -1934,9 +2127,7 @@ class _Toolbox:
     """
 
     def __init__(self, tools: Any, on_request: Callable[[Any], Any] | None) -> None:
-        if not isinstance(tools, Mapping):
-            tools = {getattr(function, "__name__", repr(function)): function for function in tools}
-        self._tools = {name: _Tool(name, function) for name, function in tools.items()}
+        self._tools = _tools_in(tools)
         self._on_request = on_request
         self.loop: asyncio.AbstractEventLoop | None = None
         if not self._tools and not on_request:
@@ -1945,6 +2136,19 @@ class _Toolbox:
     def definitions(self) -> list[_Object]:
         """Return what guests see of the tools."""
         return [tool.definition for tool in self._tools.values()]
+
+    def add(self, tool: Tool) -> None:
+        """Add a tool. Raises TypeError if there is another one with its name."""
+        if tool.name in self._tools:
+            raise TypeError(f"there is a tool {tool.name} already")
+        self._tools = {**self._tools, tool.name: tool}
+
+    def remove(self, name: str) -> Tool:
+        """Remove a tool, and return it. Raises LookupError if there is none with this name."""
+        if name not in self._tools:
+            raise LookupError(f"there is no tool {name}")
+        self._tools = {**self._tools}
+        return self._tools.pop(name)
 
     def answer(self, payload: Any) -> Any:
         """Return the result of a request. Raises what is its error."""
@@ -1957,10 +2161,11 @@ class _Toolbox:
 
     def _call_tool(self, name: str, arguments: Any) -> _Object:
         """Return a tool's result, which says in its text what has failed."""
-        if name not in self._tools:
+        tool = self._tools.get(name)
+        if not tool:
             raise RelayError(error={"code": "unknown_tool", "message": f"There is no tool {name}."})
         try:
-            bound = self._tools[name].bind({} if arguments is None else arguments)
+            bound = tool._bind({} if arguments is None else arguments)
             return _tool_result(self._run(bound))
         except _Misfit as error:
             text = str(error)
@@ -2369,19 +2574,37 @@ class _Renewal:
     Time is measured with the clock that only goes forward, as somebody may set the other one. But it may stand still
     while the machine sleeps: the session is renewed sooner if the other clock says that it is time, and after a
     connection was lost. Only the relay says that a session has expired.
+
+    Attributes:
+        expires_at: When the session expires, as the relay says it.
     """
 
-    def __init__(self, api: _HostApi, status: _Status) -> None:
+    def __init__(self, api: _HostApi, status: _Status, *, is_automatic: bool) -> None:
+        self.expires_at = ""
         self._api = api
         self._status = status
-        self._expires_at = ""
+        self._is_automatic = is_automatic
         self._wake = threading.Event()
         status.over.stops(self._wake.set)
 
     def begin(self, session: _Object) -> None:
         """Start from what the relay says of the session when it is created, or renewed."""
-        self._expires_at = session["expiresAt"]
+        self.expires_at = session["expiresAt"]
         self._wait_for(session["ttl"] * 2 / 3)
+
+    @property
+    def is_automatic(self) -> bool:
+        """Whether the session is renewed without being asked for it."""
+        return self._is_automatic
+
+    @is_automatic.setter
+    def is_automatic(self, wanted: bool) -> None:
+        self._is_automatic = wanted
+        self._wake.set()
+
+    def now(self) -> None:
+        """Renew. Raises RelayError."""
+        self.begin(self._api.call("PATCH", "", "expiresAt", "ttl"))
 
     def hasten(self) -> None:
         """Renew at once."""
@@ -2403,7 +2626,7 @@ class _Renewal:
         except RelayError:
             self._wait_for(_RENEWAL_RETRY_SECONDS)
             return True
-        had_effect = bool(session["expiresAt"] != self._expires_at)
+        had_effect = bool(session["expiresAt"] != self.expires_at)
         self.begin(session)
         return had_effect
 
@@ -2412,6 +2635,8 @@ class _Renewal:
         self._since = time.monotonic(), time.time()
 
     def _seconds_left(self) -> float:
+        if not self._is_automatic:
+            return math.inf
         passed = max(time.monotonic() - self._since[0], time.time() - self._since[1])
         return max(0, self._due_in - passed)
 
@@ -2420,13 +2645,21 @@ class Session:
     """The host's side of a session, which `host` returns. It lasts as long as a `with` or `async with` block."""
 
     def __init__(
-        self, tools: Any = (), on_request: Callable[[Any], Any] | None = None, *, relay: str = "", workers: int = 8
+        self,
+        tools: Any = (),
+        on_request: Callable[[Any], Any] | None = None,
+        *,
+        relay: str = "",
+        workers: int = 8,
+        auto_renew: bool = True,
     ) -> None:
         self._relay = _Relay(relay)
         self._status = _Status()
         self._api = _HostApi(self._relay, self._status)
         self._toolbox = _Toolbox(tools, on_request)
+        self._tools_lock = threading.Lock()
         self._calls = _Calls(self._api, self._status, self._toolbox, workers)
+        self._renewal = _Renewal(self._api, self._status, is_automatic=auto_renew)
 
     @property
     def code(self) -> str:
@@ -2452,20 +2685,38 @@ class Session:
         """
         return self._status.reason
 
+    @property
+    def expires_at(self) -> str:
+        """When the session expires if it is not renewed: ISO 8601, UTC. Empty before the block begins."""
+        return self._renewal.expires_at
+
+    @property
+    def auto_renew(self) -> bool:
+        """Whether the session is renewed as long as the block runs."""
+        return self._renewal.is_automatic
+
+    @auto_renew.setter
+    def auto_renew(self, wanted: bool) -> None:
+        self._renewal.is_automatic = wanted
+
+    @property
+    def tools(self) -> list[dict[str, Any]]:
+        """What guests see of the tools, in the words of MCP."""
+        return self._toolbox.definitions()
+
     def __enter__(self) -> Session:
         """Create the session, and begin to listen. Raises RelayError."""
         try:
             session = self._api.create()
-            if tools := self._toolbox.definitions():
-                self._api.call("PUT", "/tools", body=_json({"tools": tools}))
+            if self.tools:
+                self._show_tools()
         except BaseException:
             self.end()
             raise
         self._calls.start()
-        renewal = _Renewal(self._api, self._status)
-        renewal.begin(session)
-        _start(self._status.over, _Listener(self._api, self._status, self._calls, renewal.hasten).run)
-        _start(self._status.over, renewal.run)
+        self._renewal.begin(session)
+        _start(self._status.over, _Listener(self._api, self._status, self._calls, self._renewal.hasten).run)
+        _start(self._status.over, self._renewal.run)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -2480,6 +2731,42 @@ class Session:
 
     async def __aexit__(self, *_: object) -> None:
         await _in_thread(self.__exit__)
+
+    def add_tool(self, tool: Tool | Callable[..., Any]) -> None:
+        """Offer another tool. Guests see it when this returns.
+
+        Raises TypeError if it cannot be a tool, or another one has its name, and RelayError if the relay refuses it.
+        """
+        made = tool if isinstance(tool, Tool) else Tool(tool)
+        with self._tools_lock:
+            self._toolbox.add(made)
+            try:
+                self._show_tools()
+            except RelayError:
+                self._toolbox.remove(made.name)
+                raise
+
+    def remove_tool(self, name: str) -> None:
+        """Offer a tool no longer. Calls of it that run already go on.
+
+        Raises LookupError if there is no such tool, and RelayError if the relay does not learn of it.
+        """
+        with self._tools_lock:
+            removed = self._toolbox.remove(name)
+            try:
+                self._show_tools()
+            except RelayError:
+                self._toolbox.add(removed)
+                raise
+
+    def _show_tools(self) -> None:
+        """Let guests see the tools, if the session has begun. Raises RelayError."""
+        if self.code:
+            self._api.call("PUT", "/tools", body=_json({"tools": self.tools}))
+
+    def renew(self) -> None:
+        """Let the session last for another ten minutes from now. Raises RelayError."""
+        self._renewal.now()
 
     def end(self) -> None:
         """End the session, for its guests too."""
@@ -2500,7 +2787,12 @@ class Session:
 
 
 def host(
-    tools: Any = (), on_request: Callable[[Any], Any] | None = None, *, relay: str = "", workers: int = 8
+    tools: Any = (),
+    on_request: Callable[[Any], Any] | None = None,
+    *,
+    relay: str = "",
+    workers: int = 8,
+    auto_renew: bool = True,
 ) -> Session:
     """Make a session to be used in a `with` or `async with` block, whose guests may call functions of this program.
 
@@ -2511,20 +2803,23 @@ def host(
     its place, as long as no more than three for each worker go on so.
 
     Args:
-        tools: Functions, or a mapping of names to functions. Their annotations and docstrings (in Google's style) say
-            what guests may pass; calls that do not fit are refused. They may take and return texts, numbers, truth
-            values, None, lists and dicts of these, dataclasses, TypedDicts, Literals and Unions, and return what MCP
-            calls a CallToolResult, such as an image.
+        tools: A function or several, a mapping of names to functions, a module (its `__all__`, or else the public
+            functions that it defines), or an object (its public methods). A `Tool` may stand for a function.
+            Annotations and docstrings say what guests may pass; calls that do not fit are refused. Of several
+            functions, those that cannot be tools are left out with a warning. Tools may return JSON, dataclasses,
+            models of pydantic, arrays of numpy, tables of pandas, figures of matplotlib and other images, and what MCP
+            calls a CallToolResult.
         on_request: Is called with the payload of each request that is not the call of a tool; what it returns is the
             result. Without it, such requests are refused.
         relay: The relay's URL, by default the environment variable PARLEY_URL.
         workers: How many calls run at once. 100 more wait, and others are answered with an error with the code `busy`.
+        auto_renew: Whether to renew the session as long as the block runs.
 
     Raises:
-        TypeError: A function cannot be a tool.
+        TypeError: No function can be a tool.
         ValueError: The relay is not a URL.
     """
-    return Session(tools, on_request, relay=relay, workers=workers)
+    return Session(tools, on_request, relay=relay, workers=workers, auto_renew=auto_renew)
 
 
 # Guest
@@ -2538,8 +2833,8 @@ OnProgress = Callable[[float, float | None, str], object]
 class Guest:
     """A guest of a session, which `guest` returns. All methods raise RelayError.
 
-    `arequest`, `acall_tool` and `atools` are the same as `request`, `call_tool` and `tools`, in asyncio; when they are
-    cancelled, the request is withdrawn.
+    `arequest`, `acall_tool`, `atools` and `asession` are the same as `request`, `call_tool`, `tools` and `session`, in
+    asyncio; when they are cancelled, the request is withdrawn.
     """
 
     def __init__(self, code: str, *, relay: str = "") -> None:
@@ -2594,6 +2889,14 @@ class Guest:
         answer = self._relay.call("GET", f"/api/sessions/{quote(self.code, safe='')}/tools", "tools")
         return list(_readable(answer["tools"]))
 
+    def session(self) -> dict[str, Any]:
+        """Look the session up.
+
+        The result has `code`, `createdAt` and `expiresAt` (ISO 8601, UTC), `ttl` (the seconds until it expires),
+        `active` (whether it has not ended), and `listening`: whether a host listens now.
+        """
+        return self._relay.call("GET", f"/api/sessions/{quote(self.code, safe='')}", "code", "expiresAt")
+
     async def arequest(
         self, payload: Any, *, timeout: float | None = None, id: str = "", on_progress: OnProgress | None = None
     ) -> Any:
@@ -2614,6 +2917,10 @@ class Guest:
         report = on_progress and _in_loop(on_progress)
         call = partial(self.call_tool, name, arguments, timeout=timeout, id=id, on_progress=report)
         return dict(await _in_thread(call))
+
+    async def asession(self) -> dict[str, Any]:
+        """Do as `session`, in asyncio."""
+        return dict(await _in_thread(self.session))
 
     async def atools(self) -> list[dict[str, Any]]:
         """Do as `tools`, in asyncio."""
@@ -2818,30 +3125,25 @@ def _host(options: _Object) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     file = options["file"]
     try:
-        tools = _public_functions(Path(file))
-        session = Session(tools, relay=options.get("relay", ""))
+        session = Session(_imported(Path(file)), relay=options.get("relay", ""))
     except (Exception, SystemExit) as error:
         raise ValueError(f"{file}: {type(error).__name__}: {error}") from error
     with suppress(KeyboardInterrupt), session:
         _print(f"{session.code[:4]}-{session.code[4:]}\n{session.mcp_url}", output)
-        print(f"Offers {', '.join(tools)}. Ctrl+C ends the session.", file=sys.stderr)
+        print(f"Offers {', '.join(tool['name'] for tool in session.tools)}. Ctrl+C ends the session.", file=sys.stderr)
         session.wait()
     if session.reason not in ("", "ended"):
         raise RelayError(f"The session has ended: {session.reason}.", session.reason)
 
 
-def _public_functions(path: Path) -> dict[str, Any]:
-    """Return the functions in a file's `__all__`, or else those that it defines, without a leading underscore."""
+def _imported(path: Path) -> types.ModuleType:
+    """Return the module that a file is."""
     if not path.is_file():
         raise ImportError("this is no Python file")
     sys.modules["relay"] = sys.modules[__name__]  # for `from relay import cancelled`
     sys.path.insert(0, str(path.resolve().parent))
     sys.modules.pop(path.stem, None)  # another module of that name
-    module = importlib.import_module(path.stem)
-    functions = {name: value for name, value in vars(module).items() if inspect.isroutine(inspect.unwrap(value))}
-    defined = [name for name, function in functions.items() if function.__module__ == module.__name__]
-    public = getattr(module, "__all__", [name for name in defined if not name.startswith("_")])
-    return {name: functions[name] for name in public if name in functions}
+    return importlib.import_module(path.stem)
 
 
 def _ask(options: _Object) -> None:

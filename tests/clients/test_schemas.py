@@ -99,7 +99,7 @@ def refused(function: Any, arguments: Any) -> str:
 
 
 def tool(function: Any) -> dict[str, Any]:
-    return relay._Tool(function.__name__, function).definition
+    return relay.Tool(function).definition
 
 
 def function_of(annotation: Any, default: Any = ...) -> Any:
@@ -401,8 +401,8 @@ def test_kinds_of_functions() -> None:
         """Be plain."""
         return a + b
 
-    made = {"method": Callee().method, "plain": wrapper(plain), "cached": functools.lru_cache(plain)}
-    told = [relay._Tool(name, function).definition for name, function in made.items()]
+    made: dict[str, Any] = {"method": Callee().method, "plain": wrapper(plain), "cached": functools.lru_cache(plain)}
+    told = [relay.Tool(function, name).definition for name, function in made.items()]
     assert [one["description"] for one in told] == ["Do it.", "Be plain.", "Be plain."]
     results = [call(function, {"a": 1}) for function in made.values()]
     assert [result["structuredContent"] for result in results] == [1, [2], 2]
@@ -415,7 +415,7 @@ def test_names_of_tools() -> None:
 
     session = relay.host({"other.name": function}, relay="https://relay.example")
     assert [definition["name"] for definition in session._toolbox.definitions()] == ["other.name"]
-    assert tool(lambda: None).keys() == {"name", "inputSchema"}
+    assert relay.Tool(lambda: None, "named").definition.keys() == {"name", "inputSchema"}
 
 
 GOOGLE = """First line
