@@ -39,8 +39,10 @@ import json
 import logging
 import math
 import os
+import queue
 import random
 import re
+import select
 import shutil
 import signal
 import socket
@@ -63,7 +65,7 @@ from pathlib import Path, PurePath
 from typing import Annotated, Any, Literal, NamedTuple, TextIO, TypeVar, overload
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
-__all__ = ["Guest", "RelayError", "Session", "Tool", "cancelled", "guest", "host", "progress", "tool"]
+__all__ = ["Guest", "RelayError", "Session", "Tool", "ToolCall", "cancelled", "guest", "host", "progress", "tool"]
 
 _log = logging.getLogger("relay")
 _calls_log = logging.getLogger("relay.calls")
@@ -2119,6 +2121,162 @@ class _HostApi:
             raise
 
 
+class ToolCall(NamedTuple):
+    """A call that needs approval.
+
+    Attributes:
+        name: The tool's name.
+        arguments: The arguments, as the guest has sent them.
+        client: The name and version of the guest's program, as far as it says who it is, else "A guest".
+        tool: What guests see of the tool.
+    """
+
+    name: str
+    arguments: Any
+    client: str
+    tool: dict[str, Any]
+
+
+Approve = Literal["never", "first", "writes", "each"] | Callable[[ToolCall], Any]
+Ask = Callable[[ToolCall], Any]
+
+_ANSWER_SECONDS = 120
+_WAITING_FOR_APPROVAL = "Waiting for the person to allow this"
+
+
+class _Approval:
+    """Lets calls of tools run, or asks a person about them, one after the other. Raises TypeError for no policy."""
+
+    def __init__(self, approve: Approve, ask: Ask | None) -> None:
+        if not callable(approve) and approve not in ("never", "first", "writes", "each"):
+            raise TypeError(f"approve has to be never, first, writes, each or a function, not {approve!r}")
+        if not callable(approve) and approve != "never" and not ask and not _has_terminal():
+            raise TypeError(f'approve="{approve}" has nobody to ask: there is no terminal, and no function `ask`')
+        self._approve = approve
+        self._ask = ask or _ask_on_terminal
+        self._allowed = set[str]()  # the tools that are allowed for the session
+        self._known = set[str]()  # the tools of which a call was allowed
+        self._turn = threading.Lock()
+
+    def check(self, call: ToolCall, run: Callable[[Callable[[], Any]], Any]) -> None:
+        """Return when a call is allowed. Raises _NotAllowed for another one. `run` calls functions and coroutines."""
+        if callable(self._approve):
+            if not run(partial(self._approve, call)):
+                raise _NotAllowed(call.name)
+        elif self._needs_question(call):
+            progress(0, message=_WAITING_FOR_APPROVAL)
+            with self._turn:
+                if self._needs_question(call):  # the answer to the question before may be for this call, too
+                    self._question(call, run)
+
+    def _needs_question(self, call: ToolCall) -> bool:
+        hints = _object_in(call.tool, "annotations")
+        if self._approve == "never" or call.name in self._allowed:
+            return False
+        if self._approve == "each":
+            return True
+        if self._approve == "writes":
+            if hints.get("destructiveHint") or hints.get("consequentialHint"):
+                return True
+            if hints.get("readOnlyHint") is True:
+                return False
+        return call.name not in self._known
+
+    def _question(self, call: ToolCall, run: Callable[[Callable[[], Any]], Any]) -> None:
+        answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        over = _Cancellation()
+
+        def ask() -> None:
+            answer = "deny"
+            try:
+                answer = run(partial(self._ask, call))
+            except BaseException:  # noqa: BLE001 - who cannot be asked has not allowed anything
+                _log.warning("%s is not allowed, since asking failed", call.name, exc_info=True)
+            answers.put(answer)
+
+        withdrawn = _cancellation()
+        if withdrawn.is_set():
+            raise _NotAllowed(call.name)
+        _start(over, ask)
+        with withdrawn.stopping(partial(answers.put, "deny")):
+            try:
+                answer = answers.get(timeout=_ANSWER_SECONDS)
+            except queue.Empty:
+                raise _NotAllowed(call.name, " There was no answer within two minutes.") from None
+            finally:
+                over.set()
+        if answer not in ("once", "tool"):
+            raise _NotAllowed(call.name)
+        self._known.add(call.name)
+        if answer == "tool":
+            self._allowed.add(call.name)
+
+
+class _NotAllowed(Exception):
+    """The person has not allowed a call."""
+
+    def __init__(self, name: str, why: str = "") -> None:
+        super().__init__(f"The person did not allow this call of {name}.{why}")
+
+
+def _has_terminal() -> bool:
+    """Tell whether a person can be asked on the terminal of this program."""
+    return bool(sys.stdin and sys.stdin.isatty() and sys.stderr and sys.stderr.isatty())
+
+
+def _ask_on_terminal(call: ToolCall) -> str:
+    """Return the answer of the person at the terminal: `once`, `tool` or `deny`."""
+    _forget_what_was_typed()  # since it is no answer to a question that was not there
+    arguments = _json(call.arguments)
+    left_out = len(arguments) - _SHOWN_ARGUMENTS
+    shown = _in_a_line(arguments[:_SHOWN_ARGUMENTS]) + (f"… and {left_out:,} characters more" if left_out > 0 else "")
+    _print(f"\n{call.client} calls {_in_a_line(call.name)} with {shown}", sys.stderr)
+    print("Allow it? y (this call), t (this tool, for the session), n (no): ", end="", file=sys.stderr, flush=True)
+    answer = _line_from_terminal(cancelled()).strip().lower()
+    return {"y": "once", "yes": "once", "t": "tool"}.get(answer, "deny")
+
+
+_SHOWN_ARGUMENTS = 2_000
+
+
+if sys.platform == "win32":
+
+    def _forget_what_was_typed() -> None:
+        import msvcrt
+
+        while msvcrt.kbhit():
+            msvcrt.getwch()
+
+    def _line_from_terminal(over: threading.Event) -> str:
+        """Return the next line that is typed, or what was typed of it when the event is set."""
+        import msvcrt
+
+        line = ""
+        while not over.wait(0.05):
+            if msvcrt.kbhit():
+                line += msvcrt.getwche()
+                if line.endswith(("\r", "\n")):
+                    print(file=sys.stderr)
+                    break
+        return line
+
+else:
+
+    def _forget_what_was_typed() -> None:
+        import termios
+
+        termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)
+
+    def _line_from_terminal(over: threading.Event) -> str:
+        """Return the next line that is typed, an empty one when the event is set."""
+        descriptor = sys.stdin.fileno()
+        while not over.is_set():
+            if select.select([descriptor], [], [], 0.1)[0]:
+                return os.read(descriptor, 4096).decode("utf-8", "replace")
+        print(file=sys.stderr)
+        return ""
+
+
 class _Toolbox:
     """What a host answers requests with: tools, and `on_request` for requests that are not calls of tools.
 
@@ -2126,8 +2284,9 @@ class _Toolbox:
         loop: The event loop in which coroutines run. Without one they run in the shared loop.
     """
 
-    def __init__(self, tools: Any, on_request: Callable[[Any], Any] | None) -> None:
+    def __init__(self, tools: Any, on_request: Callable[[Any], Any] | None, approval: _Approval) -> None:
         self._tools = _tools_in(tools)
+        self._approval = approval
         self._on_request = on_request
         self.loop: asyncio.AbstractEventLoop | None = None
         if not self._tools and not on_request:
@@ -2154,20 +2313,21 @@ class _Toolbox:
         """Return the result of a request. Raises what is its error."""
         call = _call_in(_readable(payload))
         if call:
-            return self._call_tool(call["name"], call.get("arguments"))
+            return self._call_tool(call["name"], call.get("arguments"), _client_name(payload.get("client")))
         if self._on_request:
             return self._run(partial(self._on_request, payload))
         raise RelayError("This host takes no other requests than the calls of its tools.", "no_handler")
 
-    def _call_tool(self, name: str, arguments: Any) -> _Object:
+    def _call_tool(self, name: str, arguments: Any, client: str) -> _Object:
         """Return a tool's result, which says in its text what has failed."""
         tool = self._tools.get(name)
         if not tool:
             raise RelayError(error={"code": "unknown_tool", "message": f"There is no tool {name}."})
         try:
             bound = tool._bind({} if arguments is None else arguments)
+            self._approval.check(ToolCall(name, arguments, client, tool.definition), self._run)
             return _tool_result(self._run(bound))
-        except _Misfit as error:
+        except (_Misfit, _NotAllowed) as error:
             text = str(error)
         except BaseException as error:  # noqa: BLE001 - whatever a function raises is a result that says so
             _log.info("%s failed", name, exc_info=True)
@@ -2201,7 +2361,7 @@ def _client_name(value: Any) -> str:
     """Return the name and version in a `client` as guests' programs give it, in a line, for people."""
     client = value if isinstance(value, dict) else {}
     words = [part for part in (client.get("name"), client.get("version")) if isinstance(part, str) and part]
-    return _in_a_line(" ".join(words)) or "A guest"
+    return _in_a_line(" ".join(words)[:100]) or "A guest"
 
 
 class _Call:
@@ -2431,7 +2591,7 @@ def _note_end(call: _Call, outcome: str, seconds: float) -> None:
     """Log a line about a request that has ended: who has sent it, for which tool, how it ended, and after how long."""
     payload = call.payload if isinstance(call.payload, dict) else {}
     params = _call_in(payload)
-    what = f"called {_in_a_line(params['name'])}" if params else "sent a request"
+    what = f"called {_in_a_line(params['name'][:100])}" if params else "sent a request"
     _calls_log.info("%s %s: %s after %.2f s", _client_name(payload.get("client")), what, outcome, seconds)
 
 
@@ -2652,11 +2812,13 @@ class Session:
         relay: str = "",
         workers: int = 8,
         auto_renew: bool = True,
+        approve: Approve = "never",
+        ask: Ask | None = None,
     ) -> None:
         self._relay = _Relay(relay)
         self._status = _Status()
         self._api = _HostApi(self._relay, self._status)
-        self._toolbox = _Toolbox(tools, on_request)
+        self._toolbox = _Toolbox(tools, on_request, _Approval(approve, ask))
         self._tools_lock = threading.Lock()
         self._calls = _Calls(self._api, self._status, self._toolbox, workers)
         self._renewal = _Renewal(self._api, self._status, is_automatic=auto_renew)
@@ -2793,6 +2955,8 @@ def host(
     relay: str = "",
     workers: int = 8,
     auto_renew: bool = True,
+    approve: Approve = "never",
+    ask: Ask | None = None,
 ) -> Session:
     """Make a session to be used in a `with` or `async with` block, whose guests may call functions of this program.
 
@@ -2814,12 +2978,19 @@ def host(
         relay: The relay's URL, by default the environment variable PARLEY_URL.
         workers: How many calls run at once. 100 more wait, and others are answered with an error with the code `busy`.
         auto_renew: Whether to renew the session as long as the block runs.
+        approve: Which calls of tools need a person's approval: `never` any, the `first` of each tool, `each` call, or
+            `writes`: tools with `readOnlyHint` run, those with `destructiveHint` or `consequentialHint` need it each
+            time, others for their first call. Or a function of a `ToolCall` that returns whether it may run. The guest
+            of a call that is not allowed learns that.
+        ask: Asks the person about a `ToolCall`, and returns `once`, `tool` (which allows all calls of the tool), or
+            `deny`. No answer within two minutes is a denial, and `cancelled()` is set when the answer is not needed any
+            more. By default the terminal asks.
 
     Raises:
-        TypeError: No function can be a tool.
+        TypeError: No function can be a tool, or there is nobody to ask.
         ValueError: The relay is not a URL.
     """
-    return Session(tools, on_request, relay=relay, workers=workers, auto_renew=auto_renew)
+    return Session(tools, on_request, relay=relay, workers=workers, auto_renew=auto_renew, approve=approve, ask=ask)
 
 
 # Guest
@@ -3106,6 +3277,8 @@ def _parser() -> argparse.ArgumentParser:
 
     host_ = add("host", _host, "offer the public functions of a Python file as tools, until Ctrl+C")
     host_.add_argument("file", metavar="FILE")
+    policies = ("never", "first", "writes", "each")
+    host_.add_argument("--approve", choices=policies, default="never", help="which calls to ask about on the terminal")
     host_.add_argument("--quiet", action="store_true", help="print no line for each call")
     ask = add("ask", _ask, "send a request (JSON, else text), and print its result")
     ask.add_argument("code", metavar="CODE")
@@ -3125,7 +3298,7 @@ def _host(options: _Object) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     file = options["file"]
     try:
-        session = Session(_imported(Path(file)), relay=options.get("relay", ""))
+        session = Session(_imported(Path(file)), relay=options.get("relay", ""), approve=options["approve"])
     except (Exception, SystemExit) as error:
         raise ValueError(f"{file}: {type(error).__name__}: {error}") from error
     with suppress(KeyboardInterrupt), session:
@@ -3239,8 +3412,8 @@ def _for_stream(text: str, stream: TextIO) -> str:
 
 
 def _in_a_line(text: str) -> str:
-    """Return the beginning of a text that somebody else has written, so that it stays in a line of the log."""
-    return f"{text:.100}".translate(_VISIBLE_CONTROLS | _VISIBLE_LINE_ENDS)
+    """Return a text that somebody else has written so that it stays in a line, and controls no terminal."""
+    return text.translate(_VISIBLE_CONTROLS | _VISIBLE_LINE_ENDS)
 
 
 # All control characters of Unicode except tab and LF, and those that change the direction of what follows.

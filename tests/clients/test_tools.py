@@ -68,7 +68,7 @@ def test_decorator(options: dict[str, Any], name: str) -> None:
 
     decorate: Any = relay.tool(**FULL, **options)
     assert decorate(add) is add
-    plain = relay.tool(lambda: None)
+    plain: Any = relay.tool(lambda: None)
     assert (add(1), plain()) == (1, None)
     [definition] = definitions([add])
     assert (definition["name"], definition["title"], definition["description"]) == (name, "Add up", "Adds.")
