@@ -17,6 +17,8 @@ A guest that has the session's code uses them:
 
     guest("ABC1-2345", relay="https://…").call_tool("add", {"a": 1, "b": 2})
 
+In a notebook, `session = host([add]).start()` runs on after its cell, until `session.end()`.
+
 Programs with asyncio write `async with host(…) as session: await session.await_end()` and
 `await guest(…).acall_tool(…)`. `python relay.py --help` says what the file does as a command. The logger `relay`
 reports what comes and goes at the level INFO, and every call of the relay at the level DEBUG; `relay.calls` has a line
@@ -27,6 +29,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import atexit
 import base64
 import contextvars
 import dataclasses
@@ -2296,6 +2299,12 @@ class _Toolbox:
         """Return what guests see of the tools."""
         return [tool.definition for tool in self._tools.values()]
 
+    def become(self, other: _Toolbox) -> None:
+        """Have what another toolbox has, but for the event loop."""
+        self._approval = other._approval
+        self._on_request = other._on_request
+        self._tools = other._tools
+
     def add(self, tool: Tool) -> None:
         """Add a tool. Raises TypeError if there is another one with its name."""
         if tool.name in self._tools:
@@ -2802,7 +2811,10 @@ class _Renewal:
 
 
 class Session:
-    """The host's side of a session, which `host` returns. It lasts as long as a `with` or `async with` block."""
+    """The host's side of a session, which `host` returns. It lasts as long as a `with` or `async with` block.
+
+    In a notebook, or wherever else a block is in the way, it lasts from `start()` to `end()`, or to the program's end.
+    """
 
     def __init__(
         self,
@@ -2885,6 +2897,45 @@ class Session:
         self.end()
         self._calls.wait(_EXIT_SECONDS)
 
+    def start(self) -> Session:
+        """Do as a `with` block does at its beginning, and return the session, which goes on until `end()`.
+
+        It ends with the program, too. A notebook's cell that is run again gets the session that it has started before,
+        with the new functions in place of those that had the same names: the code stays the same. Raises RelayError.
+        """
+        started = _started_before(self)
+        if started:
+            started._replace_tools(self._toolbox)
+            return started
+        self.__enter__()
+        atexit.register(self.end)
+        _started.append(self)
+        return self
+
+    def _identity(self) -> tuple[str, list[str]]:
+        return self._relay.url, [definition["name"] for definition in self.tools]
+
+    def _replace_tools(self, toolbox: _Toolbox) -> None:
+        with self._tools_lock:
+            self._toolbox.become(toolbox)
+            self._show_tools()
+
+    def __repr__(self) -> str:
+        return f"<Session {_for_people(self.code) or 'not begun'}: {self.reason or self.state}>"
+
+    def _repr_html_(self) -> str:
+        """Return the session as notebooks show it: its code, its URL, its tools, and the state in which it is now."""
+        import html
+
+        code = html.escape(_for_people(self.code) or "The session has not begun.")
+        url = html.escape(self.mcp_url)
+        tools = html.escape(", ".join(definition["name"] for definition in self.tools))
+        state = html.escape(self.reason or self.state)
+        return (
+            f'<div><strong style="font-size: 2em; letter-spacing: 0.1em">{code}</strong><br>'
+            f'<a href="{url}">{url}</a><br>Tools: {tools}<br>State: {state}</div>'
+        )
+
     async def __aenter__(self) -> Session:
         """Do as `__enter__`. The block's event loop also runs the coroutines among the tools."""
         self._toolbox.loop = asyncio.get_running_loop()
@@ -2932,6 +2983,7 @@ class Session:
 
     def end(self) -> None:
         """End the session, for its guests too."""
+        atexit.unregister(self.end)
         if self.code and not self.reason:
             with suppress(RelayError):
                 self._api.call("DELETE", "", limit=_TimeLimit(_END_SECONDS))
@@ -2946,6 +2998,23 @@ class Session:
     async def await_end(self) -> str:
         """Do as `wait`, in asyncio."""
         return str(await _in_thread(self.wait))
+
+
+_started: list[Session] = []  # with start()
+
+
+def _started_before(session: Session) -> Session | None:
+    """Return the session with tools of the same names that a notebook has started before, and that has not ended."""
+    ipython = sys.modules.get("IPython")
+    if not ipython or not ipython.get_ipython():
+        return None
+    _started[:] = [started for started in _started if not started.reason]
+    return next((started for started in _started if started._identity() == session._identity()), None)
+
+
+def _for_people(code: str) -> str:
+    """Return a code as people read it out: ABCD-1234."""
+    return f"{code[:4]}-{code[4:]}" if code else ""
 
 
 def host(
@@ -3302,7 +3371,7 @@ def _host(options: _Object) -> None:
     except (Exception, SystemExit) as error:
         raise ValueError(f"{file}: {type(error).__name__}: {error}") from error
     with suppress(KeyboardInterrupt), session:
-        _print(f"{session.code[:4]}-{session.code[4:]}\n{session.mcp_url}", output)
+        _print(f"{_for_people(session.code)}\n{session.mcp_url}", output)
         print(f"Offers {', '.join(tool['name'] for tool in session.tools)}. Ctrl+C ends the session.", file=sys.stderr)
         session.wait()
     if session.reason not in ("", "ended"):
