@@ -53,6 +53,7 @@ import ssl
 import sys
 import threading
 import time
+import traceback
 import types
 import typing
 import urllib.request
@@ -1540,7 +1541,7 @@ class _Relay:
             raise RelayError(detail, "payload_too_large", 413)
         connection = self._connection(limit.silence)
         try:
-            with _network_errors(method, path):
+            with _network_errors(method, path, self._where()):
                 answer = self._send(connection, method, path, data, headers or {}, limit)
             try:
                 _log.debug("%s %s: %d", method, path, answer.status)
@@ -1574,6 +1575,11 @@ class _Relay:
         connection.request(method, target, _chunks(data, connected, limit) if data else None, sent)
         connected.settimeout(limit.for_beginning())
         return _Answer(connected, connection.getresponse(), limit)
+
+    def _where(self) -> str:
+        """Return where the relay is, for people, without the login of a proxy."""
+        through = f", through the proxy {self._proxy.hostname}:{self._proxy.port or ''}" if self._proxy else ""
+        return f"{self.url}{through}"
 
     def _connection(self, seconds: float) -> http.client.HTTPConnection:
         """Return a connection to the relay, or to the proxy, that is not open yet."""
@@ -1683,6 +1689,10 @@ def _checked_url(url: str) -> SplitResult:
         is_url = parts.scheme in ("http", "https") and parts.hostname and "@" not in parts.netloc and parts.port != 0
     except ValueError:  # of the port
         is_url = False
+    if not url:
+        raise ValueError(
+            "the relay's URL is missing: say --relay https://parley.example (relay= in a program), or set PARLEY_URL"
+        )
     if not is_url:
         raise ValueError(f"relay, or PARLEY_URL, has to be a URL that begins with https://, not {url!r}")
     return parts
@@ -1722,12 +1732,13 @@ def _proxy_login(proxy: SplitResult) -> dict[str, str]:
 
 
 @contextmanager
-def _network_errors(method: str, path: str) -> Iterator[None]:
-    """Raise what the network does as a RelayError."""
+def _network_errors(method: str, path: str, place: str = "") -> Iterator[None]:
+    """Raise what the network does as a RelayError. `place` says where the relay is."""
     try:
         yield
     except (OSError, http.client.HTTPException) as error:
-        failure = RelayError(f"The relay cannot be reached: {type(error).__name__}: {error}", "unreachable")
+        why = f"{type(error).__name__}: {error}" + (f" ({place})" if place else "")
+        failure = RelayError(f"The relay cannot be reached: {why}", "unreachable")
         _log.debug("%s %s: %s", method, path, failure)
         raise failure from error
 
@@ -2841,6 +2852,11 @@ class Session:
         return self._api.code
 
     @property
+    def relay(self) -> str:
+        """The URL of the relay."""
+        return self._relay.url
+
+    @property
     def mcp_url(self) -> str:
         """The URL of an MCP server with the session's tools, empty before the block begins."""
         return f"{self._relay.url}/mcp/{self.code}" if self.code else ""
@@ -3348,6 +3364,7 @@ def _parser() -> argparse.ArgumentParser:
     host_.add_argument("file", metavar="FILE")
     policies = ("never", "first", "writes", "each")
     host_.add_argument("--approve", choices=policies, default="never", help="which calls to ask about on the terminal")
+    host_.add_argument("--qr", action="store_true", help="show a QR code of the link for a guest")
     host_.add_argument("--quiet", action="store_true", help="print no line for each call")
     ask = add("ask", _ask, "send a request (JSON, else text), and print its result")
     ask.add_argument("code", metavar="CODE")
@@ -3365,13 +3382,17 @@ def _host(options: _Object) -> None:
     """Offer the public functions that a file defines until Ctrl+C. What they print goes to standard error."""
     output, sys.stdout = sys.stdout, sys.stderr
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    file = options["file"]
+    path = Path(options["file"])
     try:
-        session = Session(_imported(Path(file)), relay=options.get("relay", ""), approve=options["approve"])
+        session = Session(_imported(path), relay=options.get("relay", ""), approve=options["approve"])
     except (Exception, SystemExit) as error:
-        raise ValueError(f"{file}: {type(error).__name__}: {error}") from error
+        raise ValueError(_error_of_file(path, error)) from error
     with suppress(KeyboardInterrupt), session:
         _print(f"{_for_people(session.code)}\n{session.mcp_url}", output)
+        if output.isatty():
+            _print(f"\n{_large(_for_people(session.code))}\n", output)
+        if options["qr"]:
+            _print(_drawn(_qr_code(f"{session.relay}/#{_for_people(session.code)}")), sys.stderr)
         print(f"Offers {', '.join(tool['name'] for tool in session.tools)}. Ctrl+C ends the session.", file=sys.stderr)
         session.wait()
     if session.reason not in ("", "ended"):
@@ -3379,13 +3400,157 @@ def _host(options: _Object) -> None:
 
 
 def _imported(path: Path) -> types.ModuleType:
-    """Return the module that a file is."""
+    """Return the module that a file is. Raises whatever importing it raises, and ValueError if it offers nothing."""
+    if not path.exists():
+        raise FileNotFoundError("there is no such file")
     if not path.is_file():
         raise ImportError("this is no Python file")
     sys.modules["relay"] = sys.modules[__name__]  # for `from relay import cancelled`
     sys.path.insert(0, str(path.resolve().parent))
     sys.modules.pop(path.stem, None)  # another module of that name
-    return importlib.import_module(path.stem)
+    module = importlib.import_module(path.stem)
+    if not _functions_of_module(module):
+        raise ValueError(
+            "host() needs tools, which are public functions: there is none in this file. They are defined in it, and "
+            "their names do not begin with an underscore; or its `__all__` names them."
+        )
+    return module
+
+
+def _error_of_file(path: Path, error: BaseException) -> str:
+    """Return what is wrong with a file of tools, and in which of its lines."""
+    told = f"{path}: {type(error).__name__}: {error.msg if isinstance(error, SyntaxError) else error}"
+    if isinstance(error, SyntaxError):
+        place = f"{error.filename}, line {error.lineno}" if error.filename else f"line {error.lineno}"
+        return f"{told} ({place}): {(error.text or '').strip()}"
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame for frame in frames if Path(frame.filename) == path.resolve()]
+    return f"{told} (line {lines[-1].lineno}): {lines[-1].line}" if lines else told
+
+
+def _large(text: str) -> str:
+    """Return a text of capital letters, digits and hyphens in letters of five lines, to be read from afar."""
+    rows = ["".join(_GLYPHS[character][row] + "  " for character in text) for row in range(5)]
+    return "\n".join(row.rstrip() for row in rows)
+
+
+def _glyph(rows: str) -> list[str]:
+    """Return the lines of a letter, of which each digit is a row of three dots, in binary."""
+    return ["".join("██" if int(row) & 4 >> place else "  " for place in range(3)) for row in rows]
+
+
+_LETTERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ-"
+_ROWS = (
+    "25552 26227 61247 61216 55711 74616 34757 71244 25252 75716 25755 65656 34443 65556 74647 74644 34553 55755 72227 "
+    "11152 55655 44447 57755 65555 75557 65644 25573 65655 34216 72222 55557 55552 55775 55255 55222 71247 00700"
+)
+_GLYPHS = dict(zip(_LETTERS, map(_glyph, _ROWS.split()), strict=True))
+
+
+# Command: QR codes, ISO/IEC 18004, of versions 1 to 5 with error correction level L and mask 0
+
+_QR_DATA_BYTES = (19, 34, 55, 80, 108)  # in each version, with 2 for the length and the kind of data
+_QR_CHECK_BYTES = (7, 10, 15, 20, 26)
+_QR_FORMAT = 0b111011111000100  # for level L and mask 0
+
+
+def _qr_code(text: str) -> list[list[bool]]:
+    """Return the dark and light modules of a QR code, row by row. Raises ValueError for more than 106 bytes."""
+    data = text.encode()
+    fitting = [version for version, size in enumerate(_QR_DATA_BYTES, 1) if len(data) <= size - 2]
+    if not fitting:
+        raise ValueError(f"the link is too long for a QR code: {text}")
+    version = fitting[0]
+    modules = _qr_patterns(version)
+    bits = _qr_bits(data, version)
+    for row, column in _qr_places(len(modules)):
+        if modules[row][column] is None:
+            modules[row][column] = next(bits, False) ^ ((row + column) % 2 == 0)
+    return [[bool(module) for module in row] for row in modules]
+
+
+def _qr_bits(data: bytes, version: int) -> Iterator[bool]:
+    """Yield the bits of the data, and of what corrects errors in it."""
+    size = _QR_DATA_BYTES[version - 1]
+    number = (0b0100 << 8 | len(data)) << 8 * len(data) + 4 | int.from_bytes(data, "big") << 4
+    padding = bytes(0x11 if place % 2 else 0xEC for place in range(size - len(data) - 2))
+    codewords = number.to_bytes(len(data) + 2, "big") + padding
+    for codeword in codewords + _reed_solomon(codewords, _QR_CHECK_BYTES[version - 1]):
+        for place in range(7, -1, -1):
+            yield bool(codeword >> place & 1)
+
+
+def _reed_solomon(codewords: bytes, count: int) -> bytes:
+    """Return so many check bytes: the remainder of the division by (x - 2⁰)(x - 2¹)… in the field."""
+    divisor = [0] * (count - 1) + [1]
+    root = 1
+    for _ in range(count):
+        for place in range(count):
+            divisor[place] = _product(divisor[place], root)
+            if place + 1 < count:
+                divisor[place] ^= divisor[place + 1]
+        root = _product(root, 2)
+    remainder = [0] * count
+    for codeword in codewords:
+        factor = codeword ^ remainder.pop(0)
+        remainder.append(0)
+        remainder = [kept ^ _product(coefficient, factor) for kept, coefficient in zip(remainder, divisor, strict=True)]
+    return bytes(remainder)
+
+
+def _product(a: int, b: int) -> int:
+    """Return the product of two elements of the field with 256 elements, modulo x⁸ + x⁴ + x³ + x² + 1."""
+    product = 0
+    for place in range(7, -1, -1):
+        product = (product << 1) ^ (product >> 7) * 0x11D
+        product ^= (b >> place & 1) * a
+    return product
+
+
+def _qr_patterns(version: int) -> list[list[bool | None]]:
+    """Return the modules that do not depend on the data, and None for the others."""
+    size = 17 + 4 * version
+    modules: list[list[bool | None]] = [[None] * size for _ in range(size)]
+    for place in range(size):
+        modules[6][place] = modules[place][6] = place % 2 == 0
+    for row, column in ((3, 3), (3, size - 4), (size - 4, 3)):
+        _draw_rings(modules, row, column, 4, (2, 4))
+    if version > 1:
+        _draw_rings(modules, size - 7, size - 7, 2, (1,))
+    bits = [bool(_QR_FORMAT >> place & 1) for place in range(15)]
+    around_corner = [(row, 8) for row in (0, 1, 2, 3, 4, 5, 7, 8)] + [(8, column) for column in (7, 5, 4, 3, 2, 1, 0)]
+    at_edges = [(8, size - 1 - place) for place in range(8)] + [(size - 15 + place, 8) for place in range(8, 15)]
+    for places in (around_corner, at_edges):
+        for (row, column), bit in zip(places, bits, strict=True):
+            modules[row][column] = bit
+    modules[size - 8][8] = True
+    return modules
+
+
+def _draw_rings(modules: list[list[bool | None]], row: int, column: int, radius: int, light: tuple[int, ...]) -> None:
+    """Draw squares around a place, as far as they are within the code: those at these distances are light."""
+    for down in range(-radius, radius + 1):
+        for right in range(-radius, radius + 1):
+            if 0 <= row + down < len(modules) and 0 <= column + right < len(modules):
+                modules[row + down][column + right] = max(abs(down), abs(right)) not in light
+
+
+def _qr_places(size: int) -> Iterator[tuple[int, int]]:
+    """Yield the places of the bits: pairs of columns from right to left, up and down in turn."""
+    rights = [*range(size - 1, 6, -2), *range(5, 0, -2)]  # without the column of the timing pattern
+    for turn, right in enumerate(rights):
+        for row in range(size) if turn % 2 else range(size - 1, -1, -1):
+            yield row, right
+            yield row, right - 1
+
+
+def _drawn(modules: list[list[bool]]) -> str:
+    """Return modules with a border, in half blocks. Light ones are filled, for terminals whose ground is dark."""
+    width = len(modules) + 4
+    light = [[False] * width] * 2
+    rows = [*light, *([False, False, *row, False, False] for row in modules), *light, [True] * width]
+    pairs = zip(rows[::2], rows[1::2], strict=False)
+    return "\n".join("".join("█▄▀ "[2 * below + above] for above, below in zip(*pair, strict=True)) for pair in pairs)
 
 
 def _ask(options: _Object) -> None:
@@ -3422,6 +3587,7 @@ class _ProgressLine:
 
     def __init__(self, terminal: TextIO) -> None:
         self._terminal = terminal
+        self._is_empty = True
 
     def __call__(self, done: float, total: float | None, message: str) -> None:
         share = f"{done:g}" if total is None else f"{done:g}/{total:g}"
@@ -3430,9 +3596,11 @@ class _ProgressLine:
 
     def erase(self) -> None:
         """Leave the line empty."""
-        self._write("")
+        if not self._is_empty:
+            self._write("")
 
     def _write(self, text: str) -> None:
+        self._is_empty = not text
         encoding = self._terminal.encoding or "utf-8"
         shown = text.encode(encoding, "backslashreplace").decode(encoding)
         print(f"\r\x1b[K{shown}", end="", file=self._terminal, flush=True)

@@ -183,6 +183,16 @@ def test_relay_that_is_not_there(tmp_path: Path) -> None:
     done = run(None, "host", f"{tmp_path}/f.py", PARLEY_URL="http://127.0.0.1:9")
     assert (done.returncode, done.stdout) == (3, "")
     assert "The relay cannot be reached: ConnectionRefusedError" in done.stderr
+    assert "(http://127.0.0.1:9)" in done.stderr
+
+
+def test_proxy_that_is_not_there() -> None:
+    """It is named, without its login."""
+    variables = {"https_proxy": "http://user:secret@127.0.0.1:9", "no_proxy": ""}
+    done = run(None, "tools", CODE, "--relay", "https://relay.example", **variables)
+    assert done.returncode == 3
+    assert "(https://relay.example, through the proxy 127.0.0.1:9)" in done.stderr
+    assert "secret" not in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -193,17 +203,20 @@ def test_relay_that_is_not_there(tmp_path: Path) -> None:
         (["nothing"], "invalid choice"),
         (["call", "ABC12345", "add", "a"], "a is not ARG=VALUE"),
         (["tools", "ABC12345", "--relay", "nowhere"], "has to be a URL"),
-        (["host", "missing.py"], "missing.py: ImportError: this is no Python file"),
-        (["host", "broken.py"], "broken.py: SyntaxError"),
-        (["host", "raises.py"], "raises.py: ZeroDivisionError"),
-        (["host", "empty.py"], "needs tools, which are public functions"),
+        (["host", "missing.py"], "missing.py: FileNotFoundError: there is no such file"),
+        (["host", "."], ".: ImportError: this is no Python file"),
+        (["host", "broken.py"], "broken.py, line 2): def f(:"),
+        (["host", "imports.py"], "broken.py, line 2): def f(:"),
+        (["host", "raises.py"], "raises.py: ZeroDivisionError: division by zero (line 3): 1 / 0"),
+        (["host", "empty.py"], "needs tools, which are public functions: there is none in this file"),
         (["host", "odd.py"], "odd.py: TypeError: f cannot be a tool"),
     ],
 )
 def test_wrong_usage(tmp_path: Path, arguments: list[str], told: str) -> None:
     files = {
-        "broken": "def f(:",
-        "raises": "1 / 0",
+        "broken": "\ndef f(:",
+        "imports": "import broken",
+        "raises": "\n\n1 / 0",
         "empty": "from json import loads\ndef _f(): pass",
         "odd": "def f(a: complex): pass",
     }
@@ -220,6 +233,12 @@ def test_wrong_usage(tmp_path: Path, arguments: list[str], told: str) -> None:
     )
     assert (done.returncode, done.stdout) == (2, "")
     assert told in done.stderr
+
+
+def test_no_relay() -> None:
+    done = run(None, "tools", CODE, PARLEY_URL="")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "the relay's URL is missing: say --relay https://" in done.stderr
 
 
 def test_help() -> None:
