@@ -141,12 +141,15 @@ def test_no_answer(served: Served) -> None:
 
 
 def test_ctrl_c_withdraws(served: Served, any_site: Parley) -> None:
-    asking = subprocess.Popen(command("call", served.code, "work", "seconds=20", "--relay", any_site.url))
-    before = served.errors.read_text("utf-8").count("stopped\n")
-    time.sleep(1)
+    def count(what: str) -> int:
+        return served.errors.read_text("utf-8").count(f"{what}\n")
+
+    stopped, begun = count("stopped"), count("working")
+    asking = subprocess.Popen(command("call", served.code, "work", "seconds=60", "--relay", any_site.url))
+    wait_until(lambda: count("working") > begun)
     asking.send_signal(signal.SIGINT)
     assert asking.wait(10) == 3
-    wait_until(lambda: served.errors.read_text("utf-8").count("stopped\n") == before + 1)
+    wait_until(lambda: count("stopped") == stopped + 1)
 
 
 @pytest.mark.parametrize(("payload", "echoed"), [('{"a": [1]}', {"a": [1]}), ("a text", "a text"), ("NaN", "NaN")])
