@@ -1371,7 +1371,7 @@ def _image_blocks(value: Any) -> list[_Object]:
     of = type(value)
     if hasattr(of, "savefig"):  # a figure of matplotlib, or what seaborn has around one
         return [_image_block(_png_of_figure(value))]
-    if hasattr(of, "get_figure") and hasattr(value.figure, "savefig"):  # a part of one, such as Axes
+    if hasattr(of, "get_figure") and hasattr(getattr(value, "figure", None), "savefig"):  # a part of it, such as Axes
         return [_image_block(_png_of_figure(value.figure))]
     if hasattr(of, "_repr_mimebundle_"):
         blocks = _blocks_of_bundle(_data_of(value._repr_mimebundle_(include=None, exclude=None)))
@@ -2917,8 +2917,13 @@ class Session:
         """Do as a `with` block does at its beginning, and return the session, which goes on until `end()`.
 
         It ends with the program, too. A notebook's cell that is run again gets the session that it has started before,
-        with the new functions in place of those that had the same names: the code stays the same. Raises RelayError.
+        with the new functions in place of those that had the same names: the code stays the same. Raises RelayError,
+        and ValueError for a session that has ended.
         """
+        if self.reason:
+            raise ValueError("this session has ended: host() makes another one")
+        if self.code:
+            return self
         started = _started_before(self)
         if started:
             started._replace_tools(self._toolbox)

@@ -127,10 +127,13 @@ def test_start_outside_of_notebooks(site: Parley) -> None:
     """A program may have two sessions with the same tools."""
     first, second = (host([add], relay=site.url).start() for _ in range(2))
     assert first.code != second.code
+    assert first.start() is first
     assert repr(first).startswith(f"<Session {first.code[:4]}-{first.code[4:]}: connect")
     for session in (first, second):
         session.end()
     assert repr(first).endswith(": ended>")
+    with pytest.raises(ValueError, match="has ended"):
+        first.start()
     with pytest.raises(RelayError):
         guest(first.code, relay=site.url).call_tool("add")
 
