@@ -2135,6 +2135,9 @@ class _HostApi:
             raise
 
 
+# Host: tools and approval
+
+
 class ToolCall(NamedTuple):
     """A call that needs approval.
 
@@ -2375,6 +2378,9 @@ def _call_in(payload: Any) -> _Object | None:
     is_call = isinstance(payload, dict) and payload.get("method") == "tools/call"
     call = payload.get("params") if is_call else None
     return call if isinstance(call, dict) and isinstance(call.get("name"), str) else None
+
+
+# Host: calls
 
 
 def _client_name(value: Any) -> str:
@@ -2629,6 +2635,9 @@ def _error_json(error: BaseException) -> str:
     with suppress(TypeError, ValueError, RecursionError):
         return _json(described if own is None else own)
     return _json(described)
+
+
+# Host: the session
 
 
 class _Listener:
@@ -3452,112 +3461,6 @@ _ROWS = (
 _GLYPHS = dict(zip(_LETTERS, map(_glyph, _ROWS.split()), strict=True))
 
 
-# Command: QR codes, ISO/IEC 18004, of versions 1 to 5 with error correction level L and mask 0
-
-_QR_DATA_BYTES = (19, 34, 55, 80, 108)  # in each version, with 2 for the length and the kind of data
-_QR_CHECK_BYTES = (7, 10, 15, 20, 26)
-_QR_FORMAT = 0b111011111000100  # for level L and mask 0
-
-
-def _qr_code(text: str) -> list[list[bool]]:
-    """Return the dark and light modules of a QR code, row by row. Raises ValueError for more than 106 bytes."""
-    data = text.encode()
-    fitting = [version for version, size in enumerate(_QR_DATA_BYTES, 1) if len(data) <= size - 2]
-    if not fitting:
-        raise ValueError(f"the link is too long for a QR code: {text}")
-    version = fitting[0]
-    modules = _qr_patterns(version)
-    bits = _qr_bits(data, version)
-    for row, column in _qr_places(len(modules)):
-        if modules[row][column] is None:
-            modules[row][column] = next(bits, False) ^ ((row + column) % 2 == 0)
-    return [[bool(module) for module in row] for row in modules]
-
-
-def _qr_bits(data: bytes, version: int) -> Iterator[bool]:
-    """Yield the bits of the data, and of what corrects errors in it."""
-    size = _QR_DATA_BYTES[version - 1]
-    number = (0b0100 << 8 | len(data)) << 8 * len(data) + 4 | int.from_bytes(data, "big") << 4
-    padding = bytes(0x11 if place % 2 else 0xEC for place in range(size - len(data) - 2))
-    codewords = number.to_bytes(len(data) + 2, "big") + padding
-    for codeword in codewords + _reed_solomon(codewords, _QR_CHECK_BYTES[version - 1]):
-        for place in range(7, -1, -1):
-            yield bool(codeword >> place & 1)
-
-
-def _reed_solomon(codewords: bytes, count: int) -> bytes:
-    """Return so many check bytes: the remainder of the division by (x - 2⁰)(x - 2¹)… in the field."""
-    divisor = [0] * (count - 1) + [1]
-    root = 1
-    for _ in range(count):
-        for place in range(count):
-            divisor[place] = _product(divisor[place], root)
-            if place + 1 < count:
-                divisor[place] ^= divisor[place + 1]
-        root = _product(root, 2)
-    remainder = [0] * count
-    for codeword in codewords:
-        factor = codeword ^ remainder.pop(0)
-        remainder.append(0)
-        remainder = [kept ^ _product(coefficient, factor) for kept, coefficient in zip(remainder, divisor, strict=True)]
-    return bytes(remainder)
-
-
-def _product(a: int, b: int) -> int:
-    """Return the product of two elements of the field with 256 elements, modulo x⁸ + x⁴ + x³ + x² + 1."""
-    product = 0
-    for place in range(7, -1, -1):
-        product = (product << 1) ^ (product >> 7) * 0x11D
-        product ^= (b >> place & 1) * a
-    return product
-
-
-def _qr_patterns(version: int) -> list[list[bool | None]]:
-    """Return the modules that do not depend on the data, and None for the others."""
-    size = 17 + 4 * version
-    modules: list[list[bool | None]] = [[None] * size for _ in range(size)]
-    for place in range(size):
-        modules[6][place] = modules[place][6] = place % 2 == 0
-    for row, column in ((3, 3), (3, size - 4), (size - 4, 3)):
-        _draw_rings(modules, row, column, 4, (2, 4))
-    if version > 1:
-        _draw_rings(modules, size - 7, size - 7, 2, (1,))
-    bits = [bool(_QR_FORMAT >> place & 1) for place in range(15)]
-    around_corner = [(row, 8) for row in (0, 1, 2, 3, 4, 5, 7, 8)] + [(8, column) for column in (7, 5, 4, 3, 2, 1, 0)]
-    at_edges = [(8, size - 1 - place) for place in range(8)] + [(size - 15 + place, 8) for place in range(8, 15)]
-    for places in (around_corner, at_edges):
-        for (row, column), bit in zip(places, bits, strict=True):
-            modules[row][column] = bit
-    modules[size - 8][8] = True
-    return modules
-
-
-def _draw_rings(modules: list[list[bool | None]], row: int, column: int, radius: int, light: tuple[int, ...]) -> None:
-    """Draw squares around a place, as far as they are within the code: those at these distances are light."""
-    for down in range(-radius, radius + 1):
-        for right in range(-radius, radius + 1):
-            if 0 <= row + down < len(modules) and 0 <= column + right < len(modules):
-                modules[row + down][column + right] = max(abs(down), abs(right)) not in light
-
-
-def _qr_places(size: int) -> Iterator[tuple[int, int]]:
-    """Yield the places of the bits: pairs of columns from right to left, up and down in turn."""
-    rights = [*range(size - 1, 6, -2), *range(5, 0, -2)]  # without the column of the timing pattern
-    for turn, right in enumerate(rights):
-        for row in range(size) if turn % 2 else range(size - 1, -1, -1):
-            yield row, right
-            yield row, right - 1
-
-
-def _drawn(modules: list[list[bool]]) -> str:
-    """Return modules with a border, in half blocks. Light ones are filled, for terminals whose ground is dark."""
-    width = len(modules) + 4
-    light = [[False] * width] * 2
-    rows = [*light, *([False, False, *row, False, False] for row in modules), *light, [True] * width]
-    pairs = zip(rows[::2], rows[1::2], strict=False)
-    return "\n".join("".join("█▄▀ "[2 * below + above] for above, below in zip(*pair, strict=True)) for pair in pairs)
-
-
 def _ask(options: _Object) -> None:
     asking = Guest(options["code"], relay=options.get("relay", ""))
     _print(asking.request(_json_or_text(options["payload"]), timeout=options.get("timeout")), sys.stdout)
@@ -3672,6 +3575,112 @@ class _LogFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         return _for_stream(super().format(record), sys.stderr)
+
+
+# Command: QR codes, ISO/IEC 18004, of versions 1 to 5 with error correction level L and mask 0
+
+_QR_DATA_BYTES = (19, 34, 55, 80, 108)  # in each version, with 2 for the length and the kind of data
+_QR_CHECK_BYTES = (7, 10, 15, 20, 26)
+_QR_FORMAT = 0b111011111000100  # for level L and mask 0
+
+
+def _qr_code(text: str) -> list[list[bool]]:
+    """Return the dark and light modules of a QR code, row by row. Raises ValueError for more than 106 bytes."""
+    data = text.encode()
+    fitting = [version for version, size in enumerate(_QR_DATA_BYTES, 1) if len(data) <= size - 2]
+    if not fitting:
+        raise ValueError(f"the link is too long for a QR code: {text}")
+    version = fitting[0]
+    modules = _qr_patterns(version)
+    bits = _qr_bits(data, version)
+    for row, column in _qr_places(len(modules)):
+        if modules[row][column] is None:
+            modules[row][column] = next(bits, False) ^ ((row + column) % 2 == 0)
+    return [[bool(module) for module in row] for row in modules]
+
+
+def _qr_bits(data: bytes, version: int) -> Iterator[bool]:
+    """Yield the bits of the data, and of what corrects errors in it."""
+    size = _QR_DATA_BYTES[version - 1]
+    number = (0b0100 << 8 | len(data)) << 8 * len(data) + 4 | int.from_bytes(data, "big") << 4
+    padding = bytes(0x11 if place % 2 else 0xEC for place in range(size - len(data) - 2))
+    codewords = number.to_bytes(len(data) + 2, "big") + padding
+    for codeword in codewords + _reed_solomon(codewords, _QR_CHECK_BYTES[version - 1]):
+        for place in range(7, -1, -1):
+            yield bool(codeword >> place & 1)
+
+
+def _reed_solomon(codewords: bytes, count: int) -> bytes:
+    """Return so many check bytes: the remainder of the division by (x - 2⁰)(x - 2¹)… in the field."""
+    divisor = [0] * (count - 1) + [1]
+    root = 1
+    for _ in range(count):
+        for place in range(count):
+            divisor[place] = _product(divisor[place], root)
+            if place + 1 < count:
+                divisor[place] ^= divisor[place + 1]
+        root = _product(root, 2)
+    remainder = [0] * count
+    for codeword in codewords:
+        factor = codeword ^ remainder.pop(0)
+        remainder.append(0)
+        remainder = [kept ^ _product(coefficient, factor) for kept, coefficient in zip(remainder, divisor, strict=True)]
+    return bytes(remainder)
+
+
+def _product(a: int, b: int) -> int:
+    """Return the product of two elements of the field with 256 elements, modulo x⁸ + x⁴ + x³ + x² + 1."""
+    product = 0
+    for place in range(7, -1, -1):
+        product = (product << 1) ^ (product >> 7) * 0x11D
+        product ^= (b >> place & 1) * a
+    return product
+
+
+def _qr_patterns(version: int) -> list[list[bool | None]]:
+    """Return the modules that do not depend on the data, and None for the others."""
+    size = 17 + 4 * version
+    modules: list[list[bool | None]] = [[None] * size for _ in range(size)]
+    for place in range(size):
+        modules[6][place] = modules[place][6] = place % 2 == 0
+    for row, column in ((3, 3), (3, size - 4), (size - 4, 3)):
+        _draw_rings(modules, row, column, 4, (2, 4))
+    if version > 1:
+        _draw_rings(modules, size - 7, size - 7, 2, (1,))
+    bits = [bool(_QR_FORMAT >> place & 1) for place in range(15)]
+    around_corner = [(row, 8) for row in (0, 1, 2, 3, 4, 5, 7, 8)] + [(8, column) for column in (7, 5, 4, 3, 2, 1, 0)]
+    at_edges = [(8, size - 1 - place) for place in range(8)] + [(size - 15 + place, 8) for place in range(8, 15)]
+    for places in (around_corner, at_edges):
+        for (row, column), bit in zip(places, bits, strict=True):
+            modules[row][column] = bit
+    modules[size - 8][8] = True
+    return modules
+
+
+def _draw_rings(modules: list[list[bool | None]], row: int, column: int, radius: int, light: tuple[int, ...]) -> None:
+    """Draw squares around a place, as far as they are within the code: those at these distances are light."""
+    for down in range(-radius, radius + 1):
+        for right in range(-radius, radius + 1):
+            if 0 <= row + down < len(modules) and 0 <= column + right < len(modules):
+                modules[row + down][column + right] = max(abs(down), abs(right)) not in light
+
+
+def _qr_places(size: int) -> Iterator[tuple[int, int]]:
+    """Yield the places of the bits: pairs of columns from right to left, up and down in turn."""
+    rights = [*range(size - 1, 6, -2), *range(5, 0, -2)]  # without the column of the timing pattern
+    for turn, right in enumerate(rights):
+        for row in range(size) if turn % 2 else range(size - 1, -1, -1):
+            yield row, right
+            yield row, right - 1
+
+
+def _drawn(modules: list[list[bool]]) -> str:
+    """Return modules with a border, in half blocks. Light ones are filled, for terminals whose ground is dark."""
+    width = len(modules) + 4
+    light = [[False] * width] * 2
+    rows = [*light, *([False, False, *row, False, False] for row in modules), *light, [True] * width]
+    pairs = zip(rows[::2], rows[1::2], strict=False)
+    return "\n".join("".join("█▄▀ "[2 * below + above] for above, below in zip(*pair, strict=True)) for pair in pairs)
 
 
 if __name__ == "__main__":

@@ -196,12 +196,14 @@ def try_types() -> None:
         one = guest(session.code, relay=relay)
         assert one.tools()[0]["title"] == "Types"
         assert one.tools()[0]["inputSchema"]["properties"]["row"]["description"] == "In a row."
-        result = one.call_tool("take", TAKEN, on_progress=lambda *_: None)
+        reports: List[Any] = []  # noqa: UP006
+        result = one.call_tool("take", TAKEN, on_progress=lambda *report: reports.append(report))
+        assert reports == [(1, 2, "taking")], reports
         told = {"color": "red", "rest": [3], "more": {"z": 4}, "nan": None, "set": [1, 2], "gone": [1]}
         assert result["structuredContent"] == told, result
         assert one.call_tool("count_up")["structuredContent"] == [1, 2]
-        session.add_tool(Tool(double, "double", title="Twice"))
-        assert one.tools()[2]["title"] == "Twice"
+        session.add_tool(Tool(double, "double", meta={"a": [1]}))
+        assert one.tools()[2]["_meta"] == {"a": [1]}
         assert "did not allow" in one.call_tool("double", {"a": 1})["content"][0]["text"]
         session.remove_tool("double")
         session.renew()

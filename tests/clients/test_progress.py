@@ -4,6 +4,7 @@ import asyncio
 import contextvars
 import decimal
 import json
+import logging
 import os
 import subprocess
 import threading
@@ -12,12 +13,15 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
+from mcp import Client
 
 from public import relay
 from public.relay import RelayError, guest, host, progress
 from tests.clients.conftest import command
+from tests.clients.gate import Gate
 from tests.clients.scripted import CODE, Scripted
 from tests.clients.test_terminal import terminal
+from tests.support.deployments import Parley
 from tests.support.tools import wait_until
 
 
@@ -340,3 +344,83 @@ def test_call_in_a_pipe() -> None:
         line = command("call", CODE, "x", "--relay", scripted.url)
         done = subprocess.run(line, capture_output=True, timeout=60, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"plain\n", b"")
+
+
+# The relay
+
+
+@pytest.mark.parametrize("polls", [False, True])
+def test_through_the_relay(site: Parley, gate: Gate, polls: bool) -> None:
+    """A guest that waits has the first report while the tool works, and the last one before the result."""
+    gate.rule = lambda call: "cut" if polls and call.kind == "stream" else ""
+    released = threading.Event()
+    seen: list[Any] = []
+
+    def work() -> str:
+        progress(1, 3, "one\u2028ü")
+        released.wait(60)
+        progress(2.5, 3)
+        progress(3, 3, "three")
+        return "worked"
+
+    def note(*report: Any) -> None:
+        seen.append(report)
+        released.set()
+
+    with host([work], relay=gate.url) as session:
+        wait_until(lambda: session.state == ("polling" if polls else "connected"))
+        result = guest(session.code, relay=site.url).call_tool("work", on_progress=note)
+    assert result["content"][0]["text"] == "worked"
+    assert (seen[0], seen[-1]) == ((1, 3, "one\u2028ü"), (3, 3, "three"))
+
+
+def test_session_that_ends_meanwhile(site: Parley) -> None:
+    """A refusal that comes in the stream is raised as any other."""
+
+    def work() -> None:
+        progress(1)
+        relay.cancelled().wait(60)
+
+    with host([work], relay=site.url) as session, pytest.raises(RelayError) as raised:
+        guest(session.code, relay=site.url).call_tool("work", on_progress=lambda *_: session.end())
+    assert (raised.value.code, raised.value.status) == ("session_ended", 410)
+
+
+def test_no_session(site: Parley) -> None:
+    """A refusal that comes before the stream begins is raised as any other."""
+    with pytest.raises(RelayError) as raised:
+        guest("ABC12345", relay=site.url).call_tool("work", on_progress=print)
+    assert (raised.value.code, raised.value.status) == ("session_not_found", 404)
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+def test_mcp_client(site: Parley, mode: str, caplog: pytest.LogCaptureFixture) -> None:
+    """The official client sees the reports, and the host sees the client."""
+    caplog.set_level(logging.INFO, "relay.calls")
+    released = threading.Event()
+    seen: list[Any] = []
+
+    def work() -> str:
+        progress(1, 3, "one")
+        released.wait(60)
+        progress(3, 3, "three")
+        return "worked"
+
+    async def note(progress: float, total: float | None, message: str | None) -> None:
+        seen.append((progress, total, message))
+        if message == "one":
+            released.set()
+
+    async def ask(url: str) -> Any:
+        async with Client(url, mode=mode) as client:
+            await client.list_tools()
+            return await client.call_tool("work", {}, progress_callback=note)
+
+    with host([work], relay=site.url) as session:
+        result = asyncio.run(ask(session.mcp_url))
+        wait_until(lambda: any("called work: done" in line for line in caplog.messages))
+        wait_until(lambda: any("has listed the tools" in line for line in caplog.messages))
+    assert result.content[0].text == "worked"
+    reports = [report for report in seen if report[1] == 3]  # beside those of the relay
+    assert reports == [(1, 3, "one"), (3, 3, "three")]
+    assert all(line.startswith("mcp ") for line in caplog.messages)
