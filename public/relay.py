@@ -17,50 +17,62 @@ A guest that has the session's code uses them:
 
     guest("ABC1-2345", relay="https://…").call_tool("add", {"a": 1, "b": 2})
 
+In a notebook, `session = host([add]).start()` runs on after its cell, until `session.end()`.
+
 Programs with asyncio write `async with host(…) as session: await session.await_end()` and
 `await guest(…).acall_tool(…)`. `python relay.py --help` says what the file does as a command. The logger `relay`
-reports what comes and goes at the level INFO, and every call of the relay at the level DEBUG.
+reports what comes and goes at the level INFO, and every call of the relay at the level DEBUG; `relay.calls` has a line
+for each call of a tool at the level INFO.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import atexit
 import base64
 import contextvars
 import dataclasses
+import enum
 import http.client
 import importlib
 import inspect
+import io
 import json
 import logging
 import math
 import os
+import queue
 import random
 import re
+import select
+import shutil
 import signal
 import socket
 import ssl
 import sys
 import threading
 import time
+import traceback
 import types
 import typing
 import urllib.request
-from collections import deque
+from collections import abc, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from email.message import Message
 from email.utils import parsedate_to_datetime
 from functools import cache, partial
-from pathlib import Path
-from typing import Any, Literal, NamedTuple, TextIO
+from itertools import chain, count, takewhile
+from pathlib import Path, PurePath
+from typing import Annotated, Any, Literal, NamedTuple, TextIO, TypeVar, overload
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
-__all__ = ["Guest", "RelayError", "Session", "cancelled", "guest", "host"]
+__all__ = ["Guest", "RelayError", "Session", "Tool", "ToolCall", "cancelled", "guest", "host", "progress", "tool"]
 
 _log = logging.getLogger("relay")
+_calls_log = logging.getLogger("relay.calls")
 
 _Object = dict[str, Any]  # a JSON object
 
@@ -105,27 +117,66 @@ class _Unreadable:
     """Stands for a JSON value that Python cannot read."""
 
 
-def _json(value: Any) -> str:
+def _json(value: Any, *, allow_nan: bool = False) -> str:
     """Write a value as JSON that UTF-8 can encode. Raises TypeError, ValueError or RecursionError if it is not JSON."""
-    text = _dumps(value, ensure_ascii=False)
+    text = _dumps(value, ensure_ascii=False, allow_nan=allow_nan)
     try:
         text.encode()
     except UnicodeEncodeError:  # half of a surrogate pair, which only an escape can write
-        return _dumps(value, ensure_ascii=True)
+        return _dumps(value, ensure_ascii=True, allow_nan=allow_nan)
     return text
 
 
-def _dumps(value: Any, *, ensure_ascii: bool) -> str:
-    return json.dumps(value, ensure_ascii=ensure_ascii, allow_nan=False, separators=(",", ":"), default=_plain)
+def _dumps(value: Any, *, ensure_ascii: bool, allow_nan: bool) -> str:
+    return json.dumps(value, ensure_ascii=ensure_ascii, allow_nan=allow_nan, separators=(",", ":"), default=_plain)
 
 
 def _plain(value: Any) -> Any:
     """Return what is written in place of a value that the module `json` does not know."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    if isinstance(value, enum.Enum):
+        return value.value
+    if isinstance(value, bytes | bytearray | memoryview):
+        return base64.b64encode(value).decode()
+    if isinstance(value, abc.Mapping):
+        return dict(value)
+    if isinstance(value, abc.Set | abc.Iterator | abc.ValuesView | range | deque):
+        return _listed(value)
     if type(value).__module__.partition(".")[0] in ("datetime", "decimal", "pathlib", "uuid"):
-        return value.isoformat() if hasattr(value, "isoformat") else str(value)
-    raise TypeError(f"{type(value).__name__} is no JSON")
+        return _plain_of_standard_library(value)
+    return _plain_of_library(value)
+
+
+def _listed(values: Iterable[Any]) -> list[Any]:
+    """Return values in a list, those of a set in their order if they have one. Stops when nobody waits any more."""
+    if isinstance(values, abc.Set):
+        with suppress(TypeError):
+            return sorted(values)
+    over = _cancellation()
+    return list(takewhile(lambda _: not over.is_set(), values))
+
+
+def _plain_of_standard_library(value: Any) -> Any:
+    if hasattr(value, "total_seconds"):
+        return value.total_seconds()
+    return value.isoformat() if hasattr(value, "isoformat") else str(value)
+
+
+def _plain_of_library(value: Any) -> Any:
+    """Return what is written in place of a value of pydantic, numpy or pandas, which are not imported for that."""
+    of = type(value)
+    if hasattr(of, "model_dump"):
+        return value.model_dump(mode="json", by_alias=True)
+    if of.__name__ in ("NAType", "NaTType"):  # what is missing in a column of pandas
+        return None
+    if _is_table(value):
+        return _records(_frame_of(value))
+    if hasattr(of, "tolist") and hasattr(of, "dtype"):
+        return value.tolist()
+    if hasattr(of, "isoformat") or hasattr(of, "total_seconds"):  # pandas' times are subclasses of Python's
+        return _plain_of_standard_library(value)
+    raise TypeError(f"{of.__name__} is no JSON")
 
 
 def _parse(text: str, depth: int = 0) -> Any:
@@ -223,18 +274,36 @@ def _excerpt(value: Any) -> str:
 
 
 class _Kind:
-    """The values that an annotation allows. A subclass for each kind of annotation describes, checks and converts."""
+    """The values that an annotation allows. A subclass for each kind of annotation describes, checks and converts.
+
+    Models send `"5"` for 5, and `"[1,2]"` for [1, 2]: a text that does not fit is read as JSON, and taken if that fits.
+    """
 
     def schema(self) -> _Object:
         """Return the JSON Schema of the values."""
         raise NotImplementedError
 
-    def misfits(self, value: Any, where: str) -> Iterator[str]:
-        """Yield a text for each part of a JSON value that does not fit. `where` is the value's place, as `a.b[0]`."""
-        raise NotImplementedError
+    def misfits(self, value: Any, where: str) -> list[str]:
+        """Return a text for each part of a JSON value that does not fit. `where` is the value's place, as `a.b[0]`."""
+        return self._read(value, where)[1]
 
     def convert(self, value: Any) -> Any:
         """Return the Python value that a fitting JSON value stands for."""
+        return self._convert(self._read(value, "")[0])
+
+    def _read(self, value: Any, where: str) -> tuple[Any, list[str]]:
+        """Return the JSON value that is meant, and why it does not fit."""
+        reasons = list(self._misfits(value, where))
+        if reasons and isinstance(value, str):
+            meant = _json_or_text(value)
+            if not isinstance(meant, str) and not any(self._misfits(meant, where)):
+                return meant, []
+        return value, reasons
+
+    def _misfits(self, value: Any, where: str) -> Iterator[str]:
+        raise NotImplementedError
+
+    def _convert(self, value: Any) -> Any:
         return value
 
 
@@ -244,7 +313,7 @@ class _Anything(_Kind):
     def schema(self) -> _Object:
         return {}
 
-    def misfits(self, value: Any, where: str) -> Iterator[str]:
+    def _misfits(self, value: Any, where: str) -> Iterator[str]:
         return iter(())
 
 
@@ -253,31 +322,40 @@ class _Scalar(_Kind):
 
     def __init__(self, name: str, convert: Callable[[Any], Any] | None = None) -> None:
         self._name = name
-        self._convert = convert
+        self._converter = convert
 
     def schema(self) -> _Object:
         return {"type": self._name}
 
-    def misfits(self, value: Any, where: str) -> Iterator[str]:
+    def _misfits(self, value: Any, where: str) -> Iterator[str]:
         if not _is_of_type(self._name, value):
             yield _mistyped(self._name, value, where)
 
-    def convert(self, value: Any) -> Any:
-        return self._convert(value) if self._convert else value
+    def _convert(self, value: Any) -> Any:
+        return self._converter(value) if self._converter else value
 
 
 class _Choice(_Kind):
-    """Literal. Options are compared as JSON, in which 1 is not true."""
+    """Literal, or an Enum. Options are compared as JSON, in which 1 is not true."""
 
-    def __init__(self, options: tuple[Any, ...]) -> None:
-        self._options = [_json(option) for option in options]
+    def __init__(self, options: Iterable[tuple[Any, Any]]) -> None:
+        """Take pairs of a JSON value and what it stands for."""
+        self._options = {_json(value): meant for value, meant in options}
 
     def schema(self) -> _Object:
-        return {"enum": [json.loads(option) for option in self._options]}
+        """Return the options, by type: some clients refuse a whole list of tools for an `enum` without `type`."""
+        options: dict[str, list[Any]] = {}
+        for option in map(json.loads, self._options):
+            options.setdefault(_TYPE_NAMES[type(option)], []).append(option)
+        schemas: list[_Object] = [{"type": name, "enum": found} for name, found in options.items()]
+        return schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
 
-    def misfits(self, value: Any, where: str) -> Iterator[str]:
+    def _misfits(self, value: Any, where: str) -> Iterator[str]:
         if _json(value) not in self._options:
-            yield f"{where} must be one of {', '.join(self._options)}, not {_excerpt(value)}"
+            yield f"{where or 'this'} must be one of {', '.join(self._options)}, not {_excerpt(value)}"
+
+    def _convert(self, value: Any) -> Any:
+        return self._options[_json(value)]
 
 
 class _Union(_Kind):
@@ -289,13 +367,19 @@ class _Union(_Kind):
     def schema(self) -> _Object:
         return {"anyOf": [kind.schema() for kind in self._alternatives]}
 
-    def misfits(self, value: Any, where: str) -> Iterator[str]:
+    def misfits(self, value: Any, where: str) -> list[str]:
         reasons = ["; ".join(kind.misfits(value, where)) for kind in self._alternatives]
-        if all(reasons):
-            yield ", or ".join(reasons)
+        return [", or ".join(reasons)] if all(reasons) else []
 
     def convert(self, value: Any) -> Any:
-        return next(kind for kind in self._alternatives if not any(kind.misfits(value, ""))).convert(value)
+        """Take a text as it is, if any alternative does."""
+        as_it_is = (kind for kind in self._alternatives if not any(kind._misfits(value, "")))
+        in_a_text = (kind for kind in self._alternatives if not kind.misfits(value, ""))
+        return next(chain(as_it_is, in_a_text)).convert(value)
+
+    def _misfits(self, value: Any, where: str) -> Iterator[str]:
+        if all(any(kind._misfits(value, where)) for kind in self._alternatives):
+            yield from self.misfits(value, where)
 
 
 class _Array(_Kind):
@@ -307,15 +391,38 @@ class _Array(_Kind):
     def schema(self) -> _Object:
         return {"type": "array", "items": self._element.schema()}
 
-    def misfits(self, value: Any, where: str) -> Iterator[str]:
+    def _misfits(self, value: Any, where: str) -> Iterator[str]:
         if not isinstance(value, list):
             yield _mistyped("array", value, where)
             return
         for place, element in enumerate(value):
             yield from self._element.misfits(element, f"{where}[{place}]")
 
-    def convert(self, value: Any) -> Any:
+    def _convert(self, value: Any) -> Any:
         return [self._element.convert(element) for element in value]
+
+
+class _Tuple(_Kind):
+    """A tuple of as many elements as it has kinds."""
+
+    def __init__(self, elements: list[_Kind]) -> None:
+        self._elements = elements
+
+    def schema(self) -> _Object:
+        """Return a schema with `items`, too, without which some clients refuse an array."""
+        schemas = [kind.schema() for kind in self._elements]
+        size = {"minItems": len(schemas), "maxItems": len(schemas)}
+        return {"type": "array", "prefixItems": schemas, "items": {"anyOf": schemas}, **size}
+
+    def _misfits(self, value: Any, where: str) -> Iterator[str]:
+        if not isinstance(value, list) or len(value) != len(self._elements):
+            yield f"{where or 'this'} must be an array of {len(self._elements)} elements, not {_excerpt(value)}"
+            return
+        for place, (kind, element) in enumerate(zip(self._elements, value, strict=True)):
+            yield from kind.misfits(element, f"{where}[{place}]")
+
+    def _convert(self, value: Any) -> Any:
+        return tuple(kind.convert(element) for kind, element in zip(self._elements, value, strict=True))
 
 
 class _Mapping(_Kind):
@@ -327,42 +434,202 @@ class _Mapping(_Kind):
     def schema(self) -> _Object:
         return {"type": "object", "additionalProperties": self._member.schema()}
 
-    def misfits(self, value: Any, where: str) -> Iterator[str]:
+    def _misfits(self, value: Any, where: str) -> Iterator[str]:
         if not isinstance(value, dict):
             yield _mistyped("object", value, where)
             return
         for name, member in value.items():
             yield from self._member.misfits(member, f"{where}.{name}" if where else name)
 
-    def convert(self, value: Any) -> Any:
+    def _convert(self, value: Any) -> Any:
         return {name: self._member.convert(member) for name, member in value.items()}
 
 
+class _Made(_Kind):
+    """Values that are made of those of another kind. `make` raises an exception for what does not fit.
+
+    Args:
+        source: The kind of JSON values.
+        make: Makes a Python value of a value of that kind.
+        name: What has to fit, in words.
+        keywords: What its JSON Schema has beside that of `source`.
+    """
+
+    def __init__(self, source: _Kind, make: Callable[[Any], Any], name: str, **keywords: Any) -> None:
+        self._source = source
+        self._make = make
+        self._name = name
+        self._keywords = keywords
+
+    def schema(self) -> _Object:
+        return self._source.schema() | self._keywords
+
+    def _misfits(self, value: Any, where: str) -> Iterator[str]:
+        reasons = self._source.misfits(value, where)
+        yield from reasons
+        if not reasons:
+            try:
+                self._convert(value)
+            except Exception:  # noqa: BLE001 - each of these types has exceptions of its own
+                yield f"{where or 'this'} must be {self._name}, not {_excerpt(value)}"
+
+    def _convert(self, value: Any) -> Any:
+        return self._make(self._source.convert(value))
+
+
+class _Model(_Kind):
+    """A model of pydantic, which describes, checks and makes its values itself."""
+
+    def __init__(self, model: Any, known: _Definitions) -> None:
+        self._model = model
+        self._schema = known.schema_of_model(model)
+
+    def schema(self) -> _Object:
+        return dict(self._schema)
+
+    def _misfits(self, value: Any, where: str) -> Iterator[str]:
+        try:
+            self._model.model_validate(value)
+        except Exception as error:  # noqa: BLE001 - the class of its errors is in pydantic
+            for place, message in _errors_of_model(error):
+                yield f"{'.'.join(filter(None, [where, place])) or 'this'}: {message}"
+
+    def _convert(self, value: Any) -> Any:
+        return self._model.model_validate(value)
+
+
+def _errors_of_model(error: Exception) -> list[tuple[str, str]]:
+    """Return the place and the text of each error that a model has found."""
+    with suppress(AttributeError, TypeError, KeyError):
+        return [(".".join(map(str, one["loc"])), str(one["msg"])) for one in error.errors()]  # type: ignore[attr-defined]
+    return [("", f"{type(error).__name__}: {error}")]
+
+
+class _Described(_Kind):
+    """A kind with a description: `Annotated`."""
+
+    def __init__(self, kind: _Kind, description: str) -> None:
+        self._kind = kind
+        self._description = description
+
+    def schema(self) -> _Object:
+        return self._kind.schema() | {"description": self._description}
+
+    def misfits(self, value: Any, where: str) -> list[str]:
+        return self._kind.misfits(value, where)
+
+    def convert(self, value: Any) -> Any:
+        return self._kind.convert(value)
+
+    def _misfits(self, value: Any, where: str) -> Iterator[str]:
+        return self._kind._misfits(value, where)
+
+
+class _Reference(_Kind):
+    """A type by its name, because it contains itself."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.is_used = False
+        self.target: _Kind | None = None  # which is set as soon as it is complete
+
+    def schema(self) -> _Object:
+        return {"$ref": f"#/$defs/{self.name}"}
+
+    def misfits(self, value: Any, where: str) -> list[str]:
+        return self.target.misfits(value, where) if self.target else [f"{self.name} is not complete"]
+
+    def convert(self, value: Any) -> Any:
+        return self.target.convert(value) if self.target else value
+
+    def _misfits(self, value: Any, where: str) -> Iterator[str]:
+        return self.target._misfits(value, where) if self.target else iter([f"{self.name} is not complete"])
+
+
+class _Definitions:
+    """The types of a tool that its schema defines by name, since they contain themselves."""
+
+    def __init__(self) -> None:
+        self._references: dict[Any, _Reference] = {}
+        self._of_models: dict[str, _Object] = {}
+
+    def kind(self, of: Any, build: Callable[[], _Kind]) -> _Kind:
+        """Return the kind of a type that may contain itself, which `build` builds from its parts."""
+        if of in self._references:
+            reference = self._references[of]
+            reference.is_used = True
+            return reference
+        reference = self._references[of] = _Reference(self._free_name(of))
+        reference.target = build()
+        if reference.is_used:
+            return reference
+        del self._references[of]
+        return reference.target
+
+    def schema_of_model(self, model: Any) -> _Object:
+        """Return the JSON Schema of a model of pydantic. What it defines by name is defined by the tool's schema."""
+        prefix = self._free_name(model)
+        schema: _Object = model.model_json_schema(ref_template=f"#/$defs/{prefix}.{{model}}")
+        self._of_models |= {f"{prefix}.{name}": found for name, found in schema.pop("$defs", {}).items()}
+        return schema
+
+    def schemas(self) -> dict[str, _Object]:
+        """Return the definitions by name."""
+        found = {}
+        for reference in self._references.values():
+            if reference.target:
+                found[reference.name] = reference.target.schema()
+        return found | self._of_models
+
+    def _free_name(self, of: Any) -> str:
+        name = re.sub(r"\W", "_", of.__name__)
+        taken = {reference.name for reference in self._references.values()}
+        taken |= {defined.partition(".")[0] for defined in self._of_models}
+        candidates = chain([name], (f"{name}{number}" for number in count(2)))
+        return next(candidate for candidate in candidates if candidate not in taken)
+
+
 class _Field(NamedTuple):
-    """A parameter of a function, or a field of a dataclass or TypedDict."""
+    """A parameter of a function, or a field of a dataclass, NamedTuple or TypedDict."""
 
     kind: _Kind
     required: bool
     default: Any = ...  # which is no JSON, and stands for none
     description: str = ""
+    is_passed: bool = False  # whether the default has to be passed, since the function has something else in its place
 
     def schema(self) -> _Object:
-        """Return the JSON Schema of the field's values, with its description and default."""
+        """Return the JSON Schema of the field's values, with its description and default.
+
+        It names types also where anything goes: without them some clients send every value as a string of JSON.
+        """
         schema = self.kind.schema()
-        if self.description:
+        if not schema.keys() - {"description"}:
+            schema |= {"anyOf": [{"type": name} for name in _TYPE_NAMES_OF_ANYTHING] + [_ANY_ARRAY]}
+        if self.description and not isinstance(self.kind, _Described):
             schema["description"] = self.description
-        with suppress(TypeError, ValueError):  # a default that is not JSON is not shown
+        with suppress(TypeError, ValueError, RecursionError):  # a default that is not JSON is not shown
             schema["default"] = json.loads(_json(self.default))
         return schema
 
 
 class _Record(_Kind):
-    """The parameters of a function, or a dataclass or TypedDict. `make` is called with a value's members."""
+    """The parameters of a function, or a dataclass, NamedTuple or TypedDict. `make` is called with a value's members.
 
-    def __init__(self, make: Callable[..., Any], fields: dict[str, _Field], description: str) -> None:
+    Args:
+        make: Takes members by name.
+        fields: The members that have a name.
+        others: The kind of all other members, None if there may be none.
+        description: What the whole is for.
+    """
+
+    def __init__(
+        self, make: Callable[..., Any], fields: dict[str, _Field], others: _Kind | None, description: str
+    ) -> None:
         self.description = description
         self._make = make
         self._fields = fields
+        self._others = others
 
     def schema(self) -> _Object:
         described = {"description": self.description} if self.description else {}
@@ -374,10 +641,10 @@ class _Record(_Kind):
             "type": "object",
             "properties": {name: field.schema() for name, field in self._fields.items()},
             "required": [name for name, field in self._fields.items() if field.required],
-            "additionalProperties": False,
+            "additionalProperties": self._others.schema() if self._others else False,
         }
 
-    def misfits(self, value: Any, where: str) -> Iterator[str]:
+    def _misfits(self, value: Any, where: str) -> Iterator[str]:
         if not isinstance(value, dict):
             yield _mistyped("object", value, where)
             return
@@ -388,15 +655,21 @@ class _Record(_Kind):
         for name, member in value.items():
             if name in self._fields:
                 yield from self._fields[name].kind.misfits(member, f"{prefix}{name}")
+            elif self._others:
+                yield from self._others.misfits(member, f"{prefix}{name}")
             else:
                 yield f"{prefix}{name} is not known, only {', '.join(self._fields) or 'nothing'}"
 
-    def convert(self, value: Any) -> Any:
+    def _convert(self, value: Any) -> Any:
         return self.bind(value)()
 
-    def bind(self, value: _Object) -> Callable[[], Any]:
+    def bind(self, value: Any) -> Callable[[], Any]:
         """Return a function that makes what a fitting JSON object stands for."""
-        return partial(self._make, **{name: self._fields[name].kind.convert(member) for name, member in value.items()})
+        members = {name: field.default for name, field in self._fields.items() if field.is_passed}
+        for name, member in self._read(value, "")[0].items():
+            kind = self._fields[name].kind if name in self._fields else self._others
+            members[name] = kind.convert(member) if kind else member
+        return partial(self._make, **members)
 
 
 _TYPE_NAMES = {
@@ -408,6 +681,10 @@ _TYPE_NAMES = {
     list: "array",
     dict: "object",
 }
+
+
+_TYPE_NAMES_OF_ANYTHING = ("string", "number", "boolean", "object", "null")
+_ANY_ARRAY: _Object = {"type": "array", "items": {}}  # some clients refuse arrays without `items`
 
 
 def _is_of_type(name: str, value: Any) -> bool:
@@ -422,84 +699,287 @@ def _mistyped(name: str, value: Any, where: str) -> str:
     return f"{where or 'this'} must be of the type {name}, not {_excerpt(value)}"
 
 
-def _kind(hint: Any) -> _Kind:
+def _kind(hint: Any, known: _Definitions) -> _Kind:
     """Return the kind of an annotation. Raises TypeError if JSON has nothing for it."""
+    annotation = _Annotation(hint)
+    hint = annotation.type
+    kind = _kind_of_special(hint, known) or _kind_of_class(hint, known) or _kind_of_generic(hint, known)
+    if not kind:
+        raise TypeError(f"for {hint!r} there is no JSON Schema")
+    return _Described(kind, annotation.description) if annotation.description else kind
+
+
+class _Annotation:
+    """An annotation without what `Annotated`, `Required` and the like say about its type.
+
+    Attributes:
+        type: The annotation's type.
+        description: A text in `Annotated`, or the `description` of something there, such as pydantic's `Field`.
+        marks: Required, NotRequired, ReadOnly or Final, by name.
+    """
+
+    def __init__(self, hint: Any) -> None:
+        self.description = ""
+        self.marks: set[str] = set()
+        while True:
+            # The module typing has some of them only in newer Pythons, and typing_extensions has its own.
+            mark = str(typing.get_origin(hint)).rpartition(".")[2]
+            if typing.get_origin(hint) is Annotated:
+                self.description = self.description or _description_in(hint.__metadata__)
+                hint = hint.__origin__
+            elif mark in ("Required", "NotRequired", "ReadOnly", "Final"):
+                self.marks.add(mark)
+                hint = hint.__args__[0]
+            elif isinstance(hint, dataclasses.InitVar):
+                hint = hint.type
+            else:
+                break
+        self.type = hint
+
+
+def _description_in(metadata: tuple[Any, ...]) -> str:
+    """Return the last description in the metadata of `Annotated`, empty without one."""
+    found = [item if isinstance(item, str) else getattr(item, "description", None) for item in metadata]
+    return next((text for text in reversed(found) if isinstance(text, str) and text), "")
+
+
+def _kind_of_special(hint: Any, known: _Definitions) -> _Kind | None:
+    """Return the kind of what only stands for a type, such as an alias, or None."""
+    if isinstance(hint, typing.TypeVar):
+        return _kind(hint.__bound__ or Any, known)
+    if hasattr(hint, "__supertype__"):  # NewType
+        return _kind(hint.__supertype__, known)
+    if type(hint).__name__ == "TypeAliasType":  # type Name = …
+        return known.kind(hint, lambda: _kind(hint.__value__, known))
+    return None
+
+
+def _kind_of_class(hint: Any, known: _Definitions) -> _Kind | None:
+    """Return the kind of a class that has a way of its own to be made, or None."""
+    of = typing.get_origin(hint) or hint
+    if not isinstance(of, type):
+        return None
+    if hasattr(hint, "model_json_schema") and hasattr(hint, "model_validate"):
+        return _Model(hint, known)
+    if isinstance(of, enum.EnumMeta):
+        return _Choice(_options_of(of))
+    if dataclasses.is_dataclass(of) or typing.is_typeddict(of) or (issubclass(of, tuple) and hasattr(of, "_fields")):
+        return known.kind(of, lambda: _record(of, known))
+    if issubclass(of, PurePath):
+        return _Made(_Scalar("string"), of, "a path", format="path")
+    make = _CLASSES.get(f"{of.__module__}.{of.__qualname__}")
+    return make(of) if make else None
+
+
+def _options_of(of: enum.EnumMeta) -> list[tuple[Any, Any]]:
+    """Return the values of an Enum's members with the members, or the names in place of values that are not JSON."""
+    members: dict[str, Any] = dict(of.__members__)
+    if all(type(member.value) in (str, int, float, bool, type(None)) for member in members.values()):
+        return [(member.value, member) for member in members.values()]
+    return list(members.items())
+
+
+def _kind_of_generic(hint: Any, known: _Definitions) -> _Kind | None:
+    """Return the kind of a type that is made of others, or of one of Python's own, or None."""
     origin, parts = typing.get_origin(hint) or hint, typing.get_args(hint)
-    if origin in _KINDS:
-        return _KINDS[origin](parts)
-    if dataclasses.is_dataclass(origin) or typing.is_typeddict(origin):
-        return _record(origin)
-    raise TypeError(f"for {hint!r} there is no JSON Schema")
+    try:
+        make = _KINDS.get(origin)
+    except TypeError:  # it is not hashable
+        return None
+    return make(parts, known) if make else None
 
 
-def _mapping(parts: tuple[Any, ...]) -> _Kind:
+def _array(parts: tuple[Any, ...], known: _Definitions) -> _Kind:
+    return _Array(_kind(parts[0] if parts else Any, known))
+
+
+def _set(make: Callable[[Any], Any], parts: tuple[Any, ...], known: _Definitions) -> _Kind:
+    for part in parts:
+        of = _Annotation(part).type
+        if getattr(typing.get_origin(of) or of, "__hash__", None) is None:
+            raise TypeError(f"a set has no elements of the type {part!r}, which cannot be hashed")
+    return _Made(_array(parts, known), make, "a set of what can be hashed", uniqueItems=True)
+
+
+def _tuple(parts: tuple[Any, ...], known: _Definitions) -> _Kind:
+    if not parts or parts[1:] == (...,):
+        return _Made(_array(parts[:1], known), tuple, "an array")
+    return _Tuple([_kind(part, known) for part in parts])
+
+
+def _mapping(parts: tuple[Any, ...], known: _Definitions) -> _Kind:
     keys, members = parts or (str, Any)
-    if keys is not str:
+    if keys not in (str, Any):
         raise TypeError(f"JSON objects have texts as keys, not {keys!r}")
-    return _Mapping(_kind(members))
+    return _Mapping(_kind(members, known))
 
 
-def _union(parts: tuple[Any, ...]) -> _Kind:
-    return _Union([_kind(part) for part in parts])
+def _union(parts: tuple[Any, ...], known: _Definitions) -> _Kind:
+    return _Union([_kind(part, known) for part in parts])
 
+
+def _literal(parts: tuple[Any, ...], _: _Definitions) -> _Kind:
+    options = [(part.value if isinstance(part, enum.Enum) else part, part) for part in parts]
+    for value, _part in options:
+        if type(value) not in (str, int, bool, type(None)):
+            raise TypeError(f"JSON has nothing for {value!r}")
+    return _Choice(options)
+
+
+_Parts = tuple[Any, ...]
 
 # What an annotation is made with -> its kind, from its parts: list, and then (int,), for list[int].
-_KINDS: dict[Any, Callable[[tuple[Any, ...]], _Kind]] = {
-    Any: lambda _: _Anything(),
-    object: lambda _: _Anything(),
-    str: lambda _: _Scalar("string"),
-    int: lambda _: _Scalar("integer", int),
-    float: lambda _: _Scalar("number", float),
-    bool: lambda _: _Scalar("boolean"),
-    type(None): lambda _: _Scalar("null"),
-    list: lambda parts: _Array(_kind(*parts or (Any,))),
-    dict: _mapping,
-    Literal: _Choice,
+_KINDS: dict[Any, Callable[[_Parts, _Definitions], _Kind]] = {
+    Any: lambda *_: _Anything(),
+    object: lambda *_: _Anything(),
+    str: lambda *_: _Scalar("string"),
+    int: lambda *_: _Scalar("integer", int),
+    float: lambda *_: _Scalar("number", float),
+    bool: lambda *_: _Scalar("boolean"),
+    None: lambda *_: _Scalar("null"),
+    type(None): lambda *_: _Scalar("null"),
+    **dict.fromkeys((list, abc.Sequence, abc.MutableSequence, abc.Iterable, abc.Collection), _array),
+    deque: lambda parts, known: _Made(_array(parts, known), deque, "an array"),
+    **dict.fromkeys((set, abc.Set, abc.MutableSet), partial(_set, set)),
+    frozenset: partial(_set, frozenset),
+    tuple: _tuple,
+    **dict.fromkeys((dict, abc.Mapping, abc.MutableMapping), _mapping),
+    Literal: _literal,
     typing.Union: _union,
     types.UnionType: _union,
 }
 
 
-def _record(of: Any) -> _Record:
-    """Return the kind of a dataclass or TypedDict, or of the arguments of a function."""
+def _from_iso(of: Any, text: str) -> Any:
+    """Return a date or time. The Z for UTC is no part of what Python 3.10 reads."""
+    return of.fromisoformat(re.sub("[Zz]$", "+00:00", text))
+
+
+def _finite_decimal(of: Any, value: Any) -> Any:
+    number = of(str(value))
+    if not number.is_finite():
+        raise ValueError("not finite")
+    return number
+
+
+# Classes by name, so that nobody has to import what he does not use -> their kinds.
+_CLASSES: dict[str, Callable[[Any], _Kind]] = {
+    "datetime.datetime": lambda of: _Made(
+        _Scalar("string"), partial(_from_iso, of), "a date and time such as 2026-01-31T12:00:00Z", format="date-time"
+    ),
+    "datetime.date": lambda of: _Made(_Scalar("string"), of.fromisoformat, "a date such as 2026-01-31", format="date"),
+    "datetime.time": lambda of: _Made(
+        _Scalar("string"), partial(_from_iso, of), "a time such as 12:00:00", format="time"
+    ),
+    "datetime.timedelta": lambda of: _Made(
+        _Scalar("number", float), lambda value: of(seconds=value), "a number of seconds", title="seconds"
+    ),
+    "uuid.UUID": lambda of: _Made(_Scalar("string"), of, "a UUID", format="uuid"),
+    "decimal.Decimal": lambda of: _Made(
+        _Union([_Scalar("number"), _Scalar("string")]), partial(_finite_decimal, of), "a decimal number"
+    ),
+    "builtins.bytes": lambda _: _Made(_Scalar("string"), _from_base64, "Base64", contentEncoding="base64"),
+    "builtins.bytearray": lambda of: _Made(
+        _Scalar("string"), lambda text: of(_from_base64(text)), "Base64", contentEncoding="base64"
+    ),
+}
+
+
+def _from_base64(text: str) -> bytes:
+    return base64.b64decode(text, validate=True)
+
+
+def _record(of: Any, known: _Definitions) -> _Record:
+    """Return the kind of a dataclass, NamedTuple or TypedDict, or of the arguments of a function."""
     doc = _Docstring(_doc_of(of))
-    fields = _fields_of_typed_dict(of) if typing.is_typeddict(of) else _fields_of_signature(of)
-    fields = {name: field._replace(description=doc.parameters.get(name, "")) for name, field in fields.items()}
-    return _Record(of, fields, doc.summary)
+    others = None
+    make = of
+    if typing.is_typeddict(of):
+        fields = _fields_of_typed_dict(of, known)
+    else:
+        parameters = list(inspect.signature(of).parameters.values())
+        fields, others = _fields_of_parameters(parameters, _hints_of(of), known)
+        make = _by_name(of, parameters)
+    described = {
+        name: field._replace(description=field.description or doc.parameters.get(name, ""))
+        for name, field in fields.items()
+    }
+    return _Record(make, described, others, doc.summary)
 
 
 def _doc_of(of: Any) -> str:
     if not isinstance(of, type):
         return inspect.getdoc(of) or ""
     doc = of.__dict__.get("__doc__") or ""  # not that of its base
-    is_signature = dataclasses.is_dataclass(of) and doc.startswith(f"{of.__name__}(")  # as dataclass() writes it
-    return "" if is_signature else doc
+    return "" if doc.startswith(f"{of.__name__}(") else doc  # as dataclass() and NamedTuple write it
 
 
-def _fields_of_signature(of: Callable[..., Any]) -> dict[str, _Field]:
-    """Return the parameters that can be passed by name."""
-    hints = typing.get_type_hints(of)
+def _hints_of(of: Any) -> dict[str, Any]:
+    return typing.get_type_hints(of, include_extras=True)
+
+
+def _fields_of_parameters(
+    parameters: list[inspect.Parameter], hints: dict[str, Any], known: _Definitions
+) -> tuple[dict[str, _Field], _Kind | None]:
+    """Return the parameters by name, and the kind of the others that `**` takes."""
     fields = {}
-    for name, parameter in inspect.signature(of).parameters.items():
-        if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
-            required = parameter.default is parameter.empty
-            default = ... if required else parameter.default
-            fields[name] = _Field(_kind(hints.get(name, Any)), required, default)
-    return fields
+    others = None
+    for parameter in parameters:
+        kind = _kind(hints.get(parameter.name, Any), known)
+        if parameter.kind is parameter.VAR_KEYWORD:
+            others = kind
+        elif parameter.kind is parameter.VAR_POSITIONAL:
+            fields[parameter.name] = _Field(_Array(kind), required=False)
+        else:
+            fields[parameter.name] = _field_of(parameter, kind)
+    return fields, others
 
 
-def _fields_of_typed_dict(of: Any) -> dict[str, _Field]:
-    marked = typing.get_type_hints(of, include_extras=True)
+def _field_of(parameter: inspect.Parameter, kind: _Kind) -> _Field:
+    """Return a parameter that is passed by itself. One whose default is None may be null."""
+    default = parameter.default
+    if default is parameter.empty:
+        return _Field(kind, required=True)
+    if hasattr(default, "is_required") and hasattr(default, "get_default"):  # pydantic's Field in the default's place
+        description = default.description or ""
+        if default.is_required():
+            return _Field(kind, required=True, description=description)
+        default = default.get_default(call_default_factory=True)
+        return _Field(_optional(kind, default), False, default, description, is_passed=True)
+    return _Field(_optional(kind, default), required=False, default=default)
+
+
+def _optional(kind: _Kind, default: Any) -> _Kind:
+    return _Union([kind, _Scalar("null")]) if default is None and kind.misfits(None, "") else kind
+
+
+def _by_name(of: Any, parameters: list[inspect.Parameter]) -> Callable[..., Any]:
+    """Return a function that takes all parameters by name, also those that `of` takes only by position."""
+    positional = [one for one in parameters if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]
+    only = [one for one in positional if one.kind is one.POSITIONAL_ONLY]
+    rest = next((one.name for one in parameters if one.kind is one.VAR_POSITIONAL), "")
+    if not only and not rest:
+        return of  # type: ignore[no-any-return]
+
+    def call(**members: Any) -> Any:
+        others = members.pop(rest, [])
+        first = [members.pop(one.name, one.default) for one in (positional if others else only)]
+        return of(*first, *others, **members)
+
+    return call
+
+
+def _fields_of_typed_dict(of: Any, known: _Definitions) -> dict[str, _Field]:
     fields = {}
-    for name, hint in typing.get_type_hints(of).items():
-        mark = str(typing.get_origin(marked[name])).rpartition(".")[2]  # the module has Required since Python 3.11
-        required = mark == "Required" or (mark != "NotRequired" and name in of.__required_keys__)
-        fields[name] = _Field(_kind(hint), required)
+    for name, hint in _hints_of(of).items():
+        marks = _Annotation(hint).marks
+        required = "Required" in marks or ("NotRequired" not in marks and name in of.__required_keys__)
+        fields[name] = _Field(_kind(hint, known), required)
     return fields
 
 
 class _Docstring:
-    """What a docstring says in Google's style.
+    """What a docstring says in Google's, NumPy's or Sphinx' style.
 
     Attributes:
         summary: The first paragraph, in one line.
@@ -509,21 +989,32 @@ class _Docstring:
     _SECTION = re.compile(r"\w+:\s*")
     _PARAMETERS = ("Args:", "Arguments:", "Parameters:", "Attributes:")
     _ENTRY = re.compile(r"\*{0,2}(\w+)(?:\s*\(.*?\))?:(.*)")
+    _NUMPY_PARAMETERS = ("Parameters", "Other Parameters", "Attributes")
+    _UNDERLINE = re.compile("-{3,}")
+    _SPHINX_FIELD = re.compile(r":\w+[^:]*:.*")
+    _SPHINX_PARAMETER = re.compile(
+        r":(?:param|parameter|arg|argument|key|keyword|var|ivar)\s+(?:[^:]*\s)?\\?\*{0,2}(\w+):(.*)"
+    )
 
     def __init__(self, text: str) -> None:
         self._lines = inspect.cleandoc(text).splitlines()
         self.summary = self._find_summary()
-        self.parameters = {name: " ".join(words) for name, words in self._find_parameters().items() if words}
+        found = self._find_google() | self._find_numpy() | self._find_sphinx()
+        self.parameters = {name: " ".join(words) for name, words in found.items() if words}
 
     def _find_summary(self) -> str:
         words: list[str] = []
-        for line in self._lines:
-            if not line.strip() or self._SECTION.fullmatch(line):
+        for line, following in self._lines_with_following():
+            is_section = self._SECTION.fullmatch(line) or self._SPHINX_FIELD.fullmatch(line)
+            if not line.strip() or is_section or self._UNDERLINE.fullmatch(following.strip()):
                 break
             words += line.split()
         return " ".join(words)
 
-    def _find_parameters(self) -> dict[str, list[str]]:
+    def _lines_with_following(self) -> Iterator[tuple[str, str]]:
+        return zip(self._lines, [*self._lines[1:], ""], strict=True) if self._lines else iter(())
+
+    def _find_google(self) -> dict[str, list[str]]:
         """Return the words about each parameter."""
         found: dict[str, list[str]] = {}
         is_in_section = False
@@ -544,30 +1035,256 @@ class _Docstring:
                 entry_indent = indent
         return found
 
+    def _find_numpy(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        is_in_section = False
+        names: list[str] = []
+        for line, following in self._lines_with_following():
+            if self._UNDERLINE.fullmatch(following.strip()):
+                is_in_section = line.strip() in self._NUMPY_PARAMETERS
+            elif not is_in_section or not line.strip() or self._UNDERLINE.fullmatch(line.strip()):
+                continue
+            elif line[0].isspace():
+                for name in names:
+                    found[name] += line.split()
+            else:
+                names = [name.strip().lstrip("*") for name in line.partition(":")[0].split(",")]
+                found |= {name: [] for name in names}
+        return found
+
+    def _find_sphinx(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        words: list[str] | None = None
+        for line in self._lines:
+            parameter = self._SPHINX_PARAMETER.fullmatch(line)
+            if parameter:
+                words = found[parameter[1]] = parameter[2].split()
+            elif words is not None and line[:1].isspace() and line.strip():
+                words += line.split()
+            else:
+                words = None
+        return found
+
 
 # Schema: tools, and results out
 
 
-class _Tool:
-    """A function as a tool. Raises TypeError for one that cannot be a tool.
+class Tool:
+    """A function with what guests see of it, where that is more than the function's annotations and docstring say.
 
     Attributes:
+        name: The tool's name.
         definition: What guests see of the tool, in the words of MCP.
     """
 
-    def __init__(self, name: str, function: Any) -> None:
-        try:
-            self._arguments = _record(function)
-        except (TypeError, ValueError, NameError, AttributeError, RecursionError) as error:
-            raise TypeError(f"{name} cannot be a tool: {type(error).__name__}: {error}") from error
-        described = {"description": self._arguments.description} if self._arguments.description else {}
-        self.definition = {"name": name, **described, "inputSchema": self._arguments.schema_of_members()}
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        name: str = "",
+        *,
+        title: str = "",
+        description: str = "",
+        input_schema: dict[str, Any] | None = None,
+        output_schema: dict[str, Any] | None = None,
+        annotations: dict[str, Any] | None = None,
+        meta: dict[str, Any] | None = None,
+    ) -> None:
+        """Take a function. What is left out comes from the decorator `tool`, or else from the function itself.
 
-    def bind(self, arguments: Any) -> Callable[[], Any]:
+        Args:
+            function: A function, a method or a coroutine function.
+            name: 1 to 128 letters, digits or `_ . -`.
+            title: A name for people.
+            description: What the tool does, for the agent that chooses among tools.
+            input_schema: A JSON Schema of the arguments. With it, the function is called with one dict, the arguments,
+                which nobody has checked.
+            output_schema: A JSON Schema of the result.
+            annotations: Hints for the agent, such as `{"readOnlyHint": True}`.
+            meta: The tool's `_meta`.
+
+        Raises:
+            TypeError: This cannot be a tool.
+        """
+        given = {
+            "name": name,
+            "title": title,
+            "description": description,
+            "input_schema": input_schema,
+            "output_schema": output_schema,
+            "annotations": annotations,
+            "meta": meta,
+        }
+        options = getattr(function, _OPTIONS, {}) | _given(**given)
+        self.name = str(options.get("name") or getattr(function, "__name__", repr(function)))
+        self._function = function
+        self._arguments: _Record | None = None
+        try:
+            self.definition = self._define(options)
+            _json(self.definition)
+        except (TypeError, ValueError, NameError, AttributeError, RecursionError) as error:
+            raise TypeError(f"{self.name} cannot be a tool: {type(error).__name__}: {error}") from error
+
+    def _define(self, options: _Object) -> _Object:
+        if not callable(self._function):
+            raise TypeError("this is no function")
+        if not _TOOL_NAME.fullmatch(self.name):
+            raise ValueError("a tool's name has 1 to 128 letters, digits or _ . -")
+        definition: _Object = {"name": self.name, "title": options.get("title"), "description": ""}
+        if "input_schema" in options:
+            definition["inputSchema"] = options["input_schema"]
+            definition["description"] = _Docstring(inspect.getdoc(self._function) or "").summary
+        else:
+            known = _Definitions()
+            self._arguments = _record(self._function, known)
+            definitions = known.schemas()
+            schema = self._arguments.schema_of_members() | ({"$defs": definitions} if definitions else {})
+            definition |= {"description": self._arguments.description, "inputSchema": schema}
+        definition["description"] = options.get("description") or definition["description"]
+        definition["outputSchema"] = options.get("output_schema")
+        definition["annotations"] = options.get("annotations")
+        definition["_meta"] = options.get("meta")
+        return {member: value for member, value in definition.items() if value or member == "inputSchema"}
+
+    def _bind(self, arguments: Any) -> Callable[[], Any]:
         """Return the function with a call's arguments. Raises _Misfit if they do not fit."""
+        if not self._arguments:
+            if not isinstance(arguments, dict):
+                raise _Misfit(f"The arguments do not fit: {_mistyped('object', arguments, '')}.")
+            return partial(self._function, arguments)
         if reasons := "; ".join(self._arguments.misfits(arguments, "")):
             raise _Misfit(f"The arguments do not fit: {reasons}.")
         return self._arguments.bind(arguments)
+
+
+_TOOL_NAME = re.compile(r"[A-Za-z0-9_.\-]{1,128}")
+_OPTIONS = "__relay_tool__"  # the attribute of a function that keeps what its decorator says
+
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+@overload
+def tool(function: _Function) -> _Function: ...
+
+
+@overload
+def tool(
+    *,
+    name: str = "",
+    title: str = "",
+    description: str = "",
+    input_schema: dict[str, Any] | None = None,
+    output_schema: dict[str, Any] | None = None,
+    annotations: dict[str, Any] | None = None,
+    meta: dict[str, Any] | None = None,
+) -> Callable[[_Function], _Function]: ...
+
+
+def tool(
+    function: Any = None,
+    *,
+    name: str = "",
+    title: str = "",
+    description: str = "",
+    input_schema: dict[str, Any] | None = None,
+    output_schema: dict[str, Any] | None = None,
+    annotations: dict[str, Any] | None = None,
+    meta: dict[str, Any] | None = None,
+) -> Any:
+    """Say more about a function that is to be a tool: a decorator with the arguments of `Tool`.
+
+    The function stays as it is. It is offered where it is passed to `host`, or found in what is passed:
+
+        @tool(title="Free space", annotations={"readOnlyHint": True})
+        def free_space(path: str = "/") -> int: ...
+    """
+    options = _given(
+        name=name,
+        title=title,
+        description=description,
+        input_schema=input_schema,
+        output_schema=output_schema,
+        annotations=annotations,
+        meta=meta,
+    )
+
+    def decorate(function: Any) -> Any:
+        setattr(function, _OPTIONS, options)
+        return function
+
+    return decorate(function) if function else decorate
+
+
+def _given(**options: Any) -> _Object:
+    """Return the options of a tool that are not left out."""
+    return {option: value for option, value in options.items() if value not in ("", None)}
+
+
+def _tools_in(tools: Any) -> dict[str, Tool]:
+    """Return the tools in what `host` is given, by name.
+
+    Of several functions, those that cannot be tools are left out, with a warning. Raises TypeError if all cannot.
+    """
+    found: dict[str, Tool] = {}
+    errors = []
+    for name, function in _named_functions(tools):
+        made = _tool_or_error(name, function)
+        if isinstance(made, Tool) and made.name in found:
+            made = TypeError(f"{made.name} cannot be a tool: another tool has this name")
+        if isinstance(made, Tool):
+            found[made.name] = made
+        else:
+            errors.append((function, made))
+    if errors and not found:
+        raise errors[0][1]
+    for function, error in errors:
+        _log.warning("%s%s. It is left out.", _place_of(function), error)
+    return found
+
+
+def _tool_or_error(name: str, function: Any) -> Tool | TypeError:
+    try:
+        return function if isinstance(function, Tool) else Tool(function, name)
+    except TypeError as error:
+        return error
+
+
+def _named_functions(tools: Any) -> list[tuple[str, Any]]:
+    """Return the functions in what `host` is given. A name is empty if it is the function's own."""
+    if isinstance(tools, Tool) or inspect.isroutine(tools) or isinstance(tools, partial):
+        return [("", tools)]
+    if isinstance(tools, abc.Mapping):
+        return [("" if isinstance(value, Tool) else name, value) for name, value in tools.items()]
+    if isinstance(tools, types.ModuleType):
+        return _functions_of_module(tools)
+    if isinstance(tools, type | str | bytes):
+        raise TypeError(f"host() takes functions, a module or an object, not {tools!r}")
+    if isinstance(tools, abc.Iterable):
+        return [("", function) for function in tools]
+    public = [name for name in dir(type(tools)) if not name.startswith("_")]
+    return [("", getattr(tools, name)) for name in public if inspect.isroutine(getattr(type(tools), name))]
+
+
+def _functions_of_module(module: types.ModuleType) -> list[tuple[str, Any]]:
+    """Return the functions in a module's `__all__`, or else those that it defines, without a leading underscore."""
+    values = vars(module)
+    functions = {
+        name: value
+        for name, value in values.items()
+        if isinstance(value, Tool) or inspect.isroutine(inspect.unwrap(value))
+    }
+    defined = [
+        name for name, value in functions.items() if isinstance(value, Tool) or value.__module__ == module.__name__
+    ]
+    public = values.get("__all__", [name for name in defined if not name.startswith("_")])
+    found = [(name, functions[name]) for name in public if name in functions]
+    return [("" if isinstance(value, Tool) or hasattr(value, _OPTIONS) else name, value) for name, value in found]
+
+
+def _place_of(function: Any) -> str:
+    """Return the file and line of a function, as `file:line: `, empty for one that is not written in Python."""
+    code = getattr(inspect.unwrap(function), "__code__", None) if callable(function) else None
+    return f"{code.co_filename}:{code.co_firstlineno}: " if code else ""
 
 
 class _Misfit(Exception):
@@ -575,14 +1292,52 @@ class _Misfit(Exception):
 
 
 def _tool_result(value: Any) -> _Object:
-    """Return what a tool has returned in the words of MCP. Raises as `_json` does."""
-    text = _json(value)
-    plain = json.loads(text)
+    """Return what a tool has returned in the words of MCP. Raises as `_json` does.
+
+    Numbers that JSON has no words for (NaN, Infinity) are null in `structuredContent`, and named in the text.
+    """
+    if isinstance(value, abc.Iterator):
+        value = _listed(value)
+    if blocks := _blocks(value):
+        return {"content": blocks}
+    if _is_table(value):
+        return _table_result(_frame_of(value))
+    text = _json(_with_text_keys(value), allow_nan=True)
+    plain = _json_without_nan(text)
     if _is_tool_result(plain):
-        return dict(plain)
+        return _without_nulls(plain) if hasattr(value, "model_dump") else dict(plain)
     if isinstance(plain, str):
         return _text_result(plain)
     return _text_result(text) | {"structuredContent": plain}
+
+
+def _json_without_nan(text: str) -> Any:
+    return json.loads(text, parse_constant=lambda _: None)
+
+
+def _with_text_keys(value: Any) -> Any:
+    """Return a value whose dicts have keys that JSON can have: dates, for example, are written as texts."""
+    if isinstance(value, dict):
+        return {_text_key(key): _with_text_keys(member) for key, member in value.items()}
+    if type(value) in (list, tuple):
+        return [_with_text_keys(element) for element in value]
+    return value
+
+
+def _text_key(key: Any) -> Any:
+    if isinstance(key, str | int | float | None) and not isinstance(key, enum.Enum):
+        return key
+    plain = _plain(key) if type(key) is not tuple else key
+    if isinstance(plain, str | int | float | None):
+        return plain
+    raise TypeError(f"{type(key).__name__} cannot be a name in JSON")
+
+
+def _without_nulls(result: _Object) -> _Object:
+    """Return a CallToolResult without the members that the model of a library has, but did not set."""
+    given = {name: member for name, member in result.items() if member is not None}
+    blocks = [{name: member for name, member in block.items() if member is not None} for block in given["content"]]
+    return given | {"content": blocks}
 
 
 def _is_tool_result(value: Any) -> bool:
@@ -594,6 +1349,140 @@ def _is_tool_result(value: Any) -> bool:
 
 def _text_result(text: str) -> _Object:
     return {"content": [{"type": "text", "text": text}]}
+
+
+def _error_result(text: str) -> _Object:
+    return _text_result(text) | {"isError": True}
+
+
+def _blocks(value: Any) -> list[_Object]:
+    """Return the content blocks of images, also in a list beside other values. Empty if there are none."""
+    if type(value) in (list, tuple):
+        blocks_of_each = [_image_blocks(element) for element in value]
+        if not any(blocks_of_each):
+            return []
+        found = zip(value, blocks_of_each, strict=True)
+        return [block for element, blocks in found for block in blocks or _tool_result(element)["content"]]
+    return _image_blocks(value)
+
+
+def _image_blocks(value: Any) -> list[_Object]:
+    """Return the content blocks of a figure, an image, or what else notebooks show as one. Empty for other values."""
+    of = type(value)
+    if hasattr(of, "savefig"):  # a figure of matplotlib, or what seaborn has around one
+        return [_image_block(_png_of_figure(value))]
+    if hasattr(of, "get_figure") and hasattr(getattr(value, "figure", None), "savefig"):  # a part of it, such as Axes
+        return [_image_block(_png_of_figure(value.figure))]
+    if hasattr(of, "_repr_mimebundle_"):
+        blocks = _blocks_of_bundle(_data_of(value._repr_mimebundle_(include=None, exclude=None)))
+        if blocks:
+            return blocks
+    for name, mime_type in (("_repr_png_", "image/png"), ("_repr_jpeg_", "image/jpeg")):
+        if hasattr(of, name) and (data := _data_of(getattr(value, name)())):
+            return [_image_block(data, mime_type)]
+    return []
+
+
+def _png_of_figure(figure: Any) -> bytes:
+    """Return a figure as a PNG. It is closed then: matplotlib would keep each one as long as the program runs."""
+    output = io.BytesIO()
+    figure.savefig(output, format="png", bbox_inches="tight")
+    pyplot = sys.modules.get("matplotlib.pyplot")
+    if pyplot:
+        with suppress(TypeError):
+            pyplot.close(getattr(figure, "figure", figure))
+    return output.getvalue()
+
+
+def _data_of(shown: Any) -> Any:
+    """Return the data that a method for notebooks returns, perhaps in a pair with metadata."""
+    return shown[0] if isinstance(shown, tuple) else shown
+
+
+def _blocks_of_bundle(bundle: Any) -> list[_Object]:
+    """Return the image in what notebooks show, or else its text."""
+    bundle = bundle if isinstance(bundle, dict) else {}
+    for mime_type in ("image/png", "image/jpeg", "image/gif", "image/webp"):
+        if data := bundle.get(mime_type):
+            return [_image_block(data, mime_type)]
+    for mime_type in ("text/markdown", "text/plain"):
+        if isinstance(bundle.get(mime_type), str):
+            return [{"type": "text", "text": bundle[mime_type]}]
+    return []
+
+
+def _image_block(data: Any, mime_type: str = "image/png") -> _Object:
+    """Return a content block for an image: bytes, or Base64."""
+    text = data.replace("\n", "") if isinstance(data, str) else base64.b64encode(data).decode()
+    return {"type": "image", "data": text, "mimeType": mime_type}
+
+
+# Schema: tables of pandas, which is not imported for them
+
+_TABLE_ROWS = 50  # in the text
+_TABLE_CHARACTERS = 20_000
+_RECORDS = 1_000
+_RECORDS_CHARACTERS = 500_000  # half of what a relay takes, at most 2 bytes each for most texts
+
+
+def _is_table(value: Any) -> bool:
+    """Tell whether a value is a DataFrame or Series of pandas, or of a class that is made of one."""
+    return any(
+        base.__name__ in ("DataFrame", "Series") and base.__module__.partition(".")[0] == "pandas"
+        for base in type(value).__mro__
+    )
+
+
+def _frame_of(value: Any) -> Any:
+    """Return a DataFrame, or a Series as one with a column."""
+    if hasattr(value, "to_frame"):
+        return value.to_frame("value" if value.name is None else value.name)
+    return value
+
+
+def _table_result(frame: Any) -> _Object:
+    """Return a DataFrame as a table in text, and as records, each cut if it is long, which the text says."""
+    rows = len(frame)
+    in_text = min(rows, _TABLE_ROWS)
+    text = frame.head(in_text).to_string()
+    if len(text) > _TABLE_CHARACTERS:
+        text = f"{text[:_TABLE_CHARACTERS]}\n… (cut: the table is too wide)"
+    in_records = min(rows, _RECORDS)
+    records = _json(_records(frame.head(in_records)), allow_nan=True)
+    while len(records) > _RECORDS_CHARACTERS and in_records:
+        in_records //= 2
+        records = _json(_records(frame.head(in_records)), allow_nan=True)
+    if in_text < rows or in_records < rows:
+        text += f"\n\nThe first {in_text:,} of {rows:,} rows. structuredContent has the first {in_records:,}."
+    return _text_result(text) | {"structuredContent": _json_without_nan(records)}
+
+
+def _records(frame: Any) -> list[_Object]:
+    """Return the rows of a DataFrame, each with its index if that says more than the row's number."""
+    names = [_column_name(column) for column in frame.columns.tolist()]
+    columns = [frame.iloc[:, place].tolist() for place in range(len(names))]
+    if type(frame.index).__name__ != "RangeIndex":
+        levels = [frame.index.get_level_values(level) for level in range(frame.index.nlevels)]
+        plural = len(levels) > 1
+        defaults = [f"level_{place}" if plural else "index" for place in range(len(levels))]
+        given = zip(frame.index.names, defaults, strict=True)
+        names = [default if name is None else _column_name(name) for name, default in given] + names
+        columns = [level.tolist() for level in levels] + columns
+    names = _distinct(names)
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def _column_name(column: Any) -> str:
+    return " / ".join(map(str, column)) if isinstance(column, tuple) else str(column)
+
+
+def _distinct(names: list[str]) -> list[str]:
+    """Return names of which none comes twice: a, a.2, a.3."""
+    found: dict[str, None] = {}
+    for name in names:
+        candidates = chain([name], (f"{name}.{number}" for number in count(2)))
+        found[next(candidate for candidate in candidates if candidate not in found)] = None
+    return list(found)
 
 
 # HTTP
@@ -652,7 +1541,7 @@ class _Relay:
             raise RelayError(detail, "payload_too_large", 413)
         connection = self._connection(limit.silence)
         try:
-            with _network_errors(method, path):
+            with _network_errors(method, path, self._where()):
                 answer = self._send(connection, method, path, data, headers or {}, limit)
             try:
                 _log.debug("%s %s: %d", method, path, answer.status)
@@ -686,6 +1575,11 @@ class _Relay:
         connection.request(method, target, _chunks(data, connected, limit) if data else None, sent)
         connected.settimeout(limit.for_beginning())
         return _Answer(connected, connection.getresponse(), limit)
+
+    def _where(self) -> str:
+        """Return where the relay is, for people, without the login of a proxy."""
+        through = f", through the proxy {self._proxy.hostname}:{self._proxy.port or ''}" if self._proxy else ""
+        return f"{self.url}{through}"
 
     def _connection(self, seconds: float) -> http.client.HTTPConnection:
         """Return a connection to the relay, or to the proxy, that is not open yet."""
@@ -795,6 +1689,10 @@ def _checked_url(url: str) -> SplitResult:
         is_url = parts.scheme in ("http", "https") and parts.hostname and "@" not in parts.netloc and parts.port != 0
     except ValueError:  # of the port
         is_url = False
+    if not url:
+        raise ValueError(
+            "the relay's URL is missing: say --relay https://parley.example (relay= in a program), or set PARLEY_URL"
+        )
     if not is_url:
         raise ValueError(f"relay, or PARLEY_URL, has to be a URL that begins with https://, not {url!r}")
     return parts
@@ -834,12 +1732,13 @@ def _proxy_login(proxy: SplitResult) -> dict[str, str]:
 
 
 @contextmanager
-def _network_errors(method: str, path: str) -> Iterator[None]:
-    """Raise what the network does as a RelayError."""
+def _network_errors(method: str, path: str, place: str = "") -> Iterator[None]:
+    """Raise what the network does as a RelayError. `place` says where the relay is."""
     try:
         yield
     except (OSError, http.client.HTTPException) as error:
-        failure = RelayError(f"The relay cannot be reached: {type(error).__name__}: {error}", "unreachable")
+        why = f"{type(error).__name__}: {error}" + (f" ({place})" if place else "")
+        failure = RelayError(f"The relay cannot be reached: {why}", "unreachable")
         _log.debug("%s %s: %s", method, path, failure)
         raise failure from error
 
@@ -999,6 +1898,96 @@ def _cancellation() -> _Cancellation:
     return _current.get(None) or _Cancellation()
 
 
+class _Reports:
+    """Sends reports of a call's progress: at most one each half second, always the latest, and always the last one.
+
+    Whoever reports does not wait. The thread that sends begins with the first report.
+    """
+
+    def __init__(self, send: Callable[[_Object], None]) -> None:
+        self._send = send
+        self._waiting: _Object | None = None
+        self._is_running = False
+        self._is_closed = False
+        self._changed = threading.Condition()
+
+    def put(self, report: _Object) -> None:
+        """Send a report, unless a later one comes before."""
+        with self._changed:
+            if self._is_closed:
+                return
+            self._waiting = report
+            self._changed.notify_all()
+            if self._is_running:
+                return
+            self._is_running = True
+        _start(_Cancellation(), self._run)
+
+    def close(self) -> None:
+        """Take no more reports, and wait until the last one is sent, at most `_LAST_REPORT_SECONDS`."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: not self._is_running, _LAST_REPORT_SECONDS)
+
+    def _run(self) -> None:
+        while report := self._next():
+            self._send(report)
+            with self._changed:
+                self._changed.wait_for(lambda: self._is_closed, _REPORT_SECONDS)
+
+    def _next(self) -> _Object | None:
+        """Return the latest report as soon as there is one, None after the last."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._is_closed)
+            report, self._waiting = self._waiting, None
+            if not report:
+                self._is_running = False
+                self._changed.notify_all()
+            return report
+
+
+_REPORT_SECONDS = 0.5
+_LAST_REPORT_SECONDS = 2
+_MESSAGE_CHARACTERS = 1_000
+_reports: contextvars.ContextVar[_Reports] = contextvars.ContextVar("reports")
+
+
+def progress(done: float, total: float | None = None, message: str = "") -> None:
+    """Report how far this call of a tool is, to the agent or program that waits for it.
+
+    The report goes out at once, or within half a second after another one, of which only the latest counts. This
+    function never waits for that, and never raises. Outside of a call it does nothing, and so it does in threads that a
+    function has started itself (but not in those of `asyncio.to_thread`).
+
+    Args:
+        done: How much is done, in any unit: a finite number that grows from report to report.
+        total: How much there is to do, None if that is not known.
+        message: What is being done, in words, at most 1,000 characters.
+    """
+    reports = _reports.get(None)
+    if not reports:
+        return
+    try:
+        report: _Object = {"progress": _finite(done)}
+        if total is not None:
+            report["total"] = _finite(total)
+        if message:
+            report["message"] = str(message)[:_MESSAGE_CHARACTERS]
+    except Exception as error:  # noqa: BLE001 - a report must not fail the call
+        _log.warning("a report of progress is left out: %s", error)
+    else:
+        reports.put(report)
+
+
+def _finite(value: Any) -> float:
+    """Return a number, which may be of any type. Raises an exception if it is not finite, or no number."""
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"{value} is not finite")
+    return int(number) if number.is_integer() else number
+
+
 def _start(over: _Cancellation, work: Callable[[], object]) -> None:
     """Run work in a thread that does not keep the interpreter from ending, and in which `cancelled()` is `over`."""
     context = contextvars.copy_context()
@@ -1146,6 +2135,165 @@ class _HostApi:
             raise
 
 
+# Host: tools and approval
+
+
+class ToolCall(NamedTuple):
+    """A call that needs approval.
+
+    Attributes:
+        name: The tool's name.
+        arguments: The arguments, as the guest has sent them.
+        client: The name and version of the guest's program, as far as it says who it is, else "A guest".
+        tool: What guests see of the tool.
+    """
+
+    name: str
+    arguments: Any
+    client: str
+    tool: dict[str, Any]
+
+
+Approve = Literal["never", "first", "writes", "each"] | Callable[[ToolCall], Any]
+Ask = Callable[[ToolCall], Any]
+
+_ANSWER_SECONDS = 120
+_WAITING_FOR_APPROVAL = "Waiting for the person to allow this"
+
+
+class _Approval:
+    """Lets calls of tools run, or asks a person about them, one after the other. Raises TypeError for no policy."""
+
+    def __init__(self, approve: Approve, ask: Ask | None) -> None:
+        if not callable(approve) and approve not in ("never", "first", "writes", "each"):
+            raise TypeError(f"approve has to be never, first, writes, each or a function, not {approve!r}")
+        if not callable(approve) and approve != "never" and not ask and not _has_terminal():
+            raise TypeError(f'approve="{approve}" has nobody to ask: there is no terminal, and no function `ask`')
+        self._approve = approve
+        self._ask = ask or _ask_on_terminal
+        self._allowed = set[str]()  # the tools that are allowed for the session
+        self._known = set[str]()  # the tools of which a call was allowed
+        self._turn = threading.Lock()
+
+    def check(self, call: ToolCall, run: Callable[[Callable[[], Any]], Any]) -> None:
+        """Return when a call is allowed. Raises _NotAllowed for another one. `run` calls functions and coroutines."""
+        if callable(self._approve):
+            if not run(partial(self._approve, call)):
+                raise _NotAllowed(call.name)
+        elif self._needs_question(call):
+            progress(0, message=_WAITING_FOR_APPROVAL)
+            with self._turn:
+                if self._needs_question(call):  # the answer to the question before may be for this call, too
+                    self._question(call, run)
+
+    def _needs_question(self, call: ToolCall) -> bool:
+        hints = _object_in(call.tool, "annotations")
+        if self._approve == "never" or call.name in self._allowed:
+            return False
+        if self._approve == "each":
+            return True
+        if self._approve == "writes":
+            if hints.get("destructiveHint") or hints.get("consequentialHint"):
+                return True
+            if hints.get("readOnlyHint") is True:
+                return False
+        return call.name not in self._known
+
+    def _question(self, call: ToolCall, run: Callable[[Callable[[], Any]], Any]) -> None:
+        answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        over = _Cancellation()
+
+        def ask() -> None:
+            answer = "deny"
+            try:
+                answer = run(partial(self._ask, call))
+            except BaseException:  # noqa: BLE001 - who cannot be asked has not allowed anything
+                _log.warning("%s is not allowed, since asking failed", call.name, exc_info=True)
+            answers.put(answer)
+
+        withdrawn = _cancellation()
+        if withdrawn.is_set():
+            raise _NotAllowed(call.name)
+        _start(over, ask)
+        with withdrawn.stopping(partial(answers.put, "deny")):
+            try:
+                answer = answers.get(timeout=_ANSWER_SECONDS)
+            except queue.Empty:
+                raise _NotAllowed(call.name, " There was no answer within two minutes.") from None
+            finally:
+                over.set()
+        if answer not in ("once", "tool"):
+            raise _NotAllowed(call.name)
+        self._known.add(call.name)
+        if answer == "tool":
+            self._allowed.add(call.name)
+
+
+class _NotAllowed(Exception):
+    """The person has not allowed a call."""
+
+    def __init__(self, name: str, why: str = "") -> None:
+        super().__init__(f"The person did not allow this call of {name}.{why}")
+
+
+def _has_terminal() -> bool:
+    """Tell whether a person can be asked on the terminal of this program."""
+    return bool(sys.stdin and sys.stdin.isatty() and sys.stderr and sys.stderr.isatty())
+
+
+def _ask_on_terminal(call: ToolCall) -> str:
+    """Return the answer of the person at the terminal: `once`, `tool` or `deny`."""
+    _forget_what_was_typed()  # since it is no answer to a question that was not there
+    arguments = _json(call.arguments)
+    left_out = len(arguments) - _SHOWN_ARGUMENTS
+    shown = _in_a_line(arguments[:_SHOWN_ARGUMENTS]) + (f"… and {left_out:,} characters more" if left_out > 0 else "")
+    _print(f"\n{call.client} calls {_in_a_line(call.name)} with {shown}", sys.stderr)
+    print("Allow it? y (this call), t (this tool, for the session), n (no): ", end="", file=sys.stderr, flush=True)
+    answer = _line_from_terminal(cancelled()).strip().lower()
+    return {"y": "once", "yes": "once", "t": "tool"}.get(answer, "deny")
+
+
+_SHOWN_ARGUMENTS = 2_000
+
+
+if sys.platform == "win32":
+
+    def _forget_what_was_typed() -> None:
+        import msvcrt
+
+        while msvcrt.kbhit():
+            msvcrt.getwch()
+
+    def _line_from_terminal(over: threading.Event) -> str:
+        """Return the next line that is typed, or what was typed of it when the event is set."""
+        import msvcrt
+
+        line = ""
+        while not over.wait(0.05):
+            if msvcrt.kbhit():
+                line += msvcrt.getwche()
+                if line.endswith(("\r", "\n")):
+                    print(file=sys.stderr)
+                    break
+        return line
+
+else:
+
+    def _forget_what_was_typed() -> None:
+        import termios
+
+        termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)
+
+    def _line_from_terminal(over: threading.Event) -> str:
+        """Return the next line that is typed, an empty one when the event is set."""
+        descriptor = sys.stdin.fileno()
+        while not over.is_set():
+            if select.select([descriptor], [], [], 0.1)[0]:
+                return os.read(descriptor, 4096).decode("utf-8", "replace")
+        print(file=sys.stderr)
+        return ""
+
+
 class _Toolbox:
     """What a host answers requests with: tools, and `on_request` for requests that are not calls of tools.
 
@@ -1153,10 +2301,9 @@ class _Toolbox:
         loop: The event loop in which coroutines run. Without one they run in the shared loop.
     """
 
-    def __init__(self, tools: Any, on_request: Callable[[Any], Any] | None) -> None:
-        if not isinstance(tools, Mapping):
-            tools = {getattr(function, "__name__", repr(function)): function for function in tools}
-        self._tools = {name: _Tool(name, function) for name, function in tools.items()}
+    def __init__(self, tools: Any, on_request: Callable[[Any], Any] | None, approval: _Approval) -> None:
+        self._tools = _tools_in(tools)
+        self._approval = approval
         self._on_request = on_request
         self.loop: asyncio.AbstractEventLoop | None = None
         if not self._tools and not on_request:
@@ -1166,37 +2313,64 @@ class _Toolbox:
         """Return what guests see of the tools."""
         return [tool.definition for tool in self._tools.values()]
 
+    def become(self, other: _Toolbox) -> None:
+        """Have what another toolbox has, but for the event loop."""
+        self._approval = other._approval
+        self._on_request = other._on_request
+        self._tools = other._tools
+
+    def add(self, tool: Tool) -> None:
+        """Add a tool. Raises TypeError if there is another one with its name."""
+        if tool.name in self._tools:
+            raise TypeError(f"there is a tool {tool.name} already")
+        self._tools = {**self._tools, tool.name: tool}
+
+    def remove(self, name: str) -> Tool:
+        """Remove a tool, and return it. Raises LookupError if there is none with this name."""
+        if name not in self._tools:
+            raise LookupError(f"there is no tool {name}")
+        self._tools = {**self._tools}
+        return self._tools.pop(name)
+
     def answer(self, payload: Any) -> Any:
         """Return the result of a request. Raises what is its error."""
         call = _call_in(_readable(payload))
         if call:
-            return self._call_tool(call["name"], call.get("arguments"))
+            return self._call_tool(call["name"], call.get("arguments"), _client_name(payload.get("client")))
         if self._on_request:
             return self._run(partial(self._on_request, payload))
         raise RelayError("This host takes no other requests than the calls of its tools.", "no_handler")
 
-    def _call_tool(self, name: str, arguments: Any) -> _Object:
+    def _call_tool(self, name: str, arguments: Any, client: str) -> _Object:
         """Return a tool's result, which says in its text what has failed."""
-        if name not in self._tools:
+        tool = self._tools.get(name)
+        if not tool:
             raise RelayError(error={"code": "unknown_tool", "message": f"There is no tool {name}."})
         try:
-            bound = self._tools[name].bind({} if arguments is None else arguments)
+            bound = tool._bind({} if arguments is None else arguments)
+            self._approval.check(ToolCall(name, arguments, client, tool.definition), self._run)
             return _tool_result(self._run(bound))
-        except _Misfit as error:
+        except (_Misfit, _NotAllowed) as error:
             text = str(error)
         except BaseException as error:  # noqa: BLE001 - whatever a function raises is a result that says so
             _log.info("%s failed", name, exc_info=True)
             text = f"{type(error).__name__}: {error}"
-        return _text_result(text) | {"isError": True}
+        return _error_result(text)
 
     def _run(self, function: Callable[[], Any]) -> Any:
         """Call a function, and wait for its result. A coroutine runs in an event loop."""
         outcome = function()
+        if inspect.isasyncgen(outcome):
+            outcome = _collected(outcome)
         if not inspect.iscoroutine(outcome):
             return outcome
         task = asyncio.run_coroutine_threadsafe(outcome, self.loop or _shared_loop())
         with _cancellation().stopping(task.cancel):
             return task.result()
+
+
+async def _collected(values: Any) -> list[Any]:
+    return [value async for value in values]
 
 
 def _call_in(payload: Any) -> _Object | None:
@@ -1206,18 +2380,32 @@ def _call_in(payload: Any) -> _Object | None:
     return call if isinstance(call, dict) and isinstance(call.get("name"), str) else None
 
 
+# Host: calls
+
+
+def _client_name(value: Any) -> str:
+    """Return the name and version in a `client` as guests' programs give it, in a line, for people."""
+    client = value if isinstance(value, dict) else {}
+    words = [part for part in (client.get("name"), client.get("version")) if isinstance(part, str) and part]
+    return _in_a_line(" ".join(words)[:100]) or "A guest"
+
+
 class _Call:
     """A request that a host works on.
 
     Attributes:
+        cursor: The request's place in the session, which tells it from another one with the same id.
         over: Is set when nobody waits for the answer any more.
+        reports: The reports of its progress.
         answer: The member of the answer's body, `"result":…` or `"error":…`, empty until it is there.
     """
 
-    def __init__(self, request_id: str, payload: Any) -> None:
+    def __init__(self, request_id: str, cursor: str, payload: Any, report: Callable[[_Call, _Object], None]) -> None:
         self.id = request_id
+        self.cursor = cursor
         self.payload = payload
         self.over = _Cancellation()
+        self.reports = _Reports(partial(report, self))
         self.answer = ""
 
 
@@ -1312,7 +2500,7 @@ class _Calls:
         self._toolbox = toolbox
         self._work = _Pool(self._answer, workers, _QUEUE_PLACES)
         self._outbox = _Pool(self._send, _SENDERS, math.inf)
-        self._accepted = set[str]()  # the ids of all requests, since the relay may deliver them again
+        self._accepted = set[tuple[str, str]]()  # id and cursor of all, since the relay may deliver them again
         self._current: dict[str, _Call] = {}  # by id, until the relay has the answer
         self._lock = threading.Lock()
         status.over.stops(self._stop)
@@ -1322,14 +2510,20 @@ class _Calls:
         for pool in (self._work, self._outbox):
             _start(self._status.over, pool.run)
 
-    def accept(self, request: _Object) -> None:
-        """Begin with a request that the relay has delivered, unless it is known already."""
-        call = _Call(request["id"], request["payload"])
+    def accept(self, request: _Object, cursor: str) -> None:
+        """Begin with a request that the relay has delivered, unless it is known already.
+
+        Another one with its id was withdrawn before, which a host that polls is not told.
+        """
+        call = _Call(request["id"], cursor, request["payload"], self._report)
         with self._lock:
-            if call.id in self._accepted or self._status.reason:
+            if (call.id, call.cursor) in self._accepted or self._status.reason:
                 return
-            self._accepted.add(call.id)
+            self._accepted.add((call.id, call.cursor))
+            predecessor = self._current.get(call.id)
             self._current[call.id] = call
+        if predecessor:
+            self._give_up(predecessor)
         if not self._work.put(call):
             self._set_error(call, _busy())
             self._outbox.put(call)
@@ -1337,17 +2531,19 @@ class _Calls:
     def withdraw(self, request_id: str) -> None:
         """Stop the work on a request. Its id may be used again."""
         with self._lock:
-            self._accepted.discard(request_id)
             call = self._current.pop(request_id, None)
         if call:
-            _log.info("withdrawn %s", request_id)
-            call.over.set()
-            self._work.give_up(call)
-            self._outbox.give_up(call)
+            self._give_up(call)
 
     def wait(self, seconds: float) -> None:
         """Wait until no function runs, at most so long."""
         self._work.wait(seconds)
+
+    def _give_up(self, call: _Call) -> None:
+        _log.info("withdrawn %s", call.id)
+        call.over.set()
+        self._work.give_up(call)
+        self._outbox.give_up(call)
 
     def _stop(self) -> None:
         """Stop all work, since the session has ended."""
@@ -1360,14 +2556,29 @@ class _Calls:
 
     def _answer(self, call: _Call) -> None:
         """Find the answer to a request, and pass it on."""
+        _reports.set(call.reports)
+        begun = time.monotonic()
+        outcome = "done"
         try:
             if _log.isEnabledFor(logging.INFO):
                 _log.info("request %s: %s", call.id, _excerpt(call.payload))
-            call.answer = f'"result":{_json(self._toolbox.answer(call.payload))}'
+            result = self._toolbox.answer(call.payload)
+            call.answer = f'"result":{_json(result)}'
+            if isinstance(result, dict) and result.get("isError") is True:
+                outcome = "failed"
         except BaseException as error:  # noqa: BLE001 - whatever a function raises is an answer
             _log.info("request %s failed", call.id, exc_info=True)
             self._set_error(call, error)
+            outcome = "failed"
+        call.reports.close()
+        _note_end(call, "withdrawn" if call.over.is_set() else outcome, time.monotonic() - begun)
         self._outbox.put(call)
+
+    def _report(self, call: _Call, report: _Object) -> None:
+        """Send a report of a call's progress. One that does not arrive is not missed: others follow."""
+        if not call.over.is_set():
+            with suppress(RelayError):
+                self._api.call("POST", "/progress", body=_json({"id": call.id, **report}))
 
     def _set_error(self, call: _Call, error: BaseException) -> None:
         call.answer = f'"error":{_error_json(error)}'
@@ -1390,17 +2601,24 @@ class _Calls:
         """Send an answer. If the relay refuses it, send that as the answer. Raises RelayError for what may pass."""
         for _ in ("answer", "refusal"):
             _log.info("answer %s: %.100s", call.id, call.answer)
+            body = f'{{"id":{_json(call.id)},"cursor":{_json(call.cursor)},{call.answer}}}'
             try:
-                self._api.call("POST", "/responses", "status", body=f'{{"id":{_json(call.id)},{call.answer}}}')
+                self._api.call("POST", "/responses", "status", body=body)
                 return
             except RelayError as error:
-                if error.code == "request_not_found":  # the guest has withdrawn it
-                    self._accepted.discard(call.id)
                 if not error.final:
                     raise
                 if error.code in ("already_answered", "request_not_found"):
                     return
                 self._set_error(call, error)
+
+
+def _note_end(call: _Call, outcome: str, seconds: float) -> None:
+    """Log a line about a request that has ended: who has sent it, for which tool, how it ended, and after how long."""
+    payload = call.payload if isinstance(call.payload, dict) else {}
+    params = _call_in(payload)
+    what = f"called {_in_a_line(params['name'][:100])}" if params else "sent a request"
+    _calls_log.info("%s %s: %s after %.2f s", _client_name(payload.get("client")), what, outcome, seconds)
 
 
 def _busy() -> RelayError:
@@ -1417,6 +2635,9 @@ def _error_json(error: BaseException) -> str:
     with suppress(TypeError, ValueError, RecursionError):
         return _json(described if own is None else own)
     return _json(described)
+
+
+# Host: the session
 
 
 class _Listener:
@@ -1477,7 +2698,7 @@ class _Listener:
         self._cursor = found["cursor"]
         self._connected("polling")
         for request in found["requests"]:
-            self._calls.accept(request)
+            self._calls.accept(request, request["cursor"])
 
     def _stream(self) -> None:
         """Read a stream until the relay wants another one, or the session ends."""
@@ -1496,7 +2717,10 @@ class _Listener:
         if event.name == "open":
             self._connected("connected")
         elif event.name == "request":
-            self._calls.accept(_checked_answer(event.data, "id", "payload"))
+            self._calls.accept(_checked_answer(event.data, "id", "payload"), event.id)
+        elif event.name == "guest":
+            client = _checked_answer(event.data).get("client")
+            _calls_log.info("%s has listed the tools", _client_name(client))
         elif event.name == "withdrawn":
             self._calls.withdraw(_checked_answer(event.data, "id")["id"])
         elif event.name == "ended":
@@ -1539,19 +2763,37 @@ class _Renewal:
     Time is measured with the clock that only goes forward, as somebody may set the other one. But it may stand still
     while the machine sleeps: the session is renewed sooner if the other clock says that it is time, and after a
     connection was lost. Only the relay says that a session has expired.
+
+    Attributes:
+        expires_at: When the session expires, as the relay says it.
     """
 
-    def __init__(self, api: _HostApi, status: _Status) -> None:
+    def __init__(self, api: _HostApi, status: _Status, *, is_automatic: bool) -> None:
+        self.expires_at = ""
         self._api = api
         self._status = status
-        self._expires_at = ""
+        self._is_automatic = is_automatic
         self._wake = threading.Event()
         status.over.stops(self._wake.set)
 
     def begin(self, session: _Object) -> None:
         """Start from what the relay says of the session when it is created, or renewed."""
-        self._expires_at = session["expiresAt"]
+        self.expires_at = session["expiresAt"]
         self._wait_for(session["ttl"] * 2 / 3)
+
+    @property
+    def is_automatic(self) -> bool:
+        """Whether the session is renewed without being asked for it."""
+        return self._is_automatic
+
+    @is_automatic.setter
+    def is_automatic(self, wanted: bool) -> None:
+        self._is_automatic = wanted
+        self._wake.set()
+
+    def now(self) -> None:
+        """Renew. Raises RelayError."""
+        self.begin(self._api.call("PATCH", "", "expiresAt", "ttl"))
 
     def hasten(self) -> None:
         """Renew at once."""
@@ -1573,7 +2815,7 @@ class _Renewal:
         except RelayError:
             self._wait_for(_RENEWAL_RETRY_SECONDS)
             return True
-        had_effect = bool(session["expiresAt"] != self._expires_at)
+        had_effect = bool(session["expiresAt"] != self.expires_at)
         self.begin(session)
         return had_effect
 
@@ -1582,26 +2824,46 @@ class _Renewal:
         self._since = time.monotonic(), time.time()
 
     def _seconds_left(self) -> float:
+        if not self._is_automatic:
+            return math.inf
         passed = max(time.monotonic() - self._since[0], time.time() - self._since[1])
         return max(0, self._due_in - passed)
 
 
 class Session:
-    """The host's side of a session, which `host` returns. It lasts as long as a `with` or `async with` block."""
+    """The host's side of a session, which `host` returns. It lasts as long as a `with` or `async with` block.
+
+    In a notebook, or wherever else a block is in the way, it lasts from `start()` to `end()`, or to the program's end.
+    """
 
     def __init__(
-        self, tools: Any = (), on_request: Callable[[Any], Any] | None = None, *, relay: str = "", workers: int = 8
+        self,
+        tools: Any = (),
+        on_request: Callable[[Any], Any] | None = None,
+        *,
+        relay: str = "",
+        workers: int = 8,
+        auto_renew: bool = True,
+        approve: Approve = "never",
+        ask: Ask | None = None,
     ) -> None:
         self._relay = _Relay(relay)
         self._status = _Status()
         self._api = _HostApi(self._relay, self._status)
-        self._toolbox = _Toolbox(tools, on_request)
+        self._toolbox = _Toolbox(tools, on_request, _Approval(approve, ask))
+        self._tools_lock = threading.Lock()
         self._calls = _Calls(self._api, self._status, self._toolbox, workers)
+        self._renewal = _Renewal(self._api, self._status, is_automatic=auto_renew)
 
     @property
     def code(self) -> str:
         """The code that guests need: eight characters, empty before the block begins."""
         return self._api.code
+
+    @property
+    def relay(self) -> str:
+        """The URL of the relay."""
+        return self._relay.url
 
     @property
     def mcp_url(self) -> str:
@@ -1622,25 +2884,87 @@ class Session:
         """
         return self._status.reason
 
+    @property
+    def expires_at(self) -> str:
+        """When the session expires if it is not renewed: ISO 8601, UTC. Empty before the block begins."""
+        return self._renewal.expires_at
+
+    @property
+    def auto_renew(self) -> bool:
+        """Whether the session is renewed as long as the block runs."""
+        return self._renewal.is_automatic
+
+    @auto_renew.setter
+    def auto_renew(self, wanted: bool) -> None:
+        self._renewal.is_automatic = wanted
+
+    @property
+    def tools(self) -> list[dict[str, Any]]:
+        """What guests see of the tools, in the words of MCP."""
+        return self._toolbox.definitions()
+
     def __enter__(self) -> Session:
         """Create the session, and begin to listen. Raises RelayError."""
         try:
             session = self._api.create()
-            if tools := self._toolbox.definitions():
-                self._api.call("PUT", "/tools", body=_json({"tools": tools}))
+            if self.tools:
+                self._show_tools()
         except BaseException:
             self.end()
             raise
         self._calls.start()
-        renewal = _Renewal(self._api, self._status)
-        renewal.begin(session)
-        _start(self._status.over, _Listener(self._api, self._status, self._calls, renewal.hasten).run)
-        _start(self._status.over, renewal.run)
+        self._renewal.begin(session)
+        _start(self._status.over, _Listener(self._api, self._status, self._calls, self._renewal.hasten).run)
+        _start(self._status.over, self._renewal.run)
         return self
 
     def __exit__(self, *_: object) -> None:
         self.end()
         self._calls.wait(_EXIT_SECONDS)
+
+    def start(self) -> Session:
+        """Do as a `with` block does at its beginning, and return the session, which goes on until `end()`.
+
+        It ends with the program, too. A notebook's cell that is run again gets the session that it has started before,
+        with the new functions in place of those that had the same names: the code stays the same. Raises RelayError,
+        and ValueError for a session that has ended.
+        """
+        if self.reason:
+            raise ValueError("this session has ended: host() makes another one")
+        if self.code:
+            return self
+        started = _started_before(self)
+        if started:
+            started._replace_tools(self._toolbox)
+            return started
+        self.__enter__()
+        atexit.register(self.end)
+        _started.append(self)
+        return self
+
+    def _identity(self) -> tuple[str, list[str]]:
+        return self._relay.url, [definition["name"] for definition in self.tools]
+
+    def _replace_tools(self, toolbox: _Toolbox) -> None:
+        with self._tools_lock:
+            self._toolbox.become(toolbox)
+            self._show_tools()
+
+    def __repr__(self) -> str:
+        return f"<Session {_for_people(self.code) or 'not begun'}: {self.reason or self.state}>"
+
+    def _repr_html_(self) -> str:
+        """Return the session as notebooks show it: its code, its URL, its tools, and the state in which it is now."""
+        import html
+
+        code = html.escape(_for_people(self.code) or "The session has not begun.")
+        url = html.escape(self.mcp_url)
+        tools = html.escape(", ".join(definition["name"] for definition in self.tools))
+        state = html.escape(self.reason or self.state)
+        return (
+            f'<div><strong style="font-size: 2em; letter-spacing: 0.1em">{code}</strong><br>'
+            f'<a href="{url}">{url}</a><br>Tools: {tools}<br>State: {state}</div>'
+        )
 
     async def __aenter__(self) -> Session:
         """Do as `__enter__`. The block's event loop also runs the coroutines among the tools."""
@@ -1651,8 +2975,45 @@ class Session:
     async def __aexit__(self, *_: object) -> None:
         await _in_thread(self.__exit__)
 
+    def add_tool(self, tool: Tool | Callable[..., Any]) -> None:
+        """Offer another tool. Guests see it when this returns.
+
+        Raises TypeError if it cannot be a tool, or another one has its name, and RelayError if the relay refuses it.
+        """
+        made = tool if isinstance(tool, Tool) else Tool(tool)
+        with self._tools_lock:
+            self._toolbox.add(made)
+            try:
+                self._show_tools()
+            except RelayError:
+                self._toolbox.remove(made.name)
+                raise
+
+    def remove_tool(self, name: str) -> None:
+        """Offer a tool no longer. Calls of it that run already go on.
+
+        Raises LookupError if there is no such tool, and RelayError if the relay does not learn of it.
+        """
+        with self._tools_lock:
+            removed = self._toolbox.remove(name)
+            try:
+                self._show_tools()
+            except RelayError:
+                self._toolbox.add(removed)
+                raise
+
+    def _show_tools(self) -> None:
+        """Let guests see the tools, if the session has begun. Raises RelayError."""
+        if self.code:
+            self._api.call("PUT", "/tools", body=_json({"tools": self.tools}))
+
+    def renew(self) -> None:
+        """Let the session last for another ten minutes from now. Raises RelayError."""
+        self._renewal.now()
+
     def end(self) -> None:
         """End the session, for its guests too."""
+        atexit.unregister(self.end)
         if self.code and not self.reason:
             with suppress(RelayError):
                 self._api.call("DELETE", "", limit=_TimeLimit(_END_SECONDS))
@@ -1669,8 +3030,32 @@ class Session:
         return str(await _in_thread(self.wait))
 
 
+_started: list[Session] = []  # with start()
+
+
+def _started_before(session: Session) -> Session | None:
+    """Return the session with tools of the same names that a notebook has started before, and that has not ended."""
+    ipython = sys.modules.get("IPython")
+    if not ipython or not ipython.get_ipython():
+        return None
+    _started[:] = [started for started in _started if not started.reason]
+    return next((started for started in _started if started._identity() == session._identity()), None)
+
+
+def _for_people(code: str) -> str:
+    """Return a code as people read it out: ABCD-1234."""
+    return f"{code[:4]}-{code[4:]}" if code else ""
+
+
 def host(
-    tools: Any = (), on_request: Callable[[Any], Any] | None = None, *, relay: str = "", workers: int = 8
+    tools: Any = (),
+    on_request: Callable[[Any], Any] | None = None,
+    *,
+    relay: str = "",
+    workers: int = 8,
+    auto_renew: bool = True,
+    approve: Approve = "never",
+    ask: Ask | None = None,
 ) -> Session:
     """Make a session to be used in a `with` or `async with` block, whose guests may call functions of this program.
 
@@ -1681,20 +3066,30 @@ def host(
     its place, as long as no more than three for each worker go on so.
 
     Args:
-        tools: Functions, or a mapping of names to functions. Their annotations and docstrings (in Google's style) say
-            what guests may pass; calls that do not fit are refused. They may take and return texts, numbers, truth
-            values, None, lists and dicts of these, dataclasses, TypedDicts, Literals and Unions, and return what MCP
-            calls a CallToolResult, such as an image.
+        tools: A function or several, a mapping of names to functions, a module (its `__all__`, or else the public
+            functions that it defines), or an object (its public methods). A `Tool` may stand for a function.
+            Annotations and docstrings say what guests may pass; calls that do not fit are refused. Of several
+            functions, those that cannot be tools are left out with a warning. Tools may return JSON, dataclasses,
+            models of pydantic, arrays of numpy, tables of pandas, figures of matplotlib and other images, and what MCP
+            calls a CallToolResult.
         on_request: Is called with the payload of each request that is not the call of a tool; what it returns is the
             result. Without it, such requests are refused.
         relay: The relay's URL, by default the environment variable PARLEY_URL.
         workers: How many calls run at once. 100 more wait, and others are answered with an error with the code `busy`.
+        auto_renew: Whether to renew the session as long as the block runs.
+        approve: Which calls of tools need a person's approval: `never` any, the `first` of each tool, `each` call, or
+            `writes`: tools with `readOnlyHint` run, those with `destructiveHint` or `consequentialHint` need it each
+            time, others for their first call. Or a function of a `ToolCall` that returns whether it may run. The guest
+            of a call that is not allowed learns that.
+        ask: Asks the person about a `ToolCall`, and returns `once`, `tool` (which allows all calls of the tool), or
+            `deny`. No answer within two minutes is a denial, and `cancelled()` is set when the answer is not needed any
+            more. By default the terminal asks.
 
     Raises:
-        TypeError: A function cannot be a tool.
+        TypeError: No function can be a tool, or there is nobody to ask.
         ValueError: The relay is not a URL.
     """
-    return Session(tools, on_request, relay=relay, workers=workers)
+    return Session(tools, on_request, relay=relay, workers=workers, auto_renew=auto_renew, approve=approve, ask=ask)
 
 
 # Guest
@@ -1702,32 +3097,46 @@ def host(
 _RETRY_SECONDS = 30  # how long a guest tries again without a single success
 
 
+OnProgress = Callable[[float, float | None, str], object]
+
+
 class Guest:
     """A guest of a session, which `guest` returns. All methods raise RelayError.
 
-    `arequest`, `acall_tool` and `atools` are the same as `request`, `call_tool` and `tools`, in asyncio; when they are
-    cancelled, the request is withdrawn.
+    `arequest`, `acall_tool`, `atools` and `asession` are the same as `request`, `call_tool`, `tools` and `session`, in
+    asyncio; when they are cancelled, the request is withdrawn.
     """
 
     def __init__(self, code: str, *, relay: str = "") -> None:
         self.code = code
         self._relay = _Relay(relay)
 
-    def request(self, payload: Any, *, timeout: float | None = None, id: str = "") -> Any:
+    def request(
+        self, payload: Any, *, timeout: float | None = None, id: str = "", on_progress: OnProgress | None = None
+    ) -> Any:
         """Send a request, and return the host's result.
 
-        The request is withdrawn after the time, and at Ctrl+C.
+        The request is withdrawn after the time, at Ctrl+C, and when `on_progress` raises an exception.
 
         Args:
             payload: Any JSON.
             timeout: How many seconds to wait for the result, by default until the session ends.
             id: 1 to 64 letters, digits or `_ . : -`, by default a random one. The same `id` with the same payload is
                 the same request: the host sees it once.
+            on_progress: Is called with what the host reports meanwhile, as `progress(done, total, message)` was: how
+                much is done, of how much (None if that is not known), and a text.
         """
-        return _PendingRequest(self._relay, self.code, id or os.urandom(8).hex(), payload, timeout).result()
+        request_id = id or os.urandom(8).hex()
+        return _PendingRequest(self._relay, self.code, request_id, payload, timeout, on_progress).result()
 
     def call_tool(
-        self, name: str, arguments: Any = None, *, timeout: float | None = None, id: str = ""
+        self,
+        name: str,
+        arguments: Any = None,
+        *,
+        timeout: float | None = None,
+        id: str = "",
+        on_progress: OnProgress | None = None,
     ) -> dict[str, Any]:
         """Call a tool, and return its result in the words of MCP, also one with `isError`.
 
@@ -1736,9 +3145,10 @@ class Guest:
             arguments: A dict, by default empty.
             timeout: As of `request`.
             id: As of `request`.
+            on_progress: As of `request`.
         """
         payload = {"method": "tools/call", "params": {"name": name, "arguments": arguments or {}}}
-        result = self.request(payload, timeout=timeout, id=id)
+        result = self.request(payload, timeout=timeout, id=id, on_progress=on_progress)
         try:
             return _tool_result(result)
         except RecursionError:  # to write takes a little more room than to read
@@ -1749,15 +3159,38 @@ class Guest:
         answer = self._relay.call("GET", f"/api/sessions/{quote(self.code, safe='')}/tools", "tools")
         return list(_readable(answer["tools"]))
 
-    async def arequest(self, payload: Any, *, timeout: float | None = None, id: str = "") -> Any:
-        """Do as `request`, in asyncio."""
-        return await _in_thread(partial(self.request, payload, timeout=timeout, id=id))
+    def session(self) -> dict[str, Any]:
+        """Look the session up.
+
+        The result has `code`, `createdAt` and `expiresAt` (ISO 8601, UTC), `ttl` (the seconds until it expires),
+        `active` (whether it has not ended), and `listening`: whether a host listens now.
+        """
+        return self._relay.call("GET", f"/api/sessions/{quote(self.code, safe='')}", "code", "expiresAt")
+
+    async def arequest(
+        self, payload: Any, *, timeout: float | None = None, id: str = "", on_progress: OnProgress | None = None
+    ) -> Any:
+        """Do as `request`, in asyncio. `on_progress` is called in the event loop."""
+        report = on_progress and _in_loop(on_progress)
+        return await _in_thread(partial(self.request, payload, timeout=timeout, id=id, on_progress=report))
 
     async def acall_tool(
-        self, name: str, arguments: Any = None, *, timeout: float | None = None, id: str = ""
+        self,
+        name: str,
+        arguments: Any = None,
+        *,
+        timeout: float | None = None,
+        id: str = "",
+        on_progress: OnProgress | None = None,
     ) -> dict[str, Any]:
-        """Do as `call_tool`, in asyncio."""
-        return dict(await _in_thread(partial(self.call_tool, name, arguments, timeout=timeout, id=id)))
+        """Do as `call_tool`, in asyncio. `on_progress` is called in the event loop."""
+        report = on_progress and _in_loop(on_progress)
+        call = partial(self.call_tool, name, arguments, timeout=timeout, id=id, on_progress=report)
+        return dict(await _in_thread(call))
+
+    async def asession(self) -> dict[str, Any]:
+        """Do as `session`, in asyncio."""
+        return dict(await _in_thread(self.session))
 
     async def atools(self) -> list[dict[str, Any]]:
         """Do as `tools`, in asyncio."""
@@ -1767,8 +3200,17 @@ class Guest:
 class _PendingRequest:
     """A request of a guest, until it is answered or withdrawn."""
 
-    def __init__(self, relay: _Relay, code: str, request_id: str, payload: Any, timeout: float | None) -> None:
+    def __init__(
+        self,
+        relay: _Relay,
+        code: str,
+        request_id: str,
+        payload: Any,
+        timeout: float | None,
+        on_progress: OnProgress | None,
+    ) -> None:
         self._relay = relay
+        self._on_progress = on_progress
         self._query = f"code={quote(code)}&id={quote(request_id)}"
         self._post_path = f"/api/sessions/{quote(code, safe='')}/requests"
         self._body = f'{{"id":{_json(request_id)},"payload":{_json(payload)}}}'
@@ -1815,7 +3257,25 @@ class _PendingRequest:
         else:
             call, body = ("POST", f"{self._post_path}?wait={wait}"), self._body
         limit = _TimeLimit(wait + _CALL_SECONDS, until=self._until)
-        return self._relay.call(*call, "id", "status", body=body, limit=limit)
+        if not self._on_progress:
+            return self._relay.call(*call, "id", "status", body=body, limit=limit)
+        headers = {"Accept": "text/event-stream"}
+        with self._relay.exchange(*call, body=body, headers=headers, limit=limit) as answer:
+            if answer.headers.get_content_type() != "text/event-stream":  # a relay that knows nothing of progress
+                return _checked_answer(answer.text(), "id", "status")
+            return self._follow(answer, self._on_progress)
+
+    def _follow(self, answer: _Answer, on_progress: OnProgress) -> _Object:
+        """Read the events of a call that waits, and return the response with which they end. Raises RelayError."""
+        for event in _events(answer.parts()):
+            if event.name == "response":
+                return _checked_answer(event.data, "id", "status")
+            if event.name == "problem":
+                raise _problem_error(_checked_answer(event.data, "code", "detail"))
+            if event.name == "progress":
+                report = _checked_answer(event.data, "progress")
+                on_progress(report["progress"], report.get("total"), str(report.get("message") or ""))
+        raise RelayError("The answer broke off.", "unreachable")
 
     def _note_success(self) -> None:
         if not self._busy:
@@ -1835,6 +3295,22 @@ class _PendingRequest:
             self._alive_at = time.monotonic()
         elif time.monotonic() - self._alive_at > _RETRY_SECONDS and time.monotonic() < self._until:
             raise error
+
+
+def _problem_error(problem: _Object) -> RelayError:
+    """Return the error that a problem document is which comes in a stream."""
+    status = problem.get("status")
+    return RelayError(str(problem["detail"]), str(problem["code"]), status if isinstance(status, int) else 0)
+
+
+def _in_loop(on_progress: OnProgress) -> OnProgress:
+    """Return a function that lets the event loop that runs now call `on_progress`."""
+    loop = asyncio.get_running_loop()
+
+    def report(done: float, total: float | None, message: str) -> None:
+        loop.call_soon_threadsafe(on_progress, done, total, message)
+
+    return report
 
 
 def _result_of(response: _Object) -> Any:
@@ -1870,6 +3346,7 @@ def main() -> int:
     log.setFormatter(_LogFormatter("%(asctime)s %(message)s", "%H:%M:%S"))
     logging.basicConfig(handlers=[log])
     _log.setLevel(logging.DEBUG if "verbose" in options else logging.WARNING)
+    _calls_log.setLevel(logging.WARNING if options.get("quiet") else logging.INFO)
     try:
         options["run"](options)
     except (TypeError, ValueError) as error:
@@ -1899,6 +3376,10 @@ def _parser() -> argparse.ArgumentParser:
 
     host_ = add("host", _host, "offer the public functions of a Python file as tools, until Ctrl+C")
     host_.add_argument("file", metavar="FILE")
+    policies = ("never", "first", "writes", "each")
+    host_.add_argument("--approve", choices=policies, default="never", help="which calls to ask about on the terminal")
+    host_.add_argument("--qr", action="store_true", help="show a QR code of the link for a guest")
+    host_.add_argument("--quiet", action="store_true", help="print no line for each call")
     ask = add("ask", _ask, "send a request (JSON, else text), and print its result")
     ask.add_argument("code", metavar="CODE")
     ask.add_argument("payload", metavar="PAYLOAD")
@@ -1915,32 +3396,69 @@ def _host(options: _Object) -> None:
     """Offer the public functions that a file defines until Ctrl+C. What they print goes to standard error."""
     output, sys.stdout = sys.stdout, sys.stderr
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    file = options["file"]
+    path = Path(options["file"])
     try:
-        tools = _public_functions(Path(file))
-        session = Session(tools, relay=options.get("relay", ""))
+        session = Session(_imported(path), relay=options.get("relay", ""), approve=options["approve"])
     except (Exception, SystemExit) as error:
-        raise ValueError(f"{file}: {type(error).__name__}: {error}") from error
+        raise ValueError(_error_of_file(path, error)) from error
     with suppress(KeyboardInterrupt), session:
-        _print(f"{session.code[:4]}-{session.code[4:]}\n{session.mcp_url}", output)
-        print(f"Offers {', '.join(tools)}. Ctrl+C ends the session.", file=sys.stderr)
+        _print(f"{_for_people(session.code)}\n{session.mcp_url}", output)
+        if output.isatty():
+            _print(f"\n{_large(_for_people(session.code))}\n", output)
+        if options["qr"]:
+            _print(_drawn(_qr_code(f"{session.relay}/#{_for_people(session.code)}")), sys.stderr)
+        print(f"Offers {', '.join(tool['name'] for tool in session.tools)}. Ctrl+C ends the session.", file=sys.stderr)
         session.wait()
     if session.reason not in ("", "ended"):
         raise RelayError(f"The session has ended: {session.reason}.", session.reason)
 
 
-def _public_functions(path: Path) -> dict[str, Any]:
-    """Return the functions in a file's `__all__`, or else those that it defines, without a leading underscore."""
+def _imported(path: Path) -> types.ModuleType:
+    """Return the module that a file is. Raises whatever importing it raises, and ValueError if it offers nothing."""
+    if not path.exists():
+        raise FileNotFoundError("there is no such file")
     if not path.is_file():
         raise ImportError("this is no Python file")
     sys.modules["relay"] = sys.modules[__name__]  # for `from relay import cancelled`
     sys.path.insert(0, str(path.resolve().parent))
     sys.modules.pop(path.stem, None)  # another module of that name
     module = importlib.import_module(path.stem)
-    functions = {name: value for name, value in vars(module).items() if inspect.isroutine(inspect.unwrap(value))}
-    defined = [name for name, function in functions.items() if function.__module__ == module.__name__]
-    public = getattr(module, "__all__", [name for name in defined if not name.startswith("_")])
-    return {name: functions[name] for name in public if name in functions}
+    if not _functions_of_module(module):
+        raise ValueError(
+            "host() needs tools, which are public functions: there is none in this file. They are defined in it, and "
+            "their names do not begin with an underscore; or its `__all__` names them."
+        )
+    return module
+
+
+def _error_of_file(path: Path, error: BaseException) -> str:
+    """Return what is wrong with a file of tools, and in which of its lines."""
+    told = f"{path}: {type(error).__name__}: {error.msg if isinstance(error, SyntaxError) else error}"
+    if isinstance(error, SyntaxError):
+        place = f"{error.filename}, line {error.lineno}" if error.filename else f"line {error.lineno}"
+        return f"{told} ({place}): {(error.text or '').strip()}"
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame for frame in frames if Path(frame.filename) == path.resolve()]
+    return f"{told} (line {lines[-1].lineno}): {lines[-1].line}" if lines else told
+
+
+def _large(text: str) -> str:
+    """Return a text of capital letters, digits and hyphens in letters of five lines, to be read from afar."""
+    rows = ["".join(_GLYPHS[character][row] + "  " for character in text) for row in range(5)]
+    return "\n".join(row.rstrip() for row in rows)
+
+
+def _glyph(rows: str) -> list[str]:
+    """Return the lines of a letter, of which each digit is a row of three dots, in binary."""
+    return ["".join("██" if int(row) & 4 >> place else "  " for place in range(3)) for row in rows]
+
+
+_LETTERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ-"
+_ROWS = (
+    "25552 26227 61247 61216 55711 74616 34757 71244 25252 75716 25755 65656 34443 65556 74647 74644 34553 55755 72227 "
+    "11152 55655 44447 57755 65555 75557 65644 25573 65655 34216 72222 55557 55552 55775 55255 55222 71247 00700"
+)
+_GLYPHS = dict(zip(_LETTERS, map(_glyph, _ROWS.split()), strict=True))
 
 
 def _ask(options: _Object) -> None:
@@ -1958,13 +3476,42 @@ def _call(options: _Object) -> None:
     calling = Guest(options["code"], relay=options.get("relay", ""))
     texts = _text_parameters(calling.tools(), options["name"])
     arguments = {name: value if name in texts else _json_or_text(value) for name, value in given.items()}
-    result = calling.call_tool(options["name"], arguments, timeout=options.get("timeout"))
+    show = _ProgressLine(sys.stderr) if sys.stderr.isatty() else None
+    try:
+        result = calling.call_tool(options["name"], arguments, timeout=options.get("timeout"), on_progress=show)
+    finally:
+        if show:
+            show.erase()
     blocks = result["content"]
     is_text = all(block["type"] == "text" for block in blocks)
     shown = "\n".join(str(block.get("text")) for block in blocks) if is_text else result
     if result.get("isError"):
         raise RelayError(error=shown)
     _print(result.get("structuredContent", shown), sys.stdout)
+
+
+class _ProgressLine:
+    """A line of a terminal that each report of progress writes anew."""
+
+    def __init__(self, terminal: TextIO) -> None:
+        self._terminal = terminal
+        self._is_empty = True
+
+    def __call__(self, done: float, total: float | None, message: str) -> None:
+        share = f"{done:g}" if total is None else f"{done:g}/{total:g}"
+        columns = shutil.get_terminal_size().columns - 1
+        self._write(f"{_in_a_line(f'{share} {message}')}"[:columns])
+
+    def erase(self) -> None:
+        """Leave the line empty."""
+        if not self._is_empty:
+            self._write("")
+
+    def _write(self, text: str) -> None:
+        self._is_empty = not text
+        encoding = self._terminal.encoding or "utf-8"
+        shown = text.encode(encoding, "backslashreplace").decode(encoding)
+        print(f"\r\x1b[K{shown}", end="", file=self._terminal, flush=True)
 
 
 def _named(arguments: list[str]) -> dict[str, str]:
@@ -2009,10 +3556,18 @@ def _for_stream(text: str, stream: TextIO) -> str:
     return text.translate(_VISIBLE_CONTROLS) if stream.isatty() else text
 
 
+def _in_a_line(text: str) -> str:
+    """Return a text that somebody else has written so that it stays in a line, and controls no terminal."""
+    return text.translate(_VISIBLE_CONTROLS | _VISIBLE_LINE_ENDS)
+
+
 # All control characters of Unicode except tab and LF, and those that change the direction of what follows.
 _CONTROLS = (*range(0x09), *range(0x0B, 0x20), *range(0x7F, 0xA0))
 _DIRECTIONS = (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
 _VISIBLE_CONTROLS = {code: f"\\x{code:02x}" for code in _CONTROLS} | {code: f"\\u{code:04x}" for code in _DIRECTIONS}
+
+
+_VISIBLE_LINE_ENDS = {ord("\t"): "\\t", ord("\n"): "\\n", 0x2028: "\\u2028", 0x2029: "\\u2029"}
 
 
 class _LogFormatter(logging.Formatter):
@@ -2020,6 +3575,112 @@ class _LogFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         return _for_stream(super().format(record), sys.stderr)
+
+
+# Command: QR codes, ISO/IEC 18004, of versions 1 to 5 with error correction level L and mask 0
+
+_QR_DATA_BYTES = (19, 34, 55, 80, 108)  # in each version, with 2 for the length and the kind of data
+_QR_CHECK_BYTES = (7, 10, 15, 20, 26)
+_QR_FORMAT = 0b111011111000100  # for level L and mask 0
+
+
+def _qr_code(text: str) -> list[list[bool]]:
+    """Return the dark and light modules of a QR code, row by row. Raises ValueError for more than 106 bytes."""
+    data = text.encode()
+    fitting = [version for version, size in enumerate(_QR_DATA_BYTES, 1) if len(data) <= size - 2]
+    if not fitting:
+        raise ValueError(f"the link is too long for a QR code: {text}")
+    version = fitting[0]
+    modules = _qr_patterns(version)
+    bits = _qr_bits(data, version)
+    for row, column in _qr_places(len(modules)):
+        if modules[row][column] is None:
+            modules[row][column] = next(bits, False) ^ ((row + column) % 2 == 0)
+    return [[bool(module) for module in row] for row in modules]
+
+
+def _qr_bits(data: bytes, version: int) -> Iterator[bool]:
+    """Yield the bits of the data, and of what corrects errors in it."""
+    size = _QR_DATA_BYTES[version - 1]
+    number = (0b0100 << 8 | len(data)) << 8 * len(data) + 4 | int.from_bytes(data, "big") << 4
+    padding = bytes(0x11 if place % 2 else 0xEC for place in range(size - len(data) - 2))
+    codewords = number.to_bytes(len(data) + 2, "big") + padding
+    for codeword in codewords + _reed_solomon(codewords, _QR_CHECK_BYTES[version - 1]):
+        for place in range(7, -1, -1):
+            yield bool(codeword >> place & 1)
+
+
+def _reed_solomon(codewords: bytes, count: int) -> bytes:
+    """Return so many check bytes: the remainder of the division by (x - 2⁰)(x - 2¹)… in the field."""
+    divisor = [0] * (count - 1) + [1]
+    root = 1
+    for _ in range(count):
+        for place in range(count):
+            divisor[place] = _product(divisor[place], root)
+            if place + 1 < count:
+                divisor[place] ^= divisor[place + 1]
+        root = _product(root, 2)
+    remainder = [0] * count
+    for codeword in codewords:
+        factor = codeword ^ remainder.pop(0)
+        remainder.append(0)
+        remainder = [kept ^ _product(coefficient, factor) for kept, coefficient in zip(remainder, divisor, strict=True)]
+    return bytes(remainder)
+
+
+def _product(a: int, b: int) -> int:
+    """Return the product of two elements of the field with 256 elements, modulo x⁸ + x⁴ + x³ + x² + 1."""
+    product = 0
+    for place in range(7, -1, -1):
+        product = (product << 1) ^ (product >> 7) * 0x11D
+        product ^= (b >> place & 1) * a
+    return product
+
+
+def _qr_patterns(version: int) -> list[list[bool | None]]:
+    """Return the modules that do not depend on the data, and None for the others."""
+    size = 17 + 4 * version
+    modules: list[list[bool | None]] = [[None] * size for _ in range(size)]
+    for place in range(size):
+        modules[6][place] = modules[place][6] = place % 2 == 0
+    for row, column in ((3, 3), (3, size - 4), (size - 4, 3)):
+        _draw_rings(modules, row, column, 4, (2, 4))
+    if version > 1:
+        _draw_rings(modules, size - 7, size - 7, 2, (1,))
+    bits = [bool(_QR_FORMAT >> place & 1) for place in range(15)]
+    around_corner = [(row, 8) for row in (0, 1, 2, 3, 4, 5, 7, 8)] + [(8, column) for column in (7, 5, 4, 3, 2, 1, 0)]
+    at_edges = [(8, size - 1 - place) for place in range(8)] + [(size - 15 + place, 8) for place in range(8, 15)]
+    for places in (around_corner, at_edges):
+        for (row, column), bit in zip(places, bits, strict=True):
+            modules[row][column] = bit
+    modules[size - 8][8] = True
+    return modules
+
+
+def _draw_rings(modules: list[list[bool | None]], row: int, column: int, radius: int, light: tuple[int, ...]) -> None:
+    """Draw squares around a place, as far as they are within the code: those at these distances are light."""
+    for down in range(-radius, radius + 1):
+        for right in range(-radius, radius + 1):
+            if 0 <= row + down < len(modules) and 0 <= column + right < len(modules):
+                modules[row + down][column + right] = max(abs(down), abs(right)) not in light
+
+
+def _qr_places(size: int) -> Iterator[tuple[int, int]]:
+    """Yield the places of the bits: pairs of columns from right to left, up and down in turn."""
+    rights = [*range(size - 1, 6, -2), *range(5, 0, -2)]  # without the column of the timing pattern
+    for turn, right in enumerate(rights):
+        for row in range(size) if turn % 2 else range(size - 1, -1, -1):
+            yield row, right
+            yield row, right - 1
+
+
+def _drawn(modules: list[list[bool]]) -> str:
+    """Return modules with a border, in half blocks. Light ones are filled, for terminals whose ground is dark."""
+    width = len(modules) + 4
+    light = [[False] * width] * 2
+    rows = [*light, *([False, False, *row, False, False] for row in modules), *light, [True] * width]
+    pairs = zip(rows[::2], rows[1::2], strict=False)
+    return "\n".join("".join("█▄▀ "[2 * below + above] for above, below in zip(*pair, strict=True)) for pair in pairs)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ import httpx
 import pytest
 
 from tests.clients.gate import Gate
+from tests.clients.scripted import Scripted
 from tests.support.deployments import Parley
 from tests.support.tools import PROJECT, need, wait_until
 
@@ -177,7 +178,7 @@ class Served:
 
 @contextmanager
 def serving(
-    site: Parley | Gate, *options: str, file: Path = _DRIVERS / "functions.py", python: str = sys.executable
+    site: Parley | Gate | Scripted, *options: str, file: Path = _DRIVERS / "functions.py", python: str = sys.executable
 ) -> Iterator[Served]:
     """Run a host as a command, while the `with` block runs."""
     with tempfile.TemporaryDirectory() as folder:

@@ -22,10 +22,13 @@ async function onRequest({ payload, signal }) {
   return payload?.large ? "x".repeat(payload.large) : { echo: payload };
 }
 
+const scalars = ["string", "number", "boolean", "object", "null"].map((type) => ({ type }));
+const anything = { anyOf: [...scalars, { type: "array", items: {} }] };
+
 const run = {
   name: "run",
   description: "Do what a test wants.",
-  inputSchema: { type: "object", properties: { payload: {} }, required: ["payload"], additionalProperties: false },
+  inputSchema: { type: "object", properties: { payload: anything }, required: ["payload"], additionalProperties: false },
   execute: ({ payload }, { signal }) => onRequest({ payload, signal }),
 };
 

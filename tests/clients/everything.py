@@ -1,13 +1,31 @@
 """Both sides of relay.py in one program, for each Python: python everything.py RELAY. Prints `fine` at the end."""
 
 import asyncio
+import datetime
+import decimal
+import enum
+import pathlib
 import sys
 import threading
 import time
-from dataclasses import dataclass
-from typing import Any, Dict, List, Optional, TypedDict  # noqa: UP035 - as in programs for Python 3.10
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from typing import (  # noqa: UP035 - as in programs for Python 3.10
+    Annotated,
+    Any,
+    Dict,
+    List,
+    Literal,
+    NamedTuple,
+    Optional,
+    Set,
+    Tuple,
+    TypedDict,
+    Union,
+)
 
-from relay import RelayError, cancelled, guest, host  # type: ignore[import-not-found]
+from relay import RelayError, Tool, cancelled, guest, host, progress, tool  # type: ignore[import-not-found]
 
 relay = sys.argv[1]
 
@@ -29,6 +47,90 @@ class Options(TypedDict, total=False):
 def move(point: Point, by: List[float], options: Optional[Options] = None, more: Dict[str, int] = {}) -> Point:  # noqa: B006, UP006, UP045
     """Move a point."""
     return Point(point.x + by[0], point.y + by[1])
+
+
+class Color(enum.Enum):
+    """A color."""
+
+    RED = "red"
+
+
+class Pair(NamedTuple):
+    """Two numbers."""
+
+    left: int
+    right: int = 2
+
+
+@dataclass
+class Node:
+    """A tree."""
+
+    value: int
+    children: "List[Node]" = field(default_factory=list)  # noqa: UP006
+
+
+@tool(title="Types", annotations={"readOnlyHint": True})  # type: ignore[untyped-decorator]
+def take(
+    color: Color,
+    at: datetime.datetime,
+    day: datetime.date,
+    pair: Pair,
+    tree: Node,
+    size: Annotated[int, "how many"],
+    path: pathlib.Path,
+    number: decimal.Decimal,
+    key: uuid.UUID,
+    data: bytes,
+    several: Tuple[int, str],  # noqa: UP006
+    distinct: Set[int],  # noqa: UP006
+    row: Sequence[int],
+    either: Union[int, Literal["x"], None],  # noqa: UP007
+    nothing: int = None,  # type: ignore[assignment]  # noqa: RUF013
+    *rest: int,
+    **more: int,
+) -> Any:
+    """Take all kinds of things.
+
+    Parameters
+    ----------
+    row : sequence
+        In a row.
+    """
+    progress(1, 2, "taking")
+    assert at == datetime.datetime(2026, 1, 2, 3, tzinfo=datetime.timezone.utc)  # noqa: UP017
+    assert (day, pair, tree.children[0].value, size) == (datetime.date(2026, 1, 2), Pair(1), 5, 7)
+    assert (path, number, key.int, data) == (pathlib.Path("a"), decimal.Decimal("0.1"), 1, b"x")
+    assert (several, distinct, row) == ((1, "a"), {1}, [1, 2])
+    assert [either, nothing] == [None, None]
+    return {"color": color, "rest": rest, "more": more, "nan": float("nan"), "set": {2, 1}, "gone": iter([1])}
+
+
+TAKEN = {
+    "color": "red",
+    "at": "2026-01-02T03:00:00Z",
+    "day": "2026-01-02",
+    "pair": {"left": 1},
+    "tree": {"value": 1, "children": [{"value": "5"}]},
+    "size": "7",
+    "path": "a",
+    "number": "0.1",
+    "key": "00000000-0000-0000-0000-000000000001",
+    "data": "eA==",
+    "several": '[1, "a"]',
+    "distinct": [1, 1],
+    "row": [1, 2],
+    "either": "null",
+    "nothing": None,
+    "rest": [3],
+    "z": 4,
+}
+
+
+async def count_up() -> AsyncIterator[int]:
+    """Return numbers, one after the other."""
+    yield 1
+    yield 2
 
 
 async def later(text: str) -> str:
@@ -88,6 +190,26 @@ def try_threads() -> None:
     assert refusal(lambda: one.request(1)) == "session_ended"
 
 
+def try_types() -> None:
+    """Try what people write in their functions, and tools that change."""
+    with host([take, count_up], relay=relay, approve=lambda call: call.name != "double") as session:
+        one = guest(session.code, relay=relay)
+        assert one.tools()[0]["title"] == "Types"
+        assert one.tools()[0]["inputSchema"]["properties"]["row"]["description"] == "In a row."
+        reports: List[Any] = []  # noqa: UP006
+        result = one.call_tool("take", TAKEN, on_progress=lambda *report: reports.append(report))
+        assert reports == [(1, 2, "taking")], reports
+        told = {"color": "red", "rest": [3], "more": {"z": 4}, "nan": None, "set": [1, 2], "gone": [1]}
+        assert result["structuredContent"] == told, result
+        assert one.call_tool("count_up")["structuredContent"] == [1, 2]
+        session.add_tool(Tool(double, "double", meta={"a": [1]}))
+        assert one.tools()[2]["_meta"] == {"a": [1]}
+        assert "did not allow" in one.call_tool("double", {"a": 1})["content"][0]["text"]
+        session.remove_tool("double")
+        session.renew()
+        assert one.session()["expiresAt"] == session.expires_at
+
+
 async def try_asyncio() -> None:
     """Try an asyncio program, whose coroutines share its loop."""
     loops = []
@@ -137,6 +259,7 @@ def lambda_sleep() -> None:
 
 if __name__ == "__main__":
     try_threads()
+    try_types()
     asyncio.run(try_asyncio())
     leave_open()
     print("fine", flush=True)

@@ -69,6 +69,7 @@ def sleep(seconds: float) -> str:
 
 def work(seconds: float) -> str:
     """Take a while, unless nobody waits any more."""
+    print("working", flush=True)
     print("stopped" if cancelled().wait(seconds) else "worked", flush=True)
     return "worked"
 

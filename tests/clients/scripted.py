@@ -27,14 +27,16 @@ class Scripted:
 
     The session lives for `ttl` seconds, and `renewals` counts how often it was renewed.
 
-    `answers` has the bodies of the host's answers in their order, and `requests` those of guests' requests. Guests get
-    `response`, and `tools`, as they are.
+    `answers` has the bodies of the host's answers in their order, `reports` those of its progress, and `requests` those
+    of guests' requests. Guests get `response`, and `tools`, as they are. Those that accept a stream get `events`, if
+    there are some, in place of `response`.
     """
 
     def __init__(self, *, polls: bool = False, ttl: float = 600) -> None:
         self.answers: list[dict[str, Any]] = []
+        self.reports: list[dict[str, Any]] = []
         self.requests: list[dict[str, Any]] = []
-        self.response = self.tools = ""
+        self.response = self.tools = self.events = ""
         self.renewals = 0
         self._polls = polls
         self._ttl = ttl
@@ -60,10 +62,15 @@ class Scripted:
         data = f'{{"id":"{request_id}","payload":{payload},"createdAt":"{_EXPIRES_AT}"}}'
         self._events.put(Event("request", data, cursor or f"1-{request_id}"))
 
-    def call(self, request_id: str, tool: str, **arguments: Any) -> None:
-        """Send the host the call of a tool."""
+    def call(self, request_id: str, tool: str, /, client: Any = None, **arguments: Any) -> None:
+        """Send the host the call of a tool, by a client that says who it is."""
         params = {"name": tool, "arguments": arguments}
-        self.post(request_id, json.dumps({"method": "tools/call", "params": params}))
+        who = {} if client is None else {"client": client}
+        self.post(request_id, json.dumps({"method": "tools/call", "params": params, **who}))
+
+    def tell(self, name: str, **data: Any) -> None:
+        """Send the host another event."""
+        self._events.put(Event(name, json.dumps(data)))
 
     def cut(self) -> None:
         """End the stream as if the network had."""
@@ -88,7 +95,13 @@ class Scripted:
                 _reply(handler, 200, self._list(0 if "wait=0" in handler.path else 20))
             case "POST", "/requests":
                 self.requests.append(json.loads(body))
-                _reply(handler, 200, self.response)
+                if self.events and handler.headers["Accept"] == "text/event-stream":
+                    _reply(handler, 200, self.events, "text/event-stream; charset=utf-8")
+                else:
+                    _reply(handler, 200, self.response)
+            case "POST", "/progress":
+                self.reports.append(json.loads(body))
+                _reply(handler, 204)
             case "GET", "/tools":
                 _reply(handler, 200, self.tools)
             case "POST", "/responses":
@@ -132,8 +145,10 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
 
-def _reply(handler: BaseHTTPRequestHandler, status: int, body: str = "") -> None:
+def _reply(handler: BaseHTTPRequestHandler, status: int, body: str = "", media_type: str = "") -> None:
     """Answer with a body that the end of the connection ends."""
     handler.send_response(status)
+    if media_type:
+        handler.send_header("Content-Type", media_type)
     handler.end_headers()
     handler.wfile.write(body.encode())

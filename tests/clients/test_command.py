@@ -141,12 +141,15 @@ def test_no_answer(served: Served) -> None:
 
 
 def test_ctrl_c_withdraws(served: Served, any_site: Parley) -> None:
-    asking = subprocess.Popen(command("call", served.code, "work", "seconds=20", "--relay", any_site.url))
-    before = served.errors.read_text("utf-8").count("stopped\n")
-    time.sleep(1)
+    def count(what: str) -> int:
+        return served.errors.read_text("utf-8").count(f"{what}\n")
+
+    stopped, begun = count("stopped"), count("working")
+    asking = subprocess.Popen(command("call", served.code, "work", "seconds=60", "--relay", any_site.url))
+    wait_until(lambda: count("working") > begun)
     asking.send_signal(signal.SIGINT)
     assert asking.wait(10) == 3
-    wait_until(lambda: served.errors.read_text("utf-8").count("stopped\n") == before + 1)
+    wait_until(lambda: count("stopped") == stopped + 1)
 
 
 @pytest.mark.parametrize(("payload", "echoed"), [('{"a": [1]}', {"a": [1]}), ("a text", "a text"), ("NaN", "NaN")])
@@ -183,6 +186,16 @@ def test_relay_that_is_not_there(tmp_path: Path) -> None:
     done = run(None, "host", f"{tmp_path}/f.py", PARLEY_URL="http://127.0.0.1:9")
     assert (done.returncode, done.stdout) == (3, "")
     assert "The relay cannot be reached: ConnectionRefusedError" in done.stderr
+    assert "(http://127.0.0.1:9)" in done.stderr
+
+
+def test_proxy_that_is_not_there() -> None:
+    """It is named, without its login."""
+    variables = {"https_proxy": "http://user:secret@127.0.0.1:9", "no_proxy": ""}
+    done = run(None, "tools", CODE, "--relay", "https://relay.example", **variables)
+    assert done.returncode == 3
+    assert "(https://relay.example, through the proxy 127.0.0.1:9)" in done.stderr
+    assert "secret" not in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -193,17 +206,20 @@ def test_relay_that_is_not_there(tmp_path: Path) -> None:
         (["nothing"], "invalid choice"),
         (["call", "ABC12345", "add", "a"], "a is not ARG=VALUE"),
         (["tools", "ABC12345", "--relay", "nowhere"], "has to be a URL"),
-        (["host", "missing.py"], "missing.py: ImportError: this is no Python file"),
-        (["host", "broken.py"], "broken.py: SyntaxError"),
-        (["host", "raises.py"], "raises.py: ZeroDivisionError"),
-        (["host", "empty.py"], "needs tools, which are public functions"),
+        (["host", "missing.py"], "missing.py: FileNotFoundError: there is no such file"),
+        (["host", "."], ".: ImportError: this is no Python file"),
+        (["host", "broken.py"], "broken.py, line 2): def f(:"),
+        (["host", "imports.py"], "broken.py, line 2): def f(:"),
+        (["host", "raises.py"], "raises.py: ZeroDivisionError: division by zero (line 3): 1 / 0"),
+        (["host", "empty.py"], "needs tools, which are public functions: there is none in this file"),
         (["host", "odd.py"], "odd.py: TypeError: f cannot be a tool"),
     ],
 )
 def test_wrong_usage(tmp_path: Path, arguments: list[str], told: str) -> None:
     files = {
-        "broken": "def f(:",
-        "raises": "1 / 0",
+        "broken": "\ndef f(:",
+        "imports": "import broken",
+        "raises": "\n\n1 / 0",
         "empty": "from json import loads\ndef _f(): pass",
         "odd": "def f(a: complex): pass",
     }
@@ -220,6 +236,12 @@ def test_wrong_usage(tmp_path: Path, arguments: list[str], told: str) -> None:
     )
     assert (done.returncode, done.stdout) == (2, "")
     assert told in done.stderr
+
+
+def test_no_relay() -> None:
+    done = run(None, "tools", CODE, PARLEY_URL="")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "the relay's URL is missing: say --relay https://" in done.stderr
 
 
 def test_help() -> None:
@@ -294,3 +316,53 @@ def test_uv_runs_it() -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("usage: relay.py")
+
+
+CLIENT = {"name": "Some Agent", "version": "1.2"}
+
+
+@pytest.mark.parametrize(
+    ("client", "tool", "line"),
+    [
+        (CLIENT, "add", "Some Agent 1.2 called add: done after "),
+        ({"name": "Some Agent"}, "add", "Some Agent called add: done after "),
+        ({"name": 5, "version": ["1"]}, "add", "A guest called add: done after "),
+        ({}, "fail", "A guest called fail: failed after "),
+        (None, "fail", "A guest called fail: failed after "),
+        ("Some Agent", "missing", "A guest called missing: failed after "),
+        (
+            {"name": "\x1b[31m\nA guest called add: done"},
+            "add",
+            "\\x1b[31m\\nA guest called add: done called add: done",
+        ),
+        (CLIENT, "a\r\n\u2028b", "Some Agent 1.2 called a\\x0d\\n\\u2028b: failed after "),
+    ],
+)
+def test_line_for_each_call(tmp_path: Path, client: Any, tool: str, line: str) -> None:
+    """Who, which tool, how it ended, how long it took: nothing of it can look like another line."""
+    (tmp_path / "some.py").write_text("def add(): return 1\ndef fail(): raise ValueError\n")
+    with Scripted() as scripted, serving(scripted, file=tmp_path / "some.py") as served:
+        scripted.call("q1", tool, client=client)
+        scripted.answer("q1")
+        wait_until(lambda: "called" in served.errors.read_text("utf-8"))
+        told = served.errors.read_text("utf-8")
+    assert re.search(rf"^\d\d:\d\d:\d\d {re.escape(line)}", told, re.MULTILINE), told
+    assert len(told.splitlines()) == 2
+
+
+def test_line_for_a_guest_that_lists_the_tools(tmp_path: Path) -> None:
+    (tmp_path / "some.py").write_text("def add(): return 1\n")
+    with Scripted() as scripted, serving(scripted, file=tmp_path / "some.py") as served:
+        scripted.tell("guest", client=CLIENT)
+        wait_until(lambda: "Some Agent 1.2 has listed the tools\n" in served.errors.read_text("utf-8"))
+        scripted.tell("guest")
+        wait_until(lambda: "A guest has listed the tools\n" in served.errors.read_text("utf-8"))
+
+
+def test_quiet(tmp_path: Path) -> None:
+    (tmp_path / "some.py").write_text("def add(): return 1\n")
+    with Scripted() as scripted, serving(scripted, "--quiet", file=tmp_path / "some.py") as served:
+        scripted.tell("guest", client=CLIENT)
+        scripted.call("q1", "add", client=CLIENT)
+        scripted.answer("q1")
+        assert served.errors.read_text("utf-8") == "Offers add. Ctrl+C ends the session.\n"

@@ -87,7 +87,7 @@ def test_dataclass(served: Served, mode: str) -> None:
 @pytest.mark.parametrize(
     ("name", "arguments", "text"),
     [
-        ("add", {"a": "1"}, 'The arguments do not fit: a must be of the type integer, not "1".'),
+        ("add", {"a": "x"}, 'The arguments do not fit: a must be of the type integer, not "x".'),
         ("move", {"place": {"latitude": 1}, "north": 1}, "The arguments do not fit: place.longitude is missing."),
         ("fail", {"why": "gone"}, "LookupError: gone"),
     ],

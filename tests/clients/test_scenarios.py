@@ -261,12 +261,14 @@ def test_guest_withdraws(hosted: Hosted, again: bool) -> None:
     assert len([call for call in hosted.gate.calls if answers(call)]) == again
 
 
+ANY_SCALAR = [{"type": "string"}, {"type": "number"}, {"type": "boolean"}]
+ANY_ARRAY: dict[str, Any] = {"type": "array", "items": {}}
 RUN = {
     "name": "run",
     "description": "Do what a test wants.",
     "inputSchema": {
         "type": "object",
-        "properties": {"payload": {}},
+        "properties": {"payload": {"anyOf": [*ANY_SCALAR, {"type": "object"}, {"type": "null"}, ANY_ARRAY]}},
         "required": ["payload"],
         "additionalProperties": False,
     },

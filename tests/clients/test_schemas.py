@@ -4,11 +4,11 @@ import datetime
 import decimal
 import functools
 import json
-import pathlib
 import re
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, NotRequired, Optional, TypedDict, Union
 
 import jsonschema
@@ -69,6 +69,16 @@ POINT = {
     "required": ["x"],
     "additionalProperties": False,
 }
+ANYTHING = {
+    "anyOf": [
+        {"type": "string"},
+        {"type": "number"},
+        {"type": "boolean"},
+        {"type": "object"},
+        {"type": "null"},
+        {"type": "array", "items": {}},
+    ]
+}
 INTEGERS = {"type": "array", "items": {"type": "integer"}}
 
 
@@ -89,7 +99,7 @@ def refused(function: Any, arguments: Any) -> str:
 
 
 def tool(function: Any) -> dict[str, Any]:
-    return relay._Tool(function.__name__, function).definition
+    return relay.Tool(function).definition
 
 
 def function_of(annotation: Any, default: Any = ...) -> Any:
@@ -121,13 +131,24 @@ def schema_of(annotation: Any) -> Any:
         (float, {"type": "number"}),
         (bool, {"type": "boolean"}),
         (None, {"type": "null"}),
-        (Any, {}),
-        (object, {}),
+        (Any, ANYTHING),
+        (object, ANYTHING),
         (list, {"type": "array", "items": {}}),
         (list[int], INTEGERS),
         (dict, {"type": "object", "additionalProperties": {}}),
         (dict[str, int], {"type": "object", "additionalProperties": {"type": "integer"}}),
-        (Literal["a", 1, True, None], {"enum": ["a", 1, True, None]}),
+        (Literal["a", "b"], {"type": "string", "enum": ["a", "b"]}),
+        (
+            Literal["a", 1, True, None, 2],
+            {
+                "anyOf": [
+                    {"type": "string", "enum": ["a"]},
+                    {"type": "integer", "enum": [1, 2]},
+                    {"type": "boolean", "enum": [True]},
+                    {"type": "null", "enum": [None]},
+                ]
+            },
+        ),
         (Optional[int], {"anyOf": [{"type": "integer"}, {"type": "null"}]}),  # noqa: UP045
         (Union[int, str], {"anyOf": [{"type": "integer"}, {"type": "string"}]}),  # noqa: UP007
         (int | None, {"anyOf": [{"type": "integer"}, {"type": "null"}]}),
@@ -168,7 +189,23 @@ def test_schema(annotation: Any, schema: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    "annotation", [complex, bytes, tuple[int, int], set[int], dict[int, str], Callable[[], int], type, [int], "Missing"]
+    "annotation",
+    [
+        complex,
+        dict[int, str],
+        Callable[[], int],
+        type,
+        [int],
+        "Missing",
+        set[list[int]],
+        set[Point],
+        frozenset[dict[str, int]],
+        Literal[b"x"],
+        memoryview,
+        list[complex],
+        complex | None,
+        Annotated[complex, "x"],
+    ],
 )
 def test_no_schema(annotation: Any) -> None:
     with pytest.raises(TypeError, match=r"^function cannot be a tool: "):
@@ -181,13 +218,25 @@ def test_no_schema(annotation: Any) -> None:
 )
 def test_default(default: Any, told: Any) -> None:
     schema: Any = tool(function_of(Any, default))["inputSchema"]
-    assert schema["properties"] == {"a": {"default": told}}
+    assert schema["properties"] == {"a": ANYTHING | {"default": told}}
     assert schema["required"] == []
+
+
+def test_parameters_without_annotations() -> None:
+    """They have types, and take anything."""
+
+    def function(a, b=1): ...  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+
+    schema: Any = tool(function)["inputSchema"]
+    assert schema["properties"] == {"a": ANYTHING, "b": ANYTHING | {"default": 1}}
+    for value in ("x", 1, 1.5, True, None, {"a": [1]}, [1, "x", None, [2]]):
+        jsonschema.validate({"a": value}, schema)
+        assert "isError" not in call(function, {"a": value})
 
 
 def test_default_that_is_no_json() -> None:
     schema: Any = tool(function_of(Any, object()))["inputSchema"]
-    assert schema == {"type": "object", "properties": {"a": {}}, "required": [], "additionalProperties": False}
+    assert schema == {"type": "object", "properties": {"a": ANYTHING}, "required": [], "additionalProperties": False}
 
 
 @pytest.mark.parametrize(
@@ -220,10 +269,57 @@ def test_argument(annotation: Any, value: Any, made: Any) -> None:
 
 
 @pytest.mark.parametrize(
+    ("annotation", "text", "made"),
+    [
+        (int, "5", 5),
+        (int, " 5 ", 5),
+        (float, "5", 5.0),
+        (bool, "true", True),
+        (None, "null", None),
+        (list[int], "[1,2]", [1, 2]),
+        (list[int], ["1", 2], [1, 2]),
+        (list[list[int]], '["[1]"]', [[1]]),
+        (dict[str, int], '{"b": "1"}', {"b": 1}),
+        (Point, '{"x": 1}', Point(1.0)),
+        (Literal[1, 2], "1", 1),
+        (Literal[1, "1"], "1", "1"),
+        (str, "5", "5"),
+        (int | str, "5", "5"),
+        (str | int, "5", "5"),
+        (int | None, "5", 5),
+        (int | None, "null", None),
+        (str | None, "null", "null"),
+        (list[int] | int, "[5]", [5]),
+        (Any, "5", "5"),
+        (list[Any], ["5"], ["5"]),
+        (Path, "5", Path("5")),
+    ],
+)
+def test_text_that_is_the_json_of_what_is_wanted(annotation: Any, text: str, made: Any) -> None:
+    """It is taken where a text cannot be meant."""
+    function = function_of(annotation)
+    noted.clear()
+    assert "isError" not in call(function, {"a": text})
+    assert noted == [made]
+    assert type(noted[0]) is type(made)
+
+
+@pytest.mark.parametrize(
     ("annotation", "value", "why"),
     [
         (str, 5, "a must be of the type string, not 5"),
-        (int, "5", 'a must be of the type integer, not "5"'),
+        (int, "5.5", 'a must be of the type integer, not "5.5"'),
+        (int, '"5"', 'a must be of the type integer, not "\\"5\\""'),
+        (int, "", 'a must be of the type integer, not ""'),
+        (int, "9" * 5_000, 'a must be of the type integer, not "999'),
+        (float, "NaN", 'a must be of the type number, not "NaN"'),
+        (float, "Infinity", 'a must be of the type number, not "Infinity"'),
+        (bool, "True", 'a must be of the type boolean, not "True"'),
+        (bool, "1", 'a must be of the type boolean, not "1"'),
+        (list[int], "1,2", 'a must be of the type array, not "1,2"'),
+        (list[int], "[1,", 'a must be of the type array, not "[1,"'),
+        (list[int], "[" * 100_000, 'a must be of the type array, not "[[['),
+        (list[int], '["x"]', 'a must be of the type array, not "['),
         (int, True, "a must be of the type integer, not true"),
         (int, 5.5, "a must be of the type integer, not 5.5"),
         (int, float("inf"), "a must be of the type integer, not Infinity"),
@@ -238,7 +334,7 @@ def test_argument(annotation: Any, value: Any, made: Any) -> None:
         (int | None, "x", 'a must be of the type integer, not "x", or a must be of the type null, not "x"'),
         (Point, {}, "a.x is missing"),
         (Point, {"x": 1, "z": 2}, "a.z is not known, only x, y, names"),
-        (Line, {"start": {"x": "1"}}, 'a.start.x must be of the type number, not "1"'),
+        (Line, {"start": {"x": "one"}}, 'a.start.x must be of the type number, not "one"'),
         (Options, {"deep": 1, "limit": "x"}, "a.deep must be of the type boolean, not 1; a.limit must be of the type"),
         (int, "x" * 200, 'a must be of the type integer, not "' + "x" * 99 + "."),
     ],
@@ -261,17 +357,30 @@ def test_dataclass_that_refuses_its_values() -> None:
 
 
 def test_kinds_of_parameters() -> None:
-    """Only those that have a name are offered."""
+    """All are passed by name, also those that have none for Python."""
 
-    def function(a: int, b: int = 2, *rest: int, c: int = 3, **more: float) -> Any:
+    def function(a: int, /, b: int = 2, *rest: int, c: int = 3, **more: float) -> Any:
         return a, b, rest, c, more
 
     schema = tool(function)["inputSchema"]
-    assert list(schema["properties"]) == ["a", "b", "c"]
+    assert list(schema["properties"]) == ["a", "b", "rest", "c"]
+    assert schema["properties"]["rest"] == INTEGERS
     assert schema["required"] == ["a"]
-    assert schema["additionalProperties"] is False
+    assert schema["additionalProperties"] == {"type": "number"}
     assert call(function, {"a": 1})["structuredContent"] == [1, 2, [], 3, {}]
     assert call(function, {"a": 1, "b": 5, "c": 6})["structuredContent"] == [1, 5, [], 6, {}]
+    assert call(function, {"a": 1, "rest": [7, "8"], "x": 1})["structuredContent"] == [1, 2, [7, 8], 3, {"x": 1.0}]
+    assert refused(function, {"a": 1, "rest": ["x"], "y": None}) == (
+        'rest[0] must be of the type integer, not "x"; y must be of the type number, not null.'
+    )
+
+
+def test_parameters_by_position_only() -> None:
+    def function(a: int = 1, b: int = 2, /) -> Any:
+        return a, b
+
+    assert call(function, {"b": "5"})["structuredContent"] == [1, 5]
+    assert refused(function, {"c": 1}) == "c is not known, only a, b."
 
 
 class Callee:
@@ -292,8 +401,8 @@ def test_kinds_of_functions() -> None:
         """Be plain."""
         return a + b
 
-    made = {"method": Callee().method, "plain": wrapper(plain), "cached": functools.lru_cache(plain)}
-    told = [relay._Tool(name, function).definition for name, function in made.items()]
+    made: dict[str, Any] = {"method": Callee().method, "plain": wrapper(plain), "cached": functools.lru_cache(plain)}
+    told = [relay.Tool(function, name).definition for name, function in made.items()]
     assert [one["description"] for one in told] == ["Do it.", "Be plain.", "Be plain."]
     results = [call(function, {"a": 1}) for function in made.values()]
     assert [result["structuredContent"] for result in results] == [1, [2], 2]
@@ -306,7 +415,7 @@ def test_names_of_tools() -> None:
 
     session = relay.host({"other.name": function}, relay="https://relay.example")
     assert [definition["name"] for definition in session._toolbox.definitions()] == ["other.name"]
-    assert tool(lambda: None).keys() == {"name", "inputSchema"}
+    assert relay.Tool(lambda: None, "named").definition.keys() == {"name", "inputSchema"}
 
 
 GOOGLE = """First line
@@ -332,9 +441,9 @@ def test_docstring() -> None:
     definition = tool(function)
     assert definition["description"] == "First line and second."
     assert definition["inputSchema"]["properties"] == {
-        "a": {"description": "The first of all."},
-        "b": {"description": "The second: two."},
-        "c": {},
+        "a": ANYTHING | {"description": "The first of all."},
+        "b": ANYTHING | {"description": "The second: two."},
+        "c": ANYTHING,
     }
 
 
@@ -369,7 +478,7 @@ IMAGE = {"content": [{"type": "image", "data": "AAAA", "mimeType": "image/png"}]
         (datetime.date(2026, 1, 2), text("2026-01-02")),
         (decimal.Decimal("0.10"), text("0.10")),
         (uuid.UUID(int=1), text("00000000-0000-0000-0000-000000000001")),
-        (pathlib.PurePosixPath("/a/b"), text("/a/b")),
+        (PurePosixPath("/a/b"), text("/a/b")),
         (None, structured(None)),
         (5, structured(5)),
         (True, structured(True)),
@@ -390,7 +499,7 @@ def test_result(result: Any, told: dict[str, Any]) -> None:
     assert relay._tool_result(result) == told
 
 
-@pytest.mark.parametrize("result", [object(), b"bytes", float("nan"), {(1, 2): 3}, print, int, {1}])
+@pytest.mark.parametrize("result", [object(), {(1, 2): 3}, print, int, 1j, [object()], {1: print}])
 def test_result_that_is_no_json(result: Any) -> None:
     with pytest.raises((TypeError, ValueError)):
         relay._tool_result(result)

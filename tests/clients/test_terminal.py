@@ -37,6 +37,10 @@ class Terminal:
     def told(self) -> str:
         return self._read.decode("utf-8", "replace")
 
+    def type(self, text: str) -> None:
+        """Type something."""
+        os.write(self._primary, text.encode())
+
     def close(self) -> None:
         """Wait for the end of what is written."""
         os.close(self.secondary)
