@@ -55,7 +55,7 @@ from email.message import Message
 from email.utils import parsedate_to_datetime
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TextIO
+from typing import Any, BinaryIO, Literal, NamedTuple, TextIO
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 __all__ = ["Guest", "RelayError", "Session", "cancelled", "guest", "host"]
@@ -646,6 +646,23 @@ class _Relay:
         self, method: str, path: str, *, body: str = "", headers: Mapping[str, str] | None = None, limit: _TimeLimit
     ) -> Iterator[_Answer]:
         """Make a call, and give its answer, which is read in the `with` block. Raises RelayError for a refusal."""
+        with self.answering(method, path, body=body, headers=headers, limit=limit) as answer:
+            if not answer.is_success:
+                raise _refusal(answer)
+            yield answer
+
+    @contextmanager
+    def answering(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: str = "",
+        headers: Mapping[str, str] | None = None,
+        limit: _TimeLimit,
+        over: _Cancellation | None = None,
+    ) -> Iterator[_Answer]:
+        """Do as `exchange`, but give an answer of any status. When `over` is set, the call breaks off."""
         data = body.encode()
         if len(data) > _MAX_BODY_BYTES:
             detail = f"The message has {len(data):,} bytes, and no relay takes more than {_MAX_BODY_BYTES:,}."
@@ -653,14 +670,15 @@ class _Relay:
         connection = self._connection(limit.silence)
         try:
             with _network_errors(method, path):
-                answer = self._send(connection, method, path, data, headers or {}, limit)
-            try:
-                _log.debug("%s %s: %d", method, path, answer.status)
-                if not answer.is_success:
-                    raise _refusal(answer)
-                yield answer
-            finally:
-                answer.close()
+                connection.connect()
+            with (over or _Cancellation()).stopping(partial(_shut_down, connection.sock)):
+                with _network_errors(method, path):
+                    answer = self._send(connection, method, path, data, headers or {}, limit)
+                try:
+                    _log.debug("%s %s: %d", method, path, answer.status)
+                    yield answer
+                finally:
+                    answer.close()
         finally:
             connection.close()
 
@@ -681,7 +699,6 @@ class _Relay:
         if self._proxy and self._place.scheme == "http":
             sent |= _proxy_login(self._proxy)
             target = self.url + path
-        connection.connect()
         connected = connection.sock  # which the connection forgets when the answer comes
         connection.request(method, target, _chunks(data, connected, limit) if data else None, sent)
         connected.settimeout(limit.for_beginning())
@@ -786,6 +803,12 @@ class _Answer:
 
     def close(self) -> None:
         self._response.close()
+
+
+def _shut_down(connected: Any) -> None:
+    """Let what a thread reads from a connection, or writes to it, end at once. It is closed by that thread."""
+    with suppress(OSError):
+        socket.socket.shutdown(connected, socket.SHUT_RDWR)
 
 
 def _checked_url(url: str) -> SplitResult:
@@ -1859,6 +1882,606 @@ def guest(code: str, *, relay: str = "") -> Guest:
     return Guest(code, relay=relay)
 
 
+# MCP server over standard input and output
+
+_VERSION = "3.0.0"
+_MODERN = "2026-07-28"
+_LEGACY = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
+_META = "io.modelcontextprotocol/"
+_SERVER = {"name": "parley", "title": "Parley", "version": _VERSION}
+_PARSE_ERROR, _INVALID_REQUEST, _METHOD_NOT_FOUND, _INVALID_PARAMS, _INTERNAL = -32700, -32600, -32601, -32602, -32603
+_VERSION_UNSUPPORTED = -32022
+
+_MAX_LINE_BYTES = 16 * 1024 * 1024
+_MAX_NAME = 1000  # of a tool, which has to go into a header
+_MCP_WORKERS = 32
+_MCP_IDLE_SECONDS = 40  # more than two of the comments with which the relay keeps a stream alive
+_LAST_SECONDS = 0.5  # how long what is under way may go on after the end of standard input
+_GONE = ("session_not_found", "session_ended", "invalid_code")  # the codes of problems with which a session is over
+
+# What the relay's own servers say of themselves, so that it can be said without the network.
+_SESSION_INSTRUCTIONS = (
+    "These are the tools of one page or program that somebody has paired with you by a code. They change with it: list "
+    "them again if a tool is unknown. The pairing ends after ten minutes unless it is renewed on the other side."
+)
+_FIXED_INSTRUCTIONS = (
+    "Somebody who pairs a page or program with you gives you a code of eight letters and digits, like ABC1-2345. List "
+    "its tools with list_tools, call one with call_tool, or ask it anything with send_request. A code lives for about "
+    "ten minutes."
+)
+
+
+def _fixed_tool(name: str, title: str, description: str, properties: _Object, *required: str) -> _Object:
+    """Return the definition of a tool that takes a session's code."""
+    code = {"type": "string", "description": "The code that the page or program shows, like ABC1-2345."}
+    schema = {
+        "type": "object",
+        "properties": {"code": code, **properties},
+        "required": ["code", *required],
+        "additionalProperties": False,
+    }
+    return {"name": name, "title": title, "description": description, "inputSchema": schema}
+
+
+_FIXED_TOOLS = [
+    _fixed_tool("list_tools", "List a session's tools", "List the tools of the page or program with this code.", {})
+    | {"annotations": {"readOnlyHint": True}},
+    _fixed_tool(
+        "call_tool",
+        "Call a session's tool",
+        "Call a tool of the page or program with this code, and get its result.",
+        {
+            "name": {"type": "string", "description": "The tool's name, as list_tools has it."},
+            "arguments": {"type": "object", "description": "The tool's arguments, as its inputSchema has them."},
+        },
+        "name",
+    ),
+    _fixed_tool(
+        "send_request",
+        "Send a request",
+        "Send any JSON to the page or program with this code, and get what it answers.",
+        {"payload": {"description": "Any JSON value: what to ask the host."}},
+        "payload",
+    ),
+]
+_FIXED_NAMES = [tool["name"] for tool in _FIXED_TOOLS]
+
+
+_Id = str | int | None  # of a request; None of a notification, and of a request whose id cannot be read
+
+
+class _Fault(Exception):
+    """What is wrong with a message, in the words of JSON-RPC. `id` is that of a request, None if it has none."""
+
+    def __init__(self, code: int, message: str, request_id: _Id = None, data: Any = None) -> None:
+        super().__init__(message)
+        self.id = request_id
+        self.error = {"code": code, "message": message} | ({} if data is None else {"data": data})
+
+
+class _Message(NamedTuple):
+    """A request of an MCP client, or a notification, which has no `id`. `line` is how the client has written it."""
+
+    id: _Id
+    method: str
+    params: _Object
+    line: str
+
+    @property
+    def meta(self) -> _Object:
+        return _object_in(self.params, "_meta")
+
+    @property
+    def is_modern(self) -> bool:
+        """Whether the message follows version 2026-07-28, in which each request names its version."""
+        return f"{_META}protocolVersion" in self.meta
+
+
+def _read_message(line: bytes) -> _Message:
+    """Return the message in a line. Raises _Fault."""
+    if len(line) > _MAX_LINE_BYTES:
+        raise _Fault(_INVALID_REQUEST, f"A line may have at most {_MAX_LINE_BYTES:,} bytes.")
+    if line.startswith(b"["):
+        raise _Fault(_INVALID_REQUEST, "One message a line is expected, and no batch.")
+    try:
+        text = line.decode()
+        found = _parse(text, 2)
+    except ValueError:  # which a UnicodeDecodeError is as well
+        raise _Fault(_PARSE_ERROR, "The line is not JSON in UTF-8.") from None
+    if not isinstance(found, dict) or found.get("jsonrpc") != "2.0":
+        raise _Fault(_INVALID_REQUEST, 'A message is an object in which jsonrpc is "2.0".')
+    request_id = found.get("id")
+    if "id" in found and not _is_id(request_id):
+        raise _Fault(_INVALID_REQUEST, "id must be a string or a whole number.")
+    if "method" not in found and found.keys() & {"result", "error"}:
+        return _Message(None, "", {}, text)  # a response, and this server asks for nothing
+    params = {} if found.get("params") is None else found["params"]
+    if not isinstance(found.get("method"), str):
+        raise _Fault(_INVALID_REQUEST, "method must be a string.", request_id)
+    if not isinstance(params, dict):
+        raise _Fault(_INVALID_PARAMS, "params must be an object.", request_id)
+    return _Message(request_id, found["method"], params, text)
+
+
+def _is_id(value: Any) -> bool:
+    """Tell whether a JSON value may be an id. A number that Python cannot hold is read as a long text."""
+    is_text = isinstance(value, str) and len(value) <= _MAX_DIGITS
+    return is_text or (isinstance(value, int) and not isinstance(value, bool))
+
+
+def _json_rpc(**members: Any) -> str:
+    """Return a message of JSON-RPC as one line, without its end."""
+    return _one_line(_json({"jsonrpc": "2.0", **members}))
+
+
+def _one_line(text: str) -> str:
+    """Return JSON as one line, also to a reader who takes other characters than LF for the end of a line.
+
+    CR and LF can only stand between values, and the others only in strings.
+    """
+    text = text.replace("\r", " ").replace("\n", " ")
+    for character in "\x85\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
+
+
+def _lines_within(stream: BinaryIO, limit: int) -> Iterator[bytes]:
+    """Yield the lines of a stream without their ends, and of a line over the limit its beginning, which also is."""
+    while line := stream.readline(limit + 2):
+        rest = line
+        while len(line) > limit and rest and not rest.endswith(b"\n"):
+            rest = stream.readline(_READ_BYTES)
+        yield line.strip(b"\r\n")
+
+
+class _Output:
+    """Standard output, for messages and nothing else: what anything prints from now on goes to standard error."""
+
+    def __init__(self) -> None:
+        self._file = os.dup(1)
+        self._lock = threading.Lock()
+        with suppress(OSError):  # there may be no standard error
+            os.dup2(2, 1)
+        sys.stdout = sys.stderr
+
+    def send(self, line: str) -> None:
+        """Write a line, unless nobody reads it any more."""
+        left = memoryview(f"{line}\n".encode())
+        with self._lock, suppress(OSError):
+            while left:
+                left = left[os.write(self._file, left) :]
+
+
+class _Received(NamedTuple):
+    """A message that the relay has sent: its members, and how it is written, as a line."""
+
+    members: _Object
+    line: str
+
+
+class _McpRelay:
+    """The relay's MCP servers: that of a session, and without a code the server with the fixed tools.
+
+    A client of before 2026-07-28 says who it is in `initialize` alone, its handshake. For this the relay, which keeps
+    nothing, gives an id that has the client's name in it.
+    """
+
+    def __init__(self, relay: _Relay) -> None:
+        self._relay = relay
+        self._version = _LEGACY[2]  # that of a client which has not said which one it follows
+        self._handshake = ""
+        self._session_id: str | None = None
+        self._lock = threading.Lock()
+
+    def begin(self, handshake: str, version: str) -> None:
+        """Take note of a client's `initialize`, and of the version with which it was answered."""
+        with self._lock:
+            self._handshake = handshake
+            self._version = version
+            self._session_id = None
+
+    def ask(self, code: str, call: _Call, pass_on: Callable[[str], object]) -> _Received:
+        """Send a request, and return the response. `pass_on` is called with each notification that comes before.
+
+        Raises RelayError, also for a problem of the relay in the response.
+        """
+        message: _Message = call.payload
+        headers = {"Accept": "application/json, text/event-stream", **self._headers(code, message)}
+        limit = _TimeLimit(_MCP_IDLE_SECONDS, is_stream=True)
+        exchange = self._relay.answering(
+            "POST", _mcp_path(code), body=message.line, headers=headers, limit=limit, over=call.over
+        )
+        with exchange as answer:
+            for text in _texts(answer):
+                received = _Received(_checked_answer(text, "jsonrpc"), _one_line(text))
+                if "method" not in received.members:
+                    return _checked_response(received, message)
+                if "id" not in received.members:
+                    pass_on(received.line)
+        raise RelayError("The relay's answer broke off: whether the tool has run is not known.", "unreachable")
+
+    def _headers(self, code: str, message: _Message) -> dict[str, str]:
+        if not message.is_modern:
+            return self._legacy_headers(code)
+        headers = {"MCP-Protocol-Version": _MODERN, "Mcp-Method": message.method}
+        if message.method == "tools/call":
+            name = base64.b64encode(message.params["name"].encode("utf-8", "replace")).decode()
+            headers["Mcp-Name"] = f"=?base64?{name}?="
+        return headers
+
+    def _legacy_headers(self, code: str) -> dict[str, str]:
+        with self._lock:
+            headers = {"MCP-Protocol-Version": max(self._version, _LEGACY[2])}  # before that one there was no header
+            if self._handshake and self._session_id is None:
+                self._session_id = self._introduce(code, headers)
+            return headers | ({"Mcp-Session-Id": self._session_id} if self._session_id else {})
+
+    def _introduce(self, code: str, headers: dict[str, str]) -> str | None:
+        """Return the id that the relay gives for the handshake, empty if it gives none, None if it is out of reach."""
+        headers = {"Accept": "application/json, text/event-stream", **headers}
+        limit = _TimeLimit(_CALL_SECONDS)
+        try:
+            with self._relay.exchange(
+                "POST", _mcp_path(code), body=self._handshake, headers=headers, limit=limit
+            ) as answer:
+                return answer.headers.get("Mcp-Session-Id", "")
+        except RelayError:
+            return None
+
+
+def _mcp_path(code: str) -> str:
+    return f"/mcp/{quote(code, safe='')}" if code else "/mcp"
+
+
+def _texts(answer: _Answer) -> Iterator[str]:
+    """Yield the messages in an answer of an MCP server: of a stream each as it comes. Raises RelayError."""
+    kind = answer.headers.get_content_type()
+    if kind == "text/event-stream":
+        for event in _events(answer.parts()):
+            yield event.data
+    elif kind == "application/json":
+        yield answer.text()
+    else:
+        raise _refusal(answer)
+
+
+def _checked_response(received: _Received, to: _Message) -> _Received:
+    """Return the response to a request, with its id. Raises RelayError for a problem of the relay, and what is none."""
+    error = _object_in(received.members, "error")
+    problem = _object_in(error, "data")
+    if isinstance(problem.get("code"), str):
+        raise RelayError(str(error.get("message")), problem["code"])
+    if received.members.get("id") == to.id and ("result" in received.members or error):
+        return received
+    if error:  # the relay could not read the request, nor the id in it
+        return received._replace(line=_json_rpc(id=to.id, error=error))
+    raise _unexpected_answer()
+
+
+class _ListWatch:
+    """Learns from the relay when the tools of a session change (`on_change`), and when it is over (`on_end`)."""
+
+    def __init__(self, relay: _Relay, code: str, on_change: Callable[[], object], on_end: Callable[[], object]) -> None:
+        self._relay = relay
+        self._code = code
+        self._on_change = on_change
+        self._on_end = on_end
+        # The tools that the client knows of, as the relay has them: None if it has to list them anyway, empty if it was
+        # shown others.
+        self._known: str | None = None
+
+    def listed(self, *, are_the_session_s: bool) -> None:
+        """Take note that the client was shown the tools of the session, or others in their place."""
+        if not are_the_session_s:
+            self._known = ""
+        elif not self._known:
+            with suppress(RelayError):
+                self._known = self._tools()
+
+    def run(self) -> None:
+        """Watch until the session is over, or nobody is interested any more."""
+        over = _cancellation()
+        failures = 0
+        while not over.is_set():
+            began = time.monotonic()
+            try:
+                self._compare()
+                self._listen(over)
+                error = RelayError("The stream has ended.", "unreachable")
+            except RelayError as failure:
+                error = failure
+            if error.code in _GONE:
+                self._on_end()
+                return
+            failures = 1 if time.monotonic() - began > _SHORT_STREAM_SECONDS else failures + 1
+            over.wait(_POLLING_SECONDS if error.final else _backoff(failures, error))
+
+    def _listen(self, over: _Cancellation) -> None:
+        """Read the stream on which the relay says that the tools have changed. Raises RelayError."""
+        limit = _TimeLimit(_MCP_IDLE_SECONDS, is_stream=True)
+        headers = {"Accept": "text/event-stream"}
+        with self._relay.answering("GET", _mcp_path(self._code), headers=headers, limit=limit, over=over) as answer:
+            if not answer.is_success:
+                raise _refusal(answer)
+            self._compare()
+            for text in _texts(answer):
+                if _checked_answer(text, "jsonrpc").get("method") == "notifications/tools/list_changed":
+                    self._known = None
+                    self._on_change()
+
+    def _compare(self) -> None:
+        """Look whether the tools have changed while nobody listened. Raises RelayError."""
+        tools = self._tools()
+        has_changed = self._known not in (None, tools)
+        self._known = tools
+        if has_changed:
+            self._on_change()
+
+    def _tools(self) -> str:
+        path = f"/api/sessions/{quote(self._code, safe='')}/tools"
+        with self._relay.exchange("GET", path, limit=_TimeLimit(_CALL_SECONDS)) as answer:
+            return answer.text()
+
+
+class _McpServer:
+    """An MCP server for one client, which writes to standard output.
+
+    It has the tools of a session, whose calls go to the relay. Without a code, and once the session is over, or as long
+    as the relay is out of reach, it has the fixed tools, which take a code.
+    """
+
+    def __init__(self, relay: _Relay, code: str, output: _Output) -> None:
+        self._given_code = code
+        self._code = code  # empty once the session is over
+        self._shows_fixed = not code  # whether the client was last shown the fixed tools
+        self._output = output
+        self._mcp = _McpRelay(relay)
+        self._watch = _ListWatch(relay, code, self._notify, self._end_session)
+        self._is_watching = False
+        self._is_legacy = False  # whether the client takes notifications that it has not asked for
+        self._subscriptions: list[_Id] = []
+        self._pool = _Pool(self._forward, _MCP_WORKERS, _QUEUE_PLACES)
+        self._calls: dict[_Id, _Call] = {}
+        self._changed = threading.Condition()  # guards `_calls` and `_subscriptions`
+        self._over = _Cancellation()
+
+    def run(self, stream: BinaryIO) -> None:
+        """Answer what comes on a stream until it ends. Then what is under way is withdrawn."""
+        _start(self._over, self._pool.run)
+        for line in _lines_within(stream, _MAX_LINE_BYTES):
+            if line.strip():
+                self._take(line)
+        with self._changed:
+            self._changed.wait_for(lambda: not self._calls, _LAST_SECONDS)
+            calls = list(self._calls.values())
+        self._over.set()
+        self._pool.close()
+        for call in calls:
+            call.over.set()
+
+    def _take(self, line: bytes) -> None:
+        try:
+            message = _read_message(line)
+        except _Fault as fault:
+            self._refuse(fault.id, fault)
+            return
+        try:
+            if message.id is not None:
+                self._answer(message)
+            elif message.method == "notifications/cancelled":
+                self._cancel(message.params.get("requestId"))
+        except _Fault as fault:
+            self._refuse(message.id, fault)
+
+    def _answer(self, request: _Message) -> None:
+        """Answer a request at once, or let a worker do that. Raises _Fault."""
+        if request.is_modern:
+            _check_modern(request)
+        match request.method, request.is_modern:
+            case "initialize", False:
+                self._initialize(request)
+            case "ping", False:
+                self._send_result(request)
+            case "server/discover", True:
+                members = {"supportedVersions": [_MODERN], **self._description()}
+                self._send_result(request, **members, **_UNCACHED)
+            case "subscriptions/listen", True:
+                self._subscribe(request)
+            case "tools/list", _:
+                self._list(request)
+            case "tools/call", _:
+                _check_call(request)
+                self._queue(request)
+            case _:
+                raise _Fault(_METHOD_NOT_FOUND, f"There is no method {request.method[:64]}.")
+
+    def _description(self) -> _Object:
+        if self._code:
+            return {"capabilities": {"tools": {"listChanged": True}}, "instructions": _SESSION_INSTRUCTIONS}
+        return {"capabilities": {"tools": {}}, "instructions": _FIXED_INSTRUCTIONS}
+
+    def _initialize(self, request: _Message) -> None:
+        wanted = request.params.get("protocolVersion")
+        version = wanted if isinstance(wanted, str) and wanted in _LEGACY else _LEGACY[0]
+        self._mcp.begin(request.line, version)
+        self._send_result(request, protocolVersion=version, serverInfo=_SERVER, **self._description())
+        self._is_legacy = True
+        self._start_watching()
+
+    def _subscribe(self, request: _Message) -> None:
+        """Tell a modern client from now on when the tools change. If they never will, that is said at once."""
+        is_wanted = self._code and _object_in(request.params, "notifications").get("toolsListChanged") is True
+        identity = {f"{_META}subscriptionId": request.id}
+        honored = {"toolsListChanged": True} if is_wanted else {}
+        params = {"_meta": identity, "notifications": honored}
+        self._output.send(_json_rpc(method="notifications/subscriptions/acknowledged", params=params))
+        if is_wanted:
+            with self._changed:
+                self._subscriptions.append(request.id)
+            self._start_watching()
+        else:
+            self._send_end_of_subscription(request.id)
+
+    def _send_end_of_subscription(self, request_id: _Id) -> None:
+        result = {"resultType": "complete", "_meta": {f"{_META}subscriptionId": request_id}}
+        self._output.send(_json_rpc(id=request_id, result=result))
+
+    def _start_watching(self) -> None:
+        if self._code and not self._is_watching:
+            self._is_watching = True
+            _start(self._over, self._watch.run)
+
+    def _notify(self) -> None:
+        """Say that the tools have changed."""
+        changed = "notifications/tools/list_changed"
+        if self._is_legacy:
+            self._output.send(_json_rpc(method=changed))
+        with self._changed:
+            subscriptions = list(self._subscriptions)
+        for subscription in subscriptions:
+            params = {"_meta": {f"{_META}subscriptionId": subscription}}
+            self._output.send(_json_rpc(method=changed, params=params))
+
+    def _end_session(self) -> None:
+        """Go on with the fixed tools, which do not change any more."""
+        with self._changed:
+            was_open, self._code = self._code, ""
+        if was_open:
+            _log.warning("the session %s is over", was_open)
+            self._notify()
+            with self._changed:
+                subscriptions, self._subscriptions = self._subscriptions, []
+            for subscription in subscriptions:
+                self._send_end_of_subscription(subscription)
+
+    def _list(self, request: _Message) -> None:
+        if self._code:
+            self._queue(request)
+        elif request.params.get("cursor"):
+            raise _Fault(_INVALID_PARAMS, "There is one page: leave the cursor out.")
+        else:
+            self._send_fixed_tools(request)
+
+    def _send_fixed_tools(self, request: _Message) -> None:
+        self._shows_fixed = True
+        self._send_result(request, tools=_FIXED_TOOLS, **(_UNCACHED if request.is_modern else {}))
+
+    def _queue(self, request: _Message) -> None:
+        """Let a worker forward a request. Raises _Fault."""
+        call = _Call(str(request.id), request)
+        with self._changed:
+            if call.payload.id in self._calls or call.payload.id in self._subscriptions:
+                raise _Fault(_INVALID_REQUEST, "The id is that of another request which is under way.")
+            self._calls[call.payload.id] = call
+        if not self._pool.put(call):
+            self._finish(call)
+            self._send_failure(call, _busy())
+
+    def _cancel(self, request_id: Any) -> None:
+        """Withdraw a request, or end a subscription, neither of which gets an answer."""
+        if not _is_id(request_id):
+            return
+        with self._changed:
+            call = self._calls.get(request_id)
+            if request_id in self._subscriptions:
+                self._subscriptions.remove(request_id)
+        if call:
+            call.over.set()
+            self._pool.give_up(call)
+            self._finish(call)
+
+    def _finish(self, call: _Call) -> None:
+        with self._changed:
+            if self._calls.get(call.payload.id) is call:
+                del self._calls[call.payload.id]
+            self._changed.notify_all()
+
+    def _forward(self, call: _Call) -> None:
+        """Answer a request with what the relay answers."""
+        try:
+            if call.payload.method == "tools/list":
+                self._forward_list(call)
+            else:
+                self._forward_call(call)
+        except Exception as error:  # noqa: BLE001 - whatever happens, the client waits for an answer
+            _log.warning("%s has failed", call.payload.method, exc_info=True)
+            self._send_failure(call, error)
+        finally:
+            self._finish(call)
+
+    def _forward_list(self, call: _Call) -> None:
+        """Answer with the session's tools, or if it is over, or the relay is out of reach, with the fixed ones."""
+        try:
+            answer = self._mcp.ask(self._code, call, partial(self._send, call))
+        except RelayError as error:
+            _log.warning("the tools of the session cannot be listed: %s", error)
+            if error.code in _GONE:
+                self._end_session()
+            if not call.over.is_set():
+                self._send_fixed_tools(call.payload)
+            self._watch.listed(are_the_session_s=False)
+            return
+        self._shows_fixed = False
+        self._send(call, answer.line)
+        self._watch.listed(are_the_session_s=True)
+
+    def _forward_call(self, call: _Call) -> None:
+        is_fixed = self._shows_fixed and call.payload.params["name"] in _FIXED_NAMES
+        code = "" if is_fixed else self._given_code
+        try:
+            self._send(call, self._mcp.ask(code, call, partial(self._send, call)).line)
+        except RelayError as error:
+            self._send_failure(call, error)
+
+    def _send(self, call: _Call, line: str) -> None:
+        """Send what belongs to a call, unless that is withdrawn."""
+        if not call.over.is_set():
+            self._output.send(line)
+
+    def _send_failure(self, call: _Call, error: Exception) -> None:
+        """Answer a call with a result that says to a model what has failed, and another request with an error."""
+        if call.over.is_set():
+            return
+        if call.payload.method == "tools/call":
+            self._send_result(call.payload, **_text_result(str(error)), isError=True)
+        else:
+            self._refuse(call.payload.id, _Fault(_INTERNAL, str(error)))
+
+    def _send_result(self, request: _Message, **members: Any) -> None:
+        if request.is_modern:
+            members = {"resultType": "complete", **members, "_meta": {f"{_META}serverInfo": _SERVER}}
+        self._output.send(_json_rpc(id=request.id, result=members))
+
+    def _refuse(self, request_id: _Id, fault: _Fault) -> None:
+        """Answer with an error. Its id is left out if that of the request could not be read."""
+        identity = {} if request_id is None else {"id": request_id}
+        self._output.send(_json_rpc(**identity, error=fault.error))
+
+
+_UNCACHED = {"ttlMs": 0, "cacheScope": "private"}
+
+
+def _check_modern(request: _Message) -> None:
+    """Look whether a modern request is complete. Raises _Fault."""
+    version = request.meta[f"{_META}protocolVersion"]
+    if not isinstance(version, str):
+        raise _Fault(_INVALID_PARAMS, f"{_META}protocolVersion must be a string.")
+    if version != _MODERN:
+        data = {"supported": [_MODERN, *_LEGACY], "requested": version[:64]}
+        raise _Fault(_VERSION_UNSUPPORTED, "This protocol version is not supported.", data=data)
+    if not isinstance(request.meta.get(f"{_META}clientCapabilities"), dict):
+        raise _Fault(_INVALID_PARAMS, f"params._meta lacks {_META}clientCapabilities, an object.")
+
+
+def _check_call(request: _Message) -> None:
+    """Look whether the call of a tool can be forwarded. Raises _Fault."""
+    name = request.params.get("name")
+    if not isinstance(name, str):
+        raise _Fault(_INVALID_PARAMS, "name must be a string.")
+    if len(name) > _MAX_NAME:
+        raise _Fault(_INVALID_PARAMS, f"Unknown tool: {name[:128]}")
+
+
 # Command
 
 
@@ -1908,6 +2531,8 @@ def _parser() -> argparse.ArgumentParser:
     call.add_argument("code", metavar="CODE")
     call.add_argument("name", metavar="NAME")
     call.add_argument("arguments", metavar="ARG=VALUE", nargs="*")
+    mcp = add("mcp", _mcp, "be an MCP server over standard input and output, for clients that start a command")
+    mcp.add_argument("code", metavar="CODE", nargs="?", default="")
     return parser
 
 
@@ -1965,6 +2590,12 @@ def _call(options: _Object) -> None:
     if result.get("isError"):
         raise RelayError(error=shown)
     _print(result.get("structuredContent", shown), sys.stdout)
+
+
+def _mcp(options: _Object) -> None:
+    """Serve the MCP client that has started this command, until it closes standard input."""
+    relay = _Relay(options.get("relay", ""))
+    _McpServer(relay, options["code"], _Output()).run(sys.stdin.buffer)
 
 
 def _named(arguments: list[str]) -> dict[str, str]:
