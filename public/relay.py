@@ -38,9 +38,11 @@ import math
 import os
 import random
 import re
+import shutil
 import signal
 import socket
 import ssl
+import subprocess
 import sys
 import threading
 import time
@@ -55,7 +57,7 @@ from email.message import Message
 from email.utils import parsedate_to_datetime
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, NamedTuple, TextIO
+from typing import IO, Any, Literal, NamedTuple, TextIO
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 __all__ = ["Guest", "RelayError", "Session", "cancelled", "guest", "host"]
@@ -1618,7 +1620,7 @@ class Session:
         self._relay = _Relay(relay)
         self._status = _Status()
         self._api = _HostApi(self._relay, self._status)
-        self._toolbox = _Toolbox(tools, on_request)
+        self._toolbox = tools if isinstance(tools, _Toolbox) else _Toolbox(tools, on_request)
         self._calls = _Calls(self._api, self._status, self._toolbox, workers)
 
     @property
@@ -1686,6 +1688,10 @@ class Session:
         while not self._status.over.wait(1):
             pass  # on Windows, Ctrl+C is noticed between two waits
         return self.reason
+
+    def _publish(self, tools: list[_Object]) -> None:
+        """Let guests see other tools. Raises RelayError."""
+        self._api.call("PUT", "/tools", body=_json({"tools": tools}))
 
     async def await_end(self) -> str:
         """Do as `wait`, in asyncio."""
@@ -1894,7 +1900,7 @@ _VERSION_UNSUPPORTED = -32022
 
 _MAX_LINE_BYTES = 16 * 1024 * 1024
 _MAX_NAME = 1000  # of a tool, which has to go into a header
-_MCP_WORKERS = 32
+_MCP_CALLS = 100  # how many calls of a client may be under way, each in a thread
 _MCP_IDLE_SECONDS = 40  # more than two of the comments with which the relay keeps a stream alive
 _LAST_SECONDS = 0.5  # how long what is under way may go on after the end of standard input
 _GONE = ("session_not_found", "session_ended", "invalid_code")  # the codes of problems with which a session is over
@@ -2025,7 +2031,7 @@ def _one_line(text: str) -> str:
     return text
 
 
-def _lines_within(stream: BinaryIO, limit: int) -> Iterator[bytes]:
+def _lines_within(stream: IO[bytes], limit: int) -> Iterator[bytes]:
     """Yield the lines of a stream without their ends, and of a line over the limit its beginning, which also is."""
     while line := stream.readline(limit + 2):
         rest = line
@@ -2050,6 +2056,14 @@ class _Output:
         with self._lock, suppress(OSError):
             while left:
                 left = left[os.write(self._file, left) :]
+
+
+class _Forwarded:
+    """A request of a client that the relay has to answer. `over` is set when the client has cancelled it."""
+
+    def __init__(self, message: _Message) -> None:
+        self.message = message
+        self.over = _Cancellation()
 
 
 class _Received(NamedTuple):
@@ -2080,12 +2094,12 @@ class _McpRelay:
             self._version = version
             self._session_id = None
 
-    def ask(self, code: str, call: _Call, pass_on: Callable[[str], object]) -> _Received:
+    def ask(self, code: str, call: _Forwarded, pass_on: Callable[[str], object]) -> _Received:
         """Send a request, and return the response. `pass_on` is called with each notification that comes before.
 
         Raises RelayError, also for a problem of the relay in the response.
         """
-        message: _Message = call.payload
+        message = call.message
         headers = {"Accept": "application/json, text/event-stream", **self._headers(code, message)}
         limit = _TimeLimit(_MCP_IDLE_SECONDS, is_stream=True)
         exchange = self._relay.answering(
@@ -2240,14 +2254,12 @@ class _McpServer:
         self._is_watching = False
         self._is_legacy = False  # whether the client takes notifications that it has not asked for
         self._subscriptions: list[_Id] = []
-        self._pool = _Pool(self._forward, _MCP_WORKERS, _QUEUE_PLACES)
-        self._calls: dict[_Id, _Call] = {}
+        self._calls: dict[_Id, _Forwarded] = {}
         self._changed = threading.Condition()  # guards `_calls` and `_subscriptions`
         self._over = _Cancellation()
 
-    def run(self, stream: BinaryIO) -> None:
+    def run(self, stream: IO[bytes]) -> None:
         """Answer what comes on a stream until it ends. Then what is under way is withdrawn."""
-        _start(self._over, self._pool.run)
         for line in _lines_within(stream, _MAX_LINE_BYTES):
             if line.strip():
                 self._take(line)
@@ -2255,7 +2267,6 @@ class _McpServer:
             self._changed.wait_for(lambda: not self._calls, _LAST_SECONDS)
             calls = list(self._calls.values())
         self._over.set()
-        self._pool.close()
         for call in calls:
             call.over.set()
 
@@ -2274,7 +2285,7 @@ class _McpServer:
             self._refuse(message.id, fault)
 
     def _answer(self, request: _Message) -> None:
-        """Answer a request at once, or let a worker do that. Raises _Fault."""
+        """Answer a request at once, or let a thread do that. Raises _Fault."""
         if request.is_modern:
             _check_modern(request)
         match request.method, request.is_modern:
@@ -2367,15 +2378,16 @@ class _McpServer:
         self._send_result(request, tools=_FIXED_TOOLS, **(_UNCACHED if request.is_modern else {}))
 
     def _queue(self, request: _Message) -> None:
-        """Let a worker forward a request. Raises _Fault."""
-        call = _Call(str(request.id), request)
+        """Let a thread forward a request. Raises _Fault."""
+        call = _Forwarded(request)
         with self._changed:
-            if call.payload.id in self._calls or call.payload.id in self._subscriptions:
+            if request.id in self._calls or request.id in self._subscriptions:
                 raise _Fault(_INVALID_REQUEST, "The id is that of another request which is under way.")
-            self._calls[call.payload.id] = call
-        if not self._pool.put(call):
-            self._finish(call)
-            self._send_failure(call, _busy())
+            if len(self._calls) >= _MCP_CALLS:
+                self._send_failure(call, RelayError(f"{_MCP_CALLS} calls are under way. Try again later.", "busy"))
+                return
+            self._calls[request.id] = call
+        _start(call.over, partial(self._forward, call))
 
     def _cancel(self, request_id: Any) -> None:
         """Withdraw a request, or end a subscription, neither of which gets an answer."""
@@ -2387,29 +2399,28 @@ class _McpServer:
                 self._subscriptions.remove(request_id)
         if call:
             call.over.set()
-            self._pool.give_up(call)
             self._finish(call)
 
-    def _finish(self, call: _Call) -> None:
+    def _finish(self, call: _Forwarded) -> None:
         with self._changed:
-            if self._calls.get(call.payload.id) is call:
-                del self._calls[call.payload.id]
+            if self._calls.get(call.message.id) is call:
+                del self._calls[call.message.id]
             self._changed.notify_all()
 
-    def _forward(self, call: _Call) -> None:
+    def _forward(self, call: _Forwarded) -> None:
         """Answer a request with what the relay answers."""
         try:
-            if call.payload.method == "tools/list":
+            if call.message.method == "tools/list":
                 self._forward_list(call)
             else:
                 self._forward_call(call)
         except Exception as error:  # noqa: BLE001 - whatever happens, the client waits for an answer
-            _log.warning("%s has failed", call.payload.method, exc_info=True)
+            _log.warning("%s has failed", call.message.method, exc_info=True)
             self._send_failure(call, error)
         finally:
             self._finish(call)
 
-    def _forward_list(self, call: _Call) -> None:
+    def _forward_list(self, call: _Forwarded) -> None:
         """Answer with the session's tools, or if it is over, or the relay is out of reach, with the fixed ones."""
         try:
             answer = self._mcp.ask(self._code, call, partial(self._send, call))
@@ -2418,34 +2429,34 @@ class _McpServer:
             if error.code in _GONE:
                 self._end_session()
             if not call.over.is_set():
-                self._send_fixed_tools(call.payload)
+                self._send_fixed_tools(call.message)
             self._watch.listed(are_the_session_s=False)
             return
         self._shows_fixed = False
         self._send(call, answer.line)
         self._watch.listed(are_the_session_s=True)
 
-    def _forward_call(self, call: _Call) -> None:
-        is_fixed = self._shows_fixed and call.payload.params["name"] in _FIXED_NAMES
+    def _forward_call(self, call: _Forwarded) -> None:
+        is_fixed = self._shows_fixed and call.message.params["name"] in _FIXED_NAMES
         code = "" if is_fixed else self._given_code
         try:
             self._send(call, self._mcp.ask(code, call, partial(self._send, call)).line)
         except RelayError as error:
             self._send_failure(call, error)
 
-    def _send(self, call: _Call, line: str) -> None:
+    def _send(self, call: _Forwarded, line: str) -> None:
         """Send what belongs to a call, unless that is withdrawn."""
         if not call.over.is_set():
             self._output.send(line)
 
-    def _send_failure(self, call: _Call, error: Exception) -> None:
+    def _send_failure(self, call: _Forwarded, error: Exception) -> None:
         """Answer a call with a result that says to a model what has failed, and another request with an error."""
         if call.over.is_set():
             return
-        if call.payload.method == "tools/call":
-            self._send_result(call.payload, **_text_result(str(error)), isError=True)
+        if call.message.method == "tools/call":
+            self._send_result(call.message, **_text_result(str(error)), isError=True)
         else:
-            self._refuse(call.payload.id, _Fault(_INTERNAL, str(error)))
+            self._refuse(call.message.id, _Fault(_INTERNAL, str(error)))
 
     def _send_result(self, request: _Message, **members: Any) -> None:
         if request.is_modern:
@@ -2480,6 +2491,574 @@ def _check_call(request: _Message) -> None:
         raise _Fault(_INVALID_PARAMS, "name must be a string.")
     if len(name) > _MAX_NAME:
         raise _Fault(_INVALID_PARAMS, f"Unknown tool: {name[:128]}")
+
+
+# MCP server of another program
+
+_PROGRAM_START_SECONDS = 60  # how long a program may take to answer for the first time
+_DISCOVER_SECONDS = 10  # … until it is asked in the way of before 2026-07-28 as well
+_PROGRAM_STOP_SECONDS = 1  # how long it has to end after the end of its standard input, and again after SIGTERM
+_QUICK_DEATH_SECONDS = 30  # a program that lives longer may be started again without end
+_QUICK_DEATHS = 5
+_MOST_PAGES = 100
+_UNREAD_LINES = 64  # how many lines may wait for a program that does not read
+_ERROR_LINES = 20
+_ERROR_CHARACTERS = 1000
+_LENT_WORKERS = 16
+_RELAYED_FIELDS = ("name", "title", "description", "inputSchema", "outputSchema", "annotations", "_meta")
+_TOOL_NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}")
+_CLIENT = {"name": "relay.py", "title": "Parley", "version": _VERSION}
+
+
+class _ProgramError(RelayError):
+    """A program that serves MCP has failed, and is of no use any more."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, "program_failed")
+
+
+class _Process:
+    """A running program, with what it has started itself, and lines to it and from it.
+
+    `on_line` is called with each line of its standard output, and `on_end` when that has ended, in a thread. Raises
+    _ProgramError if the program cannot be started.
+
+    Attributes:
+        errors: The last lines of its standard error.
+    """
+
+    def __init__(
+        self,
+        command: list[str],
+        environment: Mapping[str, str],
+        folder: str | None,
+        on_line: Callable[[bytes], object],
+        on_end: Callable[[], object],
+    ) -> None:
+        self.errors: deque[str] = deque(maxlen=_ERROR_LINES)
+        self._on_line = on_line
+        self._on_end = on_end
+        self._unread: deque[bytes] = deque()
+        self._changed = threading.Condition()
+        self._is_over = False
+        self._process = _popen(command, environment, folder)
+        self._error_reader = threading.Thread(target=self._read_errors, daemon=True)
+        self._error_reader.start()
+        for work in (self._read, self._write, self._bury):
+            threading.Thread(target=work, daemon=True).start()
+
+    def send(self, line: str) -> None:
+        """Let a line be written. Raises _ProgramError if the program does not read what it gets."""
+        with self._changed:
+            if len(self._unread) >= _UNREAD_LINES:
+                raise _ProgramError("The program does not read what it is sent.")
+            self._unread.append(f"{line}\n".encode())
+            self._changed.notify_all()
+
+    def stop(self) -> None:
+        """End the program and what it has started: it may end by itself, then it is asked to, and then it is killed."""
+        with self._changed:
+            self._is_over = True
+            self._unread.clear()
+            self._changed.notify_all()
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(_PROGRAM_STOP_SECONDS)
+        _signal_group(self._process, "SIGTERM")  # also if it has ended, but not what it has started
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(_PROGRAM_STOP_SECONDS)
+        _signal_group(self._process, "SIGKILL")
+        self._process.wait()
+
+    def _bury(self) -> None:
+        """When the program ends, end what it has started as well, which may still hold its standard output."""
+        self._process.wait()
+        _signal_group(self._process, "SIGKILL")
+
+    def _write(self) -> None:
+        """Write what is sent. This waits as long as the program does not read."""
+        stream = self._process.stdin
+        with suppress(OSError, ValueError):
+            while stream and (line := self._next()):
+                stream.write(line)
+                stream.flush()
+        with suppress(OSError):
+            if stream:
+                stream.close()
+
+    def _next(self) -> bytes:
+        with self._changed:
+            self._changed.wait_for(lambda: self._unread or self._is_over)
+            return b"" if self._is_over else self._unread.popleft()
+
+    def _read(self) -> None:
+        if self._process.stdout:
+            with suppress(OSError, ValueError), self._process.stdout as stream:
+                for line in _lines_within(stream, _MAX_LINE_BYTES):
+                    self._on_line(line)
+        self._error_reader.join(_PROGRAM_STOP_SECONDS)  # it reads what the program has said last
+        self._on_end()
+
+    def _read_errors(self) -> None:
+        if self._process.stderr:
+            with suppress(OSError, ValueError), self._process.stderr as stream:
+                for line in _lines_within(stream, _ERROR_CHARACTERS):
+                    text = line[:_ERROR_CHARACTERS].decode("utf-8", "replace")
+                    self.errors.append(text)
+                    _log.info("%s", text)
+
+
+def _popen(command: list[str], environment: Mapping[str, str], folder: str | None) -> subprocess.Popen[bytes]:
+    """Start a program in a process group of its own. Raises _ProgramError."""
+    found = shutil.which(command[0], path=environment.get("PATH")) or command[0]  # Windows finds npx.cmd only so
+    try:
+        return subprocess.Popen(
+            [found, *command[1:]],
+            env=environment,
+            cwd=folder,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,  # which Windows does not know, and ignores
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+        )
+    except (OSError, ValueError) as error:
+        raise _ProgramError(f"{command[0]} cannot be started: {error}") from error
+
+
+def _signal_group(process: subprocess.Popen[bytes], name: str) -> None:
+    """Send a signal to a program and what it has started."""
+    if sys.platform == "win32":
+        subprocess.run(["taskkill", "/T", "/F", "/PID", str(process.pid)], capture_output=True, check=False)  # noqa: S607
+        return
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, getattr(signal, name))
+
+
+class _Program:
+    """An MCP server over standard input and output, as its client sees it.
+
+    `on_change` is called when its list of tools changes, and `on_end` when it has ended, in a thread.
+
+    Attributes:
+        is_known: Whether it has answered anything.
+        end: Why nothing more will come of it, None as long as it lives.
+    """
+
+    def __init__(
+        self,
+        command: list[str],
+        environment: Mapping[str, str],
+        folder: str | None,
+        on_change: Callable[[], object],
+        on_end: Callable[[], object],
+    ) -> None:
+        self.is_known = False
+        self._on_change = on_change
+        self._on_end = on_end
+        self._is_modern = True
+        self._last_id = 0
+        self._waiting: dict[int, Future[Any]] = {}
+        self._progress: dict[int, Callable[[_Object], object]] = {}
+        self._lock = threading.Lock()
+        self.end: _ProgramError | None = None
+        self._process = _Process(command, environment, folder, self._take, self._ended)
+
+    def begin(self, seconds: float, *, asks_first: bool) -> None:
+        """Agree on a version of the protocol, within some time. Raises RelayError.
+
+        Without `asks_first` the first message is `initialize`: there are programs that end at any other.
+        """
+        until = time.monotonic() + seconds
+        if not asks_first or not self._discover(min(seconds, _DISCOVER_SECONDS)):
+            self._initialize(until)
+        if self._is_modern:
+            params = {"notifications": {"toolsListChanged": True}}
+            self._send("subscriptions/listen", params)
+
+    def tools(self) -> list[_Object]:
+        """Return all tools. Raises RelayError."""
+        found: list[_Object] = []
+        cursor: _Object = {}
+        for _ in range(_MOST_PAGES):
+            page = self.request("tools/list", cursor, seconds=_PROGRAM_START_SECONDS)
+            found += [tool for tool in page.get("tools") or () if isinstance(tool, dict)]
+            if not page.get("nextCursor"):
+                return found
+            cursor = {"cursor": page["nextCursor"]}
+        raise _ProgramError(f"The list of tools has more than {_MOST_PAGES} pages.")
+
+    def call(self, name: str, arguments: _Object, report: Callable[[_Object], object]) -> _Object:
+        """Call a tool, and return its result. `report` is called with the reports of its progress.
+
+        When this thread's work is cancelled, the program is told. Raises RelayError.
+        """
+        return self.request("tools/call", {"name": name, "arguments": arguments}, report=report)
+
+    def request(
+        self,
+        method: str,
+        params: _Object,
+        *,
+        seconds: float | None = None,
+        report: Callable[[_Object], object] | None = None,
+    ) -> _Object:
+        """Send a request, and return its result. Raises RelayError, `timeout` after so many seconds."""
+        request_id, answer = self._send(method, params, report)
+        try:
+            with _cancellation().stopping(partial(self._cancel, request_id)):
+                result = answer.result(seconds)
+        except TimeoutError:
+            self._cancel(request_id)
+            raise RelayError("The program does not answer.", "timeout") from None
+        finally:
+            with self._lock:
+                self._progress.pop(request_id, None)
+        if not isinstance(result, dict):
+            raise RelayError("The program has answered with a result that is no object.", "client_error")
+        return result
+
+    def stop(self) -> None:
+        """End the program, and whatever it has started."""
+        self._process.stop()
+
+    def _discover(self, seconds: float) -> bool:
+        """Ask in the way of 2026-07-28. Returns whether the program answers so. Raises _ProgramError."""
+        try:
+            versions = self.request("server/discover", {}, seconds=seconds).get("supportedVersions")
+        except _ProgramError:
+            raise
+        except RelayError as error:
+            data = _object_in(error.error, "data") if isinstance(error.error, dict) else {}
+            versions = data.get("supported")
+            if isinstance(versions, list) and not set(map(str, versions)) & set(_LEGACY):
+                raise _ProgramError(f"The program follows other versions of MCP: {_excerpt(versions)}.") from error
+            return False
+        return isinstance(versions, list) and _MODERN in versions
+
+    def _initialize(self, until: float) -> None:
+        """Ask in the way of before 2026-07-28. Raises RelayError."""
+        self._is_modern = False
+        params = {"protocolVersion": _LEGACY[0], "capabilities": {}, "clientInfo": _CLIENT}
+        try:
+            result = self.request("initialize", params, seconds=max(0, until - time.monotonic()))
+        except RelayError as error:
+            code = error.error.get("code") if isinstance(error.error, dict) else None
+            if code != _VERSION_UNSUPPORTED:
+                raise
+            self._is_modern = True  # it had only been slow to answer the first question
+            if not self._discover(max(0, until - time.monotonic())):
+                raise
+            return
+        if result.get("protocolVersion") not in _LEGACY:
+            raise _ProgramError(f"The program follows another version of MCP: {_excerpt(result)}.")
+        self._notify("notifications/initialized", {})
+
+    def _send(
+        self, method: str, params: _Object, report: Callable[[_Object], object] | None = None
+    ) -> tuple[int, Future[Any]]:
+        """Send a request, and return its id, and what will have its result. Raises _ProgramError."""
+        answer: Future[Any] = Future()
+        with self._lock:
+            if self.end:
+                raise self.end
+            self._last_id += 1
+            request_id = self._last_id
+            self._waiting[request_id] = answer
+            if report:
+                self._progress[request_id] = report
+        meta = self._meta() | ({"progressToken": request_id} if report else {})
+        params = params | ({"_meta": meta} if meta else {})
+        try:
+            self._process.send(_json_rpc(id=request_id, method=method, params=params))
+        except _ProgramError:
+            self._resolve(request_id)
+            raise
+        return request_id, answer
+
+    def _notify(self, method: str, params: _Object) -> None:
+        meta = self._meta()
+        with suppress(_ProgramError):
+            self._process.send(_json_rpc(method=method, params=params | ({"_meta": meta} if meta else {})))
+
+    def _meta(self) -> _Object:
+        if not self._is_modern:
+            return {}
+        return {
+            f"{_META}protocolVersion": _MODERN,
+            f"{_META}clientCapabilities": {},
+            f"{_META}clientInfo": _CLIENT,
+        }
+
+    def _cancel(self, request_id: int) -> None:
+        """Expect no answer to a request any more, and tell that to the program."""
+        if answer := self._resolve(request_id):
+            answer.set_exception(RelayError("The call was withdrawn.", "timeout"))
+            self._notify("notifications/cancelled", {"requestId": request_id, "reason": "The guest has withdrawn it."})
+
+    def _resolve(self, request_id: Any) -> Future[Any] | None:
+        """Return what waits for the answer to a request, None if nothing does. Whoever gets it has to set it."""
+        with self._lock:
+            return self._waiting.pop(request_id, None) if isinstance(request_id, int) else None
+
+    def _take(self, line: bytes) -> None:
+        """Take a line that the program has written. One that is no message is only logged."""
+        if len(line) > _MAX_LINE_BYTES:
+            text = f"The program has written a line of more than {_MAX_LINE_BYTES:,} bytes, which may be the answer."
+            self._fail_all(RelayError(text, "client_error"))
+            return
+        try:
+            message = _parse(line.decode(), 3)
+        except ValueError:
+            message = None
+        if not isinstance(message, dict) or message.get("jsonrpc") != "2.0":
+            _log.info("no message: %.200r", line)
+        elif not isinstance(message.get("method"), str):
+            self._answered(message)
+        elif "id" in message:
+            self._asked(message["id"], message["method"])
+        else:
+            self._notified(message["method"], _object_in(message, "params"))
+
+    def _answered(self, message: _Object) -> None:
+        self.is_known = True
+        answer = self._resolve(message.get("id"))
+        if not answer:
+            return
+        if "result" in message:
+            answer.set_result(message["result"])
+        else:
+            error = _object_in(message, "error")
+            answer.set_exception(RelayError(str(error.get("message", "The program has failed.")), error=error))
+
+    def _asked(self, request_id: Any, method: str) -> None:
+        """Answer what the program asks its client, which has no roots, no model and no person to ask."""
+        refusal = _Fault(_METHOD_NOT_FOUND, "This client has nothing of that.")
+        answer: _Object = {"result": {}} if method == "ping" else {"error": refusal.error}
+        with suppress(_ProgramError, TypeError, ValueError):
+            self._process.send(_json_rpc(id=request_id, **answer))
+
+    def _notified(self, method: str, params: _Object) -> None:
+        if method == "notifications/tools/list_changed":
+            self._on_change()
+        elif method == "notifications/progress":
+            token = params.get("progressToken")
+            with self._lock:
+                report = self._progress.get(token) if isinstance(token, int) else None
+            if report:
+                report(params)
+
+    def _ended(self) -> None:
+        said = "\n".join(self._process.errors)
+        end = _ProgramError(f"The program has ended. It said last:\n{said}" if said else "The program has ended.")
+        with self._lock:
+            self.end = end
+        self._fail_all(end)
+        self._on_end()
+
+    def _fail_all(self, error: RelayError) -> None:
+        with self._lock:
+            answers, self._waiting = list(self._waiting.values()), {}
+        for answer in answers:
+            answer.set_exception(error)
+
+
+class _LentTools(_Toolbox):
+    """The tools of a program that serves MCP, as those of a host. The program is started again when it dies.
+
+    It is started in another thread than the main one, so that no signal comes between its start and the note that there
+    is something to stop.
+
+    Attributes:
+        failure: Why the program is not started any more, empty as long as it is.
+    """
+
+    def __init__(self, command: list[str], environment: Mapping[str, str], folder: str | None, seconds: float) -> None:
+        self.loop = None
+        self.failure = ""
+        self._start_program = partial(_Program, command, environment, folder)
+        self._seconds = seconds
+        self._asks_first = True
+        self._tools: dict[str, Any] = {}
+        self._publish: Callable[[list[_Object]], object] | None = None
+        self._give_up: Callable[[], object] = lambda: None
+        self._is_published = True  # whether the relay has the tools as they are
+        self._program: _Program | None = None
+        self._has_ended = self._has_changed = self._is_stopped = False
+        self._changed = threading.Condition()
+
+    def begin(self) -> None:
+        """Start the program for the first time. Raises RelayError."""
+        outcome: Future[None] = Future()
+
+        def run() -> None:
+            try:
+                self._launch()
+            except Exception as error:  # noqa: BLE001 - it is raised where the program is waited for
+                outcome.set_exception(error)
+                return
+            outcome.set_result(None)
+            self._supervise()
+
+        _start(_Cancellation(), run)
+        while not outcome.done():
+            with suppress(TimeoutError):
+                outcome.exception(1)  # on Windows, Ctrl+C is noticed between two waits
+        outcome.result()
+
+    def lend(self, publish: Callable[[list[_Object]], object], give_up: Callable[[], object]) -> None:
+        """From now on call `publish` with the tools when they change, and `give_up` when the program keeps dying."""
+        with self._changed:
+            self._publish = publish
+            self._give_up = give_up
+            self._changed.notify_all()
+
+    def stop(self) -> None:
+        """End the program for good."""
+        with self._changed:
+            self._is_stopped = True
+            self._changed.notify_all()
+            program = self._program
+        if program:
+            program.stop()
+
+    def definitions(self) -> list[_Object]:
+        """Return what guests see of the tools."""
+        return list(self._tools.values())
+
+    def answer(self, payload: Any) -> Any:
+        """Return the result of a request, which has to be the call of a tool. Raises what is its error."""
+        call = _call_in(_readable(payload))
+        if not call:
+            raise RelayError("This host takes no other requests than the calls of its tools.", "no_handler")
+        if call["name"] not in self._tools:
+            raise RelayError(error={"code": "unknown_tool", "message": f"There is no tool {call['name']}."})
+        try:
+            return self._call(call["name"], {} if call.get("arguments") is None else call["arguments"])
+        except RelayError as error:
+            return _text_result(str(error)) | {"isError": True}
+
+    def _call(self, name: str, arguments: _Object) -> _Object:
+        program = self._program
+        if not program or self._has_ended:
+            raise _ProgramError("The program has ended, and is started again. Try again in a moment.")
+        result = program.call(name, arguments, _reporter())
+        if result.get("resultType", "complete") != "complete":
+            raise _ProgramError("The tool asks for more than its arguments, which is not possible here.")
+        return {field: value for field, value in result.items() if field != "resultType"}
+
+    def _launch(self) -> None:
+        """Start the program, and list its tools. Raises RelayError."""
+        mark = object()  # what an earlier program notes is not of this one
+        with self._changed:
+            if self._is_stopped:
+                raise _ProgramError("The program is not to be started any more.")
+            self._has_ended = self._has_changed = False
+            self._mark = mark
+            program = self._start_program(partial(self._note_change, mark), partial(self._note_end, mark))
+            self._program = program
+        try:
+            program.begin(self._seconds, asks_first=self._asks_first)
+            self._set_tools(program.tools())
+        except _ProgramError:
+            program.stop()
+            if not self._asks_first or program.is_known:
+                raise
+            self._asks_first = False
+            self._launch()
+        except BaseException:
+            program.stop()
+            raise
+
+    def _note_change(self, mark: object) -> None:
+        with self._changed:
+            self._has_changed = self._has_changed or mark is self._mark
+            self._changed.notify_all()
+
+    def _note_end(self, mark: object) -> None:
+        with self._changed:
+            self._has_ended = self._has_ended or mark is self._mark
+            self._changed.notify_all()
+
+    def _supervise(self) -> None:
+        """Publish the tools when they change, and start the program again when it has died, until it is stopped."""
+        deaths = 0
+        begun = time.monotonic()
+        while self._waits_for_event():
+            if not self._has_ended:
+                self._refresh()
+                continue
+            deaths = deaths + 1 if time.monotonic() - begun < _QUICK_DEATH_SECONDS else 1
+            try:
+                self._restart(deaths)
+                begun = time.monotonic()
+            except RelayError as error:
+                if deaths >= _QUICK_DEATHS:
+                    self.failure = str(error)
+                    self._give_up()
+                    return
+                _log.warning("%s", error)
+                self._has_ended = True
+                begun = math.inf  # it has not lived at all
+
+    def _waits_for_event(self) -> bool:
+        """Wait until there is something to do. Returns False when the program is not wanted any more."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._is_stopped or self._has_ended or (self._publish and self._has_changed))
+            return not self._is_stopped
+
+    def _restart(self, deaths: int) -> None:
+        """Start the program again after a pause, the longer the more often it has died. Raises RelayError."""
+        if self._program:
+            self._program.stop()
+            end = self._program.end
+            if end and deaths >= _QUICK_DEATHS:
+                raise end
+            _log.warning("%s", end)
+        with self._changed:
+            if self._changed.wait_for(lambda: self._is_stopped, 0.5 * 2.0**deaths):
+                return
+        self._launch()
+        self._has_changed = True
+
+    def _refresh(self) -> None:
+        """List the tools again, and publish them if they are others."""
+        self._has_changed = False
+        try:
+            if self._program:
+                self._set_tools(self._program.tools())
+            if not self._is_published and self._publish:
+                self._publish(self.definitions())
+                self._is_published = True
+        except RelayError as error:
+            _log.warning("the tools cannot be listed again: %s", error)
+            with self._changed:
+                if not error.final and not self._changed.wait_for(lambda: self._is_stopped, _RENEWAL_RETRY_SECONDS):
+                    self._has_changed = True
+
+    def _set_tools(self, tools: list[_Object]) -> None:
+        """Take the tools as they are, without what the relay would refuse."""
+        offered: dict[str, Any] = {}
+        for tool in tools:
+            name = tool.get("name")
+            if isinstance(name, str) and name not in offered and _can_be_relayed(tool):
+                offered[name] = {field: tool[field] for field in _RELAYED_FIELDS if tool.get(field) is not None}
+            else:
+                _log.warning("the tool %s is not offered: it does not fit a relay", _excerpt(name))
+        if offered != self._tools:
+            self._tools = offered
+            self._is_published = self._publish is None
+
+
+def _can_be_relayed(tool: _Object) -> bool:
+    """Tell whether the relay takes a tool, and guests can call it."""
+    has_name = _TOOL_NAME.fullmatch(tool["name"]) is not None
+    needs_task = _object_in(tool, "execution").get("taskSupport") == "required"
+    return has_name and not needs_task and _object_in(tool, "inputSchema").get("type") == "object"
+
+
+def _reporter() -> Callable[[_Object], object]:
+    """Return a function that reports the progress of this thread's call, in whichever thread it is called."""
+    return lambda params: None
 
 
 # Command
@@ -2520,8 +3099,13 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(run=run)
         return command
 
-    host_ = add("host", _host, "offer the public functions of a Python file as tools, until Ctrl+C")
-    host_.add_argument("file", metavar="FILE")
+    offered = "offer the public functions of a Python file, or what an MCP server has, as tools, until Ctrl+C"
+    host_ = add("host", _host, offered)
+    host_.add_argument("file", metavar="FILE", nargs="?")
+    mcp_help = "instead of a file: start an MCP server with this command, the last option"
+    host_.add_argument("--mcp", metavar="COMMAND", nargs=argparse.REMAINDER, help=mcp_help)
+    host_.add_argument("--env", metavar="NAME=VALUE", action="append", help="with --mcp: a variable of its environment")
+    host_.add_argument("--cwd", metavar="FOLDER", help="with --mcp: where to start it")
     ask = add("ask", _ask, "send a request (JSON, else text), and print its result")
     ask.add_argument("code", metavar="CODE")
     ask.add_argument("payload", metavar="PAYLOAD")
@@ -2538,6 +3122,11 @@ def _parser() -> argparse.ArgumentParser:
 
 def _host(options: _Object) -> None:
     """Offer the public functions that a file defines until Ctrl+C. What they print goes to standard error."""
+    if options.get("mcp") is not None:
+        _lend(options)
+        return
+    if not options["file"]:
+        raise ValueError("host needs a FILE, or --mcp COMMAND")
     output, sys.stdout = sys.stdout, sys.stderr
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     file = options["file"]
@@ -2552,6 +3141,49 @@ def _host(options: _Object) -> None:
         session.wait()
     if session.reason not in ("", "ended"):
         raise RelayError(f"The session has ended: {session.reason}.", session.reason)
+
+
+def _lend(options: _Object) -> None:
+    """Offer the tools of a program that serves MCP, until Ctrl+C. None of its processes is left then."""
+    output, sys.stdout = sys.stdout, sys.stderr
+    for number in _ENDING_SIGNALS:
+        if signal.getsignal(number) != signal.SIG_IGN:  # as nohup has it
+            signal.signal(number, signal.default_int_handler)
+    command = options["mcp"][options["mcp"][:1] == ["--"] :]
+    if not command or options["file"]:
+        raise ValueError("--mcp needs a command, and is given instead of a FILE")
+    environment = {**os.environ, **_named(options["env"] or [])}
+    tools = _LentTools(command, environment, options["cwd"], options.get("timeout", _PROGRAM_START_SECONDS))
+    session = Session(tools, relay=options.get("relay", ""), workers=_LENT_WORKERS)
+    try:
+        tools.begin()
+        with session:
+            tools.lend(session._publish, session.end)
+            try:
+                _print(f"{session.code[:4]}-{session.code[4:]}\n{session.mcp_url}", output)
+                names = ", ".join(tool["name"] for tool in tools.definitions())
+                _print(f"Offers {names}. Ctrl+C ends the session.", sys.stderr)
+                session.wait()
+            finally:
+                _stop(tools)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        _stop(tools)
+    if tools.failure:
+        raise _ProgramError(f"It is given up after {_QUICK_DEATHS} quick ends. {tools.failure}")
+    if session.reason not in ("", "ended"):
+        raise RelayError(f"The session has ended: {session.reason}.", session.reason)
+
+
+_ENDING_SIGNALS = [number for number in signal.Signals if number.name in ("SIGTERM", "SIGHUP")]
+
+
+def _stop(tools: _LentTools) -> None:
+    """End a program, and let no further signal keep this from being done."""
+    for number in (signal.SIGINT, *_ENDING_SIGNALS):
+        signal.signal(number, signal.SIG_IGN)
+    tools.stop()
 
 
 def _public_functions(path: Path) -> dict[str, Any]:
