@@ -2,7 +2,11 @@
 
 import asyncio
 import json
+import os
+import shutil
+import subprocess
 from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,8 +19,9 @@ from tests.clients.gate import Answer, Gate
 from tests.clients.piped import PYTHON, Piped, text_of
 from tests.support.agents import Agent
 from tests.support.deployments import Parley
+from tests.support.documents import blocks
 from tests.support.toolhosts import Held, Tool, ToolHost
-from tests.support.tools import wait_until
+from tests.support.tools import PROJECT, go_without, need, wait_until
 
 NOWHERE = "http://127.0.0.1:9"
 FIXED = ["list_tools", "call_tool", "send_request"]
@@ -391,6 +396,17 @@ def test_host_that_is_gone_for_a_while(site: Parley) -> None:
                 assert text_of(server.answer(request)) == ("3", False)
 
 
+def test_claude_desktop(host: ToolHost, site: Parley) -> None:
+    """The file that is in the documents, as Claude Desktop reads it."""
+    (text,) = blocks("docs/stdio.md", "A client that starts commands", "json", site.url)
+    server = json.loads(text)["mcpServers"]["parley"]
+    assert server["command"] == "python3"
+    line = [PYTHON, *(str(RELAY_PY) if word == "/path/to/relay.py" else word for word in server["args"])]
+    with Piped(relay="", line=line) as started:
+        started.initialize("2025-06-18")
+        assert text_of(started.call("call_tool", code=host.code, name="echo")) == ("{}", False)
+
+
 def test_no_relay() -> None:
     with Piped(relay="") as server:
         assert server.process.wait(60) == 2
@@ -440,3 +456,34 @@ def test_official_client_that_gives_up(host: ToolHost, site: Parley, mode: str) 
 
     with_client(site, host.code, mode, work)
     assert [request["id"] for request in host.asked] == host.withdrawn
+
+
+# With the official client for TypeScript
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_official_client_for_typescript(host: ToolHost, site: Parley, tmp_path: Path, mode: str) -> None:
+    """Twenty calls at once, and one that is given up."""
+    server = need("mcp-server-everything", "npm install @modelcontextprotocol/server-everything")
+    modules = Path(server).parent.parent
+    if not (modules / "@modelcontextprotocol" / "client").exists():
+        go_without("the client is not installed: npm install @modelcontextprotocol/client")
+    (tmp_path / "node_modules").symlink_to(modules)
+    shutil.copy(PROJECT / "tests" / "clients" / "stdio_client.mjs", tmp_path)
+    done = subprocess.run(
+        [need("node", "install Node.js"), tmp_path / "stdio_client.mjs", mode, *command("mcp", host.code)],
+        env={**os.environ, "PARLEY_URL": site.url},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout) == {
+        "version": "2026-07-28" if mode == "auto" else "2025-11-25",
+        "server": "parley",
+        "names": ["wait", "echo"],
+        "echoes": list(range(21)),
+        "given": "given up",
+    }
+    wait_until(lambda: len(host.withdrawn) == 1)

@@ -18,6 +18,7 @@ from tests.clients.conftest import Served, command
 from tests.clients.piped import text_of
 from tests.support.agents import Agent
 from tests.support.deployments import Parley
+from tests.support.documents import blocks
 from tests.support.tools import PROJECT, need, wait_until
 
 PROGRAM = [sys.executable, str(PROJECT / "tests" / "clients" / "program.py")]
@@ -333,8 +334,18 @@ def test_server_everything(site: Parley) -> None:
 
 
 def test_server_filesystem(site: Parley, tmp_path: Path) -> None:
+    """As the documents have it, but for npx, which would ask the registry."""
     (tmp_path / "a.txt").write_text("hello")
-    with lending(site, line=[*package("mcp-server-filesystem"), str(tmp_path)]) as lent:
+    (text,) = blocks("docs/stdio.md", "An MCP server for somebody else", "sh", site.url)
+    words = text.removesuffix(".\n").split()
+    assert words[:3] == ["python3", "relay.py", "host"]
+    assert words[-3:] == ["npx", "-y", "@modelcontextprotocol/server-filesystem"]
+    options = tuple(words[3:-4])
+    with lending(site, options=options, line=[*package("mcp-server-filesystem"), str(tmp_path)]) as lent:
+        (shown,) = blocks("docs/stdio.md", "An MCP server for somebody else", "text", site.url)
+        code = f"{lent.code[:4]}-{lent.code[4:]}"
+        printed = lent.output.read_text("utf-8")
+        assert printed == shown.replace("ABC1-2345", code).replace("ABC12345", lent.code)
         assert lent.call("read_text_file", path=str(tmp_path / "a.txt")) == ("hello", False)
         assert lent.call("read_text_file", path="/etc/passwd")[1]
         lent.call("write_file", path=str(tmp_path / "b.txt"), content="ü")
