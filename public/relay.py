@@ -52,6 +52,7 @@ import urllib.request
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
+from concurrent.futures import wait as wait_for
 from contextlib import contextmanager, suppress
 from email.message import Message
 from email.utils import parsedate_to_datetime
@@ -1388,11 +1389,18 @@ class _Calls:
         try:
             if _log.isEnabledFor(logging.INFO):
                 _log.info("request %s: %s", call.id, _excerpt(call.payload))
+            _reports.set(_Reports(partial(self._report, call)))
             call.answer = f'"result":{_json(self._toolbox.answer(call.payload))}'
         except BaseException as error:  # noqa: BLE001 - whatever a function raises is an answer
             _log.info("request %s failed", call.id, exc_info=True)
             self._set_error(call, error)
         self._outbox.put(call)
+
+    def _report(self, call: _Call, report: _Object) -> None:
+        """Send a report of a call's progress. One that does not arrive is not missed: others follow."""
+        if not call.over.is_set():
+            with suppress(RelayError):
+                self._api.call("POST", "/progress", body=_json({"id": call.id, **report}))
 
     def _set_error(self, call: _Call, error: BaseException) -> None:
         call.answer = f'"error":{_error_json(error)}'
@@ -2656,6 +2664,7 @@ class _Program:
         self._on_change = on_change
         self._on_end = on_end
         self._is_modern = True
+        self._has_changes = False  # whether it says when its list of tools changes, to a modern client that asks
         self._last_id = 0
         self._waiting: dict[int, Future[Any]] = {}
         self._progress: dict[int, Callable[[_Object], object]] = {}
@@ -2671,9 +2680,8 @@ class _Program:
         until = time.monotonic() + seconds
         if not asks_first or not self._discover(min(seconds, _DISCOVER_SECONDS)):
             self._initialize(until)
-        if self._is_modern:
-            params = {"notifications": {"toolsListChanged": True}}
-            self._send("subscriptions/listen", params)
+        if self._is_modern and self._has_changes:
+            self._send("subscriptions/listen", {"notifications": {"toolsListChanged": True}})
 
     def tools(self) -> list[_Object]:
         """Return all tools. Raises RelayError."""
@@ -2681,7 +2689,9 @@ class _Program:
         cursor: _Object = {}
         for _ in range(_MOST_PAGES):
             page = self.request("tools/list", cursor, seconds=_PROGRAM_START_SECONDS)
-            found += [tool for tool in page.get("tools") or () if isinstance(tool, dict)]
+            if not isinstance(page.get("tools"), list):
+                raise _ProgramError("The program has answered with something else than its list of tools.")
+            found += [tool for tool in page["tools"] if isinstance(tool, dict)]
             if not page.get("nextCursor"):
                 return found
             cursor = {"cursor": page["nextCursor"]}
@@ -2706,10 +2716,9 @@ class _Program:
         request_id, answer = self._send(method, params, report)
         try:
             with _cancellation().stopping(partial(self._cancel, request_id)):
-                result = answer.result(seconds)
-        except TimeoutError:
-            self._cancel(request_id)
-            raise RelayError("The program does not answer.", "timeout") from None
+                if not wait_for([answer], seconds).done:
+                    self._cancel(request_id, "The program does not answer.")
+            result = answer.result()
         finally:
             with self._lock:
                 self._progress.pop(request_id, None)
@@ -2724,7 +2733,7 @@ class _Program:
     def _discover(self, seconds: float) -> bool:
         """Ask in the way of 2026-07-28. Returns whether the program answers so. Raises _ProgramError."""
         try:
-            versions = self.request("server/discover", {}, seconds=seconds).get("supportedVersions")
+            result = self.request("server/discover", {}, seconds=seconds)
         except _ProgramError:
             raise
         except RelayError as error:
@@ -2733,6 +2742,8 @@ class _Program:
             if isinstance(versions, list) and not set(map(str, versions)) & set(_LEGACY):
                 raise _ProgramError(f"The program follows other versions of MCP: {_excerpt(versions)}.") from error
             return False
+        self._has_changes = _object_in(_object_in(result, "capabilities"), "tools").get("listChanged") is True
+        versions = result.get("supportedVersions")
         return isinstance(versions, list) and _MODERN in versions
 
     def _initialize(self, until: float) -> None:
@@ -2789,11 +2800,11 @@ class _Program:
             f"{_META}clientInfo": _CLIENT,
         }
 
-    def _cancel(self, request_id: int) -> None:
+    def _cancel(self, request_id: int, reason: str = "The guest has withdrawn the call.") -> None:
         """Expect no answer to a request any more, and tell that to the program."""
         if answer := self._resolve(request_id):
-            answer.set_exception(RelayError("The call was withdrawn.", "timeout"))
-            self._notify("notifications/cancelled", {"requestId": request_id, "reason": "The guest has withdrawn it."})
+            answer.set_exception(RelayError(reason, "timeout"))
+            self._notify("notifications/cancelled", {"requestId": request_id, "reason": reason})
 
     def _resolve(self, request_id: Any) -> Future[Any] | None:
         """Return what waits for the answer to a request, None if nothing does. Whoever gets it has to set it."""
@@ -2834,7 +2845,7 @@ class _Program:
         """Answer what the program asks its client, which has no roots, no model and no person to ask."""
         refusal = _Fault(_METHOD_NOT_FOUND, "This client has nothing of that.")
         answer: _Object = {"result": {}} if method == "ping" else {"error": refusal.error}
-        with suppress(_ProgramError, TypeError, ValueError):
+        with suppress(_ProgramError, TypeError, ValueError, RecursionError):  # of an id that cannot be written
             self._process.send(_json_rpc(id=request_id, **answer))
 
     def _notified(self, method: str, params: _Object) -> None:
@@ -2900,9 +2911,8 @@ class _LentTools(_Toolbox):
             self._supervise()
 
         _start(_Cancellation(), run)
-        while not outcome.done():
-            with suppress(TimeoutError):
-                outcome.exception(1)  # on Windows, Ctrl+C is noticed between two waits
+        while not wait_for([outcome], 1).done:
+            pass  # on Windows, Ctrl+C is noticed between two waits
         outcome.result()
 
     def lend(self, publish: Callable[[list[_Object]], object], give_up: Callable[[], object]) -> None:
@@ -3057,8 +3067,64 @@ def _can_be_relayed(tool: _Object) -> bool:
 
 
 def _reporter() -> Callable[[_Object], object]:
-    """Return a function that reports the progress of this thread's call, in whichever thread it is called."""
-    return lambda params: None
+    """Return a function that passes on what a program reports of this thread's call, in whichever thread."""
+    context = contextvars.copy_context()
+
+    def report(params: _Object) -> None:
+        context.run(progress, params.get("progress"), params.get("total"), params.get("message") or "")
+
+    return report
+
+
+class _Reports:
+    """Sends the reports of a call's progress: at most two a second, always the latest, and always the last one."""
+
+    def __init__(self, send: Callable[[_Object], object]) -> None:
+        self._send = send
+        self._waiting: _Object | None = None
+        self._is_running = False
+        self._lock = threading.Lock()
+
+    def put(self, report: _Object) -> None:
+        """Let a report be sent, unless a later one comes before. This does not wait."""
+        with self._lock:
+            self._waiting = report
+            if self._is_running:
+                return
+            self._is_running = True
+        _start(_Cancellation(), self._run)
+
+    def _run(self) -> None:
+        while report := self._next():
+            self._send(report)
+            time.sleep(_REPORT_SECONDS)
+
+    def _next(self) -> _Object | None:
+        with self._lock:
+            report, self._waiting = self._waiting, None
+            self._is_running = report is not None
+            return report
+
+
+_REPORT_SECONDS = 0.5
+_reports: contextvars.ContextVar[_Reports] = contextvars.ContextVar("reports")
+
+
+def progress(done: Any, total: Any = None, message: str = "") -> None:
+    """Report how far this call of a tool is, to whoever waits for it.
+
+    This does not wait, and never raises.
+
+    Args:
+        done: How much is done, in any unit: a finite number that grows from report to report.
+        total: How much there is to do, None if that is not known.
+        message: What is being done, in words, at most 1,000 characters.
+    """
+    numbers = {"progress": done} | ({} if total is None else {"total": total})
+    is_report = all(type(number) in (int, float) and abs(number) <= sys.float_info.max for number in numbers.values())
+    reports = _reports.get(None)
+    if reports and is_report:
+        reports.put(numbers | ({"message": str(message)[:1000]} if message else {}))
 
 
 # Command

@@ -15,7 +15,9 @@ from typing import Any
 import pytest
 
 from tests.clients.conftest import Served, command
-from tests.clients.piped import text_of
+from tests.clients.gate import Answer, Gate
+from tests.clients.piped import Piped, text_of
+from tests.clients.test_versions import PYTHONS
 from tests.support.agents import Agent
 from tests.support.deployments import Parley
 from tests.support.documents import blocks
@@ -58,13 +60,19 @@ class Lent(Served):
 
 
 @contextmanager
-def lending(site: Parley, *wishes: str, options: tuple[str, ...] = (), line: list[str] | None = None) -> Iterator[Lent]:
+def lending(
+    site: Parley | Gate,
+    *wishes: str,
+    options: tuple[str, ...] = (),
+    line: list[str] | None = None,
+    python: str = sys.executable,
+) -> Iterator[Lent]:
     """Lend a program while the `with` block runs."""
     with tempfile.TemporaryDirectory() as folder:
         output, errors = Path(folder) / "output", Path(folder) / "errors"
         with output.open("wb") as first, errors.open("wb") as second:
             process = subprocess.Popen(
-                command("host", "--verbose", *options, "--mcp", *(line or [*PROGRAM, *wishes])),
+                command("host", "--verbose", *options, "--mcp", *(line or [*PROGRAM, *wishes]), python=python),
                 stdout=first,
                 stderr=second,
                 env={**os.environ, "PARLEY_URL": site.url},
@@ -142,6 +150,15 @@ def test_cancelling(lent: Lent) -> None:
     wait_until(lambda: lent.told.count("was cancelled") == before + 1)
 
 
+@pytest.mark.parametrize("era", ["modern", "legacy"])
+def test_progress(gate: Gate, era: str) -> None:
+    """What the program reports of a call goes to the relay."""
+    with lending(gate, era) as lent:
+        gate.rule = lambda call: Answer(204) if call.kind == "progress" else ""
+        assert lent.call("steps") == ("done", False)
+        wait_until(lambda: len([call for call in gate.calls if call.kind == "progress"]) >= 3)
+
+
 def test_line_that_is_too_long(lent: Lent) -> None:
     """It may be an answer: so the calls under way fail, and the next ones do not."""
     text, failed = lent.call("long")
@@ -165,6 +182,20 @@ def test_pages(site: Parley) -> None:
 def test_options(site: Parley, tmp_path: Path) -> None:
     with lending(site, options=("--env", "WISH=a=b", "--cwd", str(tmp_path))) as lent:
         assert lent.call("where") == (f"{tmp_path} a=b", False)
+
+
+@pytest.mark.parametrize("version", sorted(PYTHONS))
+def test_every_python(site: Parley, version: str) -> None:
+    """On both sides of a session: a program that is lent, and an agent that starts a command."""
+    with lending(site, python=PYTHONS[version]) as lent:
+        with Piped(lent.code, relay=site.url, line=command("mcp", python=PYTHONS[version])) as server:
+            server.initialize()
+            assert server.names() == NAMES
+            assert server.call("echo", a=1)["structuredContent"] == {"a": 1}
+            assert server.close() == 0
+            assert server.errors == ""
+        assert lent.end() == 0
+        assert "Warning" not in lent.told
 
 
 # A program that dies
