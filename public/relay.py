@@ -2188,17 +2188,21 @@ class _ListWatch:
         self._code = code
         self._on_change = on_change
         self._on_end = on_end
-        # The tools that the client knows of, as the relay has them: None if it has to list them anyway, empty if it was
-        # shown others.
+        # The tools when the client has listed them, as the relay has them. None if it has been told that they have
+        # changed, empty if it was shown others.
         self._known: str | None = None
 
-    def listed(self, *, are_the_session_s: bool) -> None:
-        """Take note that the client was shown the tools of the session, or others in their place."""
-        if not are_the_session_s:
-            self._known = ""
-        elif not self._known:
-            with suppress(RelayError):
+    def expect_list(self) -> None:
+        """Look at the tools before the client lists them, so that no change after that is missed."""
+        if not self._known:
+            try:
                 self._known = self._tools()
+            except RelayError:
+                self.expect_other_list()
+
+    def expect_other_list(self) -> None:
+        """Take note that the client is shown other tools in place of the session's."""
+        self._known = ""
 
     def run(self) -> None:
         """Watch until the session is over, or nobody is interested any more."""
@@ -2430,19 +2434,20 @@ class _McpServer:
 
     def _forward_list(self, call: _Forwarded) -> None:
         """Answer with the session's tools, or if it is over, or the relay is out of reach, with the fixed ones."""
+        if self._is_watching:
+            self._watch.expect_list()
         try:
             answer = self._mcp.ask(self._code, call, partial(self._send, call))
         except RelayError as error:
             _log.warning("the tools of the session cannot be listed: %s", error)
+            self._watch.expect_other_list()
             if error.code in _GONE:
                 self._end_session()
             if not call.over.is_set():
                 self._send_fixed_tools(call.message)
-            self._watch.listed(are_the_session_s=False)
             return
         self._shows_fixed = False
         self._send(call, answer.line)
-        self._watch.listed(are_the_session_s=True)
 
     def _forward_call(self, call: _Forwarded) -> None:
         is_fixed = self._shows_fixed and call.message.params["name"] in _FIXED_NAMES
