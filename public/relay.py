@@ -1659,8 +1659,8 @@ class Session:
         """Create the session, and begin to listen. Raises RelayError."""
         try:
             session = self._api.create()
-            if tools := self._toolbox.definitions():
-                self._api.call("PUT", "/tools", body=_json({"tools": tools}))
+            if self._toolbox.definitions():
+                self._show_tools()
         except BaseException:
             self.end()
             raise
@@ -1697,9 +1697,9 @@ class Session:
             pass  # on Windows, Ctrl+C is noticed between two waits
         return self.reason
 
-    def _publish(self, tools: list[_Object]) -> None:
-        """Let guests see other tools. Raises RelayError."""
-        self._api.call("PUT", "/tools", body=_json({"tools": tools}))
+    def _show_tools(self) -> None:
+        """Let guests see the tools as they are now. Raises RelayError."""
+        self._api.call("PUT", "/tools", body=_json({"tools": self._toolbox.definitions()}))
 
     async def await_end(self) -> str:
         """Do as `wait`, in asyncio."""
@@ -1960,7 +1960,6 @@ _FIXED_TOOLS = [
 ]
 _FIXED_NAMES = [tool["name"] for tool in _FIXED_TOOLS]
 
-
 _Id = str | int | None  # of a request; None of a notification, and of a request whose id cannot be read
 
 
@@ -2093,6 +2092,7 @@ class _McpRelay:
         self._version = _LEGACY[2]  # that of a client which has not said which one it follows
         self._handshake = ""
         self._session_id: str | None = None
+        self._introduces_after = 0.0  # after a failure there is a pause, so that calls do not wait for each other's
         self._lock = threading.Lock()
 
     def begin(self, handshake: str, version: str) -> None:
@@ -2120,7 +2120,7 @@ class _McpRelay:
                     return _checked_response(received, message)
                 if "id" not in received.members:
                     pass_on(received.line)
-        raise RelayError("The relay's answer broke off: whether the tool has run is not known.", "unreachable")
+        raise RelayError("The relay's answer broke off.", "unreachable")
 
     def _headers(self, code: str, message: _Message) -> dict[str, str]:
         if not message.is_modern:
@@ -2134,18 +2134,18 @@ class _McpRelay:
     def _legacy_headers(self, code: str) -> dict[str, str]:
         with self._lock:
             headers = {"MCP-Protocol-Version": max(self._version, _LEGACY[2])}  # before that one there was no header
-            if self._handshake and self._session_id is None:
+            if self._handshake and self._session_id is None and time.monotonic() > self._introduces_after:
                 self._session_id = self._introduce(code, headers)
+                self._introduces_after = time.monotonic() + _RETRY_SECONDS
             return headers | ({"Mcp-Session-Id": self._session_id} if self._session_id else {})
 
     def _introduce(self, code: str, headers: dict[str, str]) -> str | None:
         """Return the id that the relay gives for the handshake, empty if it gives none, None if it is out of reach."""
         headers = {"Accept": "application/json, text/event-stream", **headers}
-        limit = _TimeLimit(_CALL_SECONDS)
+        limit = _TimeLimit(_END_SECONDS)
+        exchange = self._relay.exchange("POST", _mcp_path(code), body=self._handshake, headers=headers, limit=limit)
         try:
-            with self._relay.exchange(
-                "POST", _mcp_path(code), body=self._handshake, headers=headers, limit=limit
-            ) as answer:
+            with exchange as answer:
                 return answer.headers.get("Mcp-Session-Id", "")
         except RelayError:
             return None
@@ -2300,6 +2300,9 @@ class _McpServer:
         """Answer a request at once, or let a thread do that. Raises _Fault."""
         if request.is_modern:
             _check_modern(request)
+        with self._changed:
+            if request.id in self._calls or request.id in self._subscriptions:
+                raise _Fault(_INVALID_REQUEST, "The id is that of another request which is under way.")
         match request.method, request.is_modern:
             case "initialize", False:
                 self._initialize(request)
@@ -2390,16 +2393,16 @@ class _McpServer:
         self._send_result(request, tools=_FIXED_TOOLS, **(_UNCACHED if request.is_modern else {}))
 
     def _queue(self, request: _Message) -> None:
-        """Let a thread forward a request. Raises _Fault."""
+        """Let a thread forward a request, if there are not too many."""
         call = _Forwarded(request)
         with self._changed:
-            if request.id in self._calls or request.id in self._subscriptions:
-                raise _Fault(_INVALID_REQUEST, "The id is that of another request which is under way.")
-            if len(self._calls) >= _MCP_CALLS:
-                self._send_failure(call, RelayError(f"{_MCP_CALLS} calls are under way. Try again later.", "busy"))
-                return
-            self._calls[request.id] = call
-        _start(call.over, partial(self._forward, call))
+            is_accepted = len(self._calls) < _MCP_CALLS
+            if is_accepted:
+                self._calls[request.id] = call
+        if is_accepted:
+            _start(call.over, partial(self._forward, call))
+        else:
+            self._send_failure(call, RelayError(f"{_MCP_CALLS} calls are under way. Try again later.", "busy"))
 
     def _cancel(self, request_id: Any) -> None:
         """Withdraw a request, or end a subscription, neither of which gets an answer."""
@@ -2439,11 +2442,11 @@ class _McpServer:
         try:
             answer = self._mcp.ask(self._code, call, partial(self._send, call))
         except RelayError as error:
-            _log.warning("the tools of the session cannot be listed: %s", error)
-            self._watch.expect_other_list()
-            if error.code in _GONE:
-                self._end_session()
             if not call.over.is_set():
+                _log.warning("the tools of the session cannot be listed: %s", error)
+                self._watch.expect_other_list()
+                if error.code in _GONE:
+                    self._end_session()
                 self._send_fixed_tools(call.message)
             return
         self._shows_fixed = False
@@ -2455,7 +2458,7 @@ class _McpServer:
         try:
             self._send(call, self._mcp.ask(code, call, partial(self._send, call)).line)
         except RelayError as error:
-            self._send_failure(call, error)
+            self._send_failure(call, _with_doubt(error))
 
     def _send(self, call: _Forwarded, line: str) -> None:
         """Send what belongs to a call, unless that is withdrawn."""
@@ -2483,6 +2486,14 @@ class _McpServer:
 
 
 _UNCACHED = {"ttlMs": 0, "cacheScope": "private"}
+
+
+def _with_doubt(error: RelayError) -> RelayError:
+    """Return the error of a call, which says so if the tool may have run nevertheless."""
+    was_sent = not isinstance(error.__cause__, ConnectionRefusedError | socket.gaierror)
+    if error.code not in _NETWORK or not was_sent:
+        return error
+    return RelayError(f"{error} Whether the tool has run is not known.", str(error.code))
 
 
 def _check_modern(request: _Message) -> None:
@@ -2895,7 +2906,7 @@ class _LentTools(_Toolbox):
         self._seconds = seconds
         self._asks_first = True
         self._tools: dict[str, Any] = {}
-        self._publish: Callable[[list[_Object]], object] | None = None
+        self._publish: Callable[[], object] | None = None
         self._give_up: Callable[[], object] = lambda: None
         self._is_published = True  # whether the relay has the tools as they are
         self._program: _Program | None = None
@@ -2920,8 +2931,8 @@ class _LentTools(_Toolbox):
             pass  # on Windows, Ctrl+C is noticed between two waits
         outcome.result()
 
-    def lend(self, publish: Callable[[list[_Object]], object], give_up: Callable[[], object]) -> None:
-        """From now on call `publish` with the tools when they change, and `give_up` when the program keeps dying."""
+    def lend(self, publish: Callable[[], object], give_up: Callable[[], object]) -> None:
+        """From now on call `publish` when the tools have changed, and `give_up` when the program keeps dying."""
         with self._changed:
             self._publish = publish
             self._give_up = give_up
@@ -3042,7 +3053,7 @@ class _LentTools(_Toolbox):
             if self._program:
                 self._set_tools(self._program.tools())
             if not self._is_published and self._publish:
-                self._publish(self.definitions())
+                self._publish()
                 self._is_published = True
         except RelayError as error:
             _log.warning("the tools cannot be listed again: %s", error)
@@ -3229,7 +3240,7 @@ def _lend(options: _Object) -> None:
     try:
         tools.begin()
         with session:
-            tools.lend(session._publish, session.end)
+            tools.lend(session._show_tools, session.end)
             try:
                 _print(f"{session.code[:4]}-{session.code[4:]}\n{session.mcp_url}", output)
                 names = ", ".join(tool["name"] for tool in tools.definitions())
