@@ -2565,6 +2565,7 @@ class _Process:
         self._unread: deque[bytes] = deque()
         self._changed = threading.Condition()
         self._is_over = False
+        self._buried = threading.Event()
         self._process = _popen(command, environment, folder)
         self._error_reader = threading.Thread(target=self._read_errors, daemon=True)
         self._error_reader.start()
@@ -2585,18 +2586,20 @@ class _Process:
             self._is_over = True
             self._unread.clear()
             self._changed.notify_all()
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(_PROGRAM_STOP_SECONDS)
-        _signal_group(self._process, "SIGTERM")  # also if it has ended, but not what it has started
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(_PROGRAM_STOP_SECONDS)
-        _signal_group(self._process, "SIGKILL")
-        self._process.wait()
+        for name in ("SIGTERM", "SIGKILL"):
+            if self._buried.wait(_PROGRAM_STOP_SECONDS):
+                return
+            _signal_group(self._process, name)
+        self._buried.wait(_PROGRAM_STOP_SECONDS)
 
     def _bury(self) -> None:
-        """When the program ends, end what it has started as well, which may still hold its standard output."""
+        """When the program ends, end what it has started as well, which may still hold its standard output.
+
+        That is done at once, as later its number may be that of others.
+        """
         self._process.wait()
         _signal_group(self._process, "SIGKILL")
+        self._buried.set()
 
     def _write(self) -> None:
         """Write what is sent. This waits as long as the program does not read."""
@@ -2615,12 +2618,14 @@ class _Process:
             return b"" if self._is_over else self._unread.popleft()
 
     def _read(self) -> None:
-        if self._process.stdout:
-            with suppress(OSError, ValueError), self._process.stdout as stream:
-                for line in _lines_within(stream, _MAX_LINE_BYTES):
-                    self._on_line(line)
-        self._error_reader.join(_PROGRAM_STOP_SECONDS)  # it reads what the program has said last
-        self._on_end()
+        try:
+            if self._process.stdout:
+                with suppress(OSError, ValueError), self._process.stdout as stream:
+                    for line in _lines_within(stream, _MAX_LINE_BYTES):
+                        self._on_line(line)
+        finally:
+            self._error_reader.join(_PROGRAM_STOP_SECONDS)  # it reads what the program has said last
+            self._on_end()
 
     def _read_errors(self) -> None:
         if self._process.stderr:
