@@ -1937,6 +1937,15 @@ def _fixed_tool(name: str, title: str, description: str, properties: _Object, *r
     return {"name": name, "title": title, "description": description, "inputSchema": schema}
 
 
+# With each type by its name, as the relay has it: there are clients that cannot do without.
+_PAYLOAD = {
+    "description": "Any JSON value: what to ask the host.",
+    "anyOf": [
+        {"type": "object"},
+        {"type": "array", "items": {}},
+        *({"type": kind} for kind in ("string", "number", "boolean", "null")),
+    ],
+}
 _FIXED_TOOLS = [
     _fixed_tool("list_tools", "List a session's tools", "List the tools of the page or program with this code.", {})
     | {"annotations": {"readOnlyHint": True}},
@@ -1954,7 +1963,7 @@ _FIXED_TOOLS = [
         "send_request",
         "Send a request",
         "Send any JSON to the page or program with this code, and get what it answers.",
-        {"payload": {"description": "Any JSON value: what to ask the host."}},
+        {"payload": _PAYLOAD},
         "payload",
     ),
 ]
@@ -2309,7 +2318,7 @@ class _McpServer:
             case "ping", False:
                 self._send_result(request)
             case "server/discover", True:
-                members = {"supportedVersions": [_MODERN], **self._description()}
+                members = {"supportedVersions": [_MODERN, *_LEGACY], **self._description()}
                 self._send_result(request, **members, **_UNCACHED)
             case "subscriptions/listen", True:
                 self._subscribe(request)

@@ -32,7 +32,9 @@ TOOLS: list[dict[str, Any]] = [
         "description": "Say the same.",
         "inputSchema": {"type": "object", "properties": {"a": {"anyOf": [{"type": "integer"}, {"type": "null"}]}}},
         "outputSchema": {"type": "object", "properties": {"a": {}}},
-        "annotations": {"readOnlyHint": True, "title": "Echo"},
+        "annotations": {"readOnlyHint": True, "title": "Echo", "someHint": 1},
+        "_meta": {"test/key": ["any"]},
+        "icons": [],
     },
     *(
         {"name": name, "inputSchema": ANY}

@@ -66,7 +66,7 @@ def test_initialize(version: str, code: str) -> None:
 def test_discover() -> None:
     with Piped("ABC12345", relay=NOWHERE) as server:
         result = server.ask("server/discover", modern=True)
-        assert (result["resultType"], result["supportedVersions"]) == ("complete", ["2026-07-28"])
+        assert (result["resultType"], result["supportedVersions"]) == ("complete", ["2026-07-28", *LEGACY])
         assert result["capabilities"] == {"tools": {"listChanged": True}}
         assert server.names(modern=True) == FIXED
         assert text_of(server.call("list_tools", modern=True, code="x"))[1]
@@ -490,3 +490,72 @@ def test_official_client_for_typescript(host: ToolHost, site: Parley, tmp_path: 
         "given": "given up",
     }
     wait_until(lambda: len(host.withdrawn) == 1)
+
+
+# A list that changes
+
+
+def test_list_that_changes(host: ToolHost, site: Parley) -> None:
+    """A client of before 2026-07-28 is told without having asked."""
+    with Piped(host.code, relay=site.url) as server:
+        server.initialize()
+        assert server.names() == ["wait", "echo"]
+        for name in ("one", "two"):
+            host.tools[name] = Tool(lambda _: 1)
+            host.register()
+            assert server.changed().keys() == {"jsonrpc", "method"}
+            assert server.names()[-1] == name
+
+
+def test_subscription(host: ToolHost, site: Parley) -> None:
+    """A client of 2026-07-28 is told if it asks, until it asks no more, or the session is over."""
+    wish = {"notifications": {"toolsListChanged": True, "promptsListChanged": True}}
+    with Piped(host.code, relay=site.url) as server:
+        assert server.names(modern=True) == ["wait", "echo"]
+        first, second = (server.begin("subscriptions/listen", wish, modern=True) for _ in range(2))
+        for subscription in (first, second):
+            acknowledged = server.next()
+            assert acknowledged["method"] == "notifications/subscriptions/acknowledged"
+            assert acknowledged["params"] == {
+                "_meta": {"io.modelcontextprotocol/subscriptionId": subscription},
+                "notifications": {"toolsListChanged": True},
+            }
+        host.tools["one"] = Tool(lambda _: 1)
+        host.register()
+        told = [server.changed()["params"]["_meta"]["io.modelcontextprotocol/subscriptionId"] for _ in range(2)]
+        assert told == [first, second]
+        server.notify("notifications/cancelled", {"requestId": first})
+        host.end()
+        assert server.changed()["params"]["_meta"]["io.modelcontextprotocol/subscriptionId"] == second
+        assert server.answer(second)["resultType"] == "complete"
+        assert server.names(modern=True) == FIXED
+
+
+def test_subscription_to_what_does_not_change(site: Parley) -> None:
+    with Piped(relay=site.url) as server:
+        wish = {"notifications": {"toolsListChanged": True}}
+        subscription = server.begin("subscriptions/listen", wish, modern=True)
+        assert server.next()["params"]["notifications"] == {}
+        assert server.answer(subscription)["resultType"] == "complete"
+
+
+def test_list_that_changes_while_the_relay_is_out_of_reach(host: ToolHost, site: Parley) -> None:
+    with Gate(site.url) as gate, Piped(host.code, relay=gate.url) as server:
+        server.initialize()
+        assert server.names() == ["wait", "echo"]
+        gate.rule = lambda _: "cut"
+        gate.cut()
+        host.tools["one"] = Tool(lambda _: 1)
+        host.register()
+        gate.rule = lambda _: ""
+        server.changed()
+        assert server.names() == ["wait", "echo", "one"]
+
+
+def test_session_that_ends_while_nobody_calls(host: ToolHost, site: Parley) -> None:
+    with Piped(host.code, relay=site.url) as server:
+        server.initialize()
+        assert server.names() == ["wait", "echo"]
+        host.end()
+        server.changed()
+        assert server.names() == FIXED

@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 
 from tests.clients.conftest import Served, command
-from tests.clients.gate import Answer, Gate
 from tests.clients.piped import Piped, text_of
 from tests.clients.test_versions import PYTHONS
 from tests.support.agents import Agent
@@ -61,7 +60,7 @@ class Lent(Served):
 
 @contextmanager
 def lending(
-    site: Parley | Gate,
+    site: Parley,
     *wishes: str,
     options: tuple[str, ...] = (),
     line: list[str] | None = None,
@@ -107,7 +106,8 @@ def test_tools_are_as_they_are(lent: Lent) -> None:
         "description": "Say the same.",
         "inputSchema": {"type": "object", "properties": {"a": {"anyOf": [{"type": "integer"}, {"type": "null"}]}}},
         "outputSchema": {"type": "object", "properties": {"a": {}}},
-        "annotations": {"readOnlyHint": True, "title": "Echo"},
+        "annotations": {"readOnlyHint": True, "title": "Echo", "someHint": 1},
+        "_meta": {"test/key": ["any"]},
     }
     assert '"no/name" is not offered' in lent.told
     assert '"needs-tasks" is not offered' in lent.told
@@ -151,12 +151,18 @@ def test_cancelling(lent: Lent) -> None:
 
 
 @pytest.mark.parametrize("era", ["modern", "legacy"])
-def test_progress(gate: Gate, era: str) -> None:
-    """What the program reports of a call goes to the relay."""
-    with lending(gate, era) as lent:
-        gate.rule = lambda call: Answer(204) if call.kind == "progress" else ""
-        assert lent.call("steps") == ("done", False)
-        wait_until(lambda: len([call for call in gate.calls if call.kind == "progress"]) >= 3)
+def test_progress(site: Parley, era: str) -> None:
+    """What a program reports reaches the client that asks for it, with the client's own token."""
+    with lending(site, era) as lent, Piped(lent.code, relay=site.url) as server:
+        params = {"name": "steps", "arguments": {}, "_meta": {"progressToken": "mine"}}
+        request = server.begin("tools/call", params, modern=era == "modern")
+        told = []
+        while (message := server.next()).get("id") != request:
+            told.append(message["params"])
+        assert {report["progressToken"] for report in told} == {"mine"}
+        found = [(report["progress"], report["total"], report["message"]) for report in told if "total" in report]
+        assert found == [(step, 3, f"step {step}") for step in (1, 2, 3)]
+        assert text_of(message["result"]) == ("done", False)
 
 
 def test_line_that_is_too_long(lent: Lent) -> None:
