@@ -2920,6 +2920,7 @@ class _LentTools(_Toolbox):
         self._seconds = seconds
         self._asks_first = True
         self._tools: dict[str, Any] = {}
+        self._left_out = set[str]()  # the names of tools that are not offered, which is said once
         self._publish: Callable[[], object] | None = None
         self._give_up: Callable[[], object] = lambda: None
         self._is_published = True  # whether the relay has the tools as they are
@@ -3079,21 +3080,27 @@ class _LentTools(_Toolbox):
         """Take the tools as they are, without what the relay would refuse."""
         offered: dict[str, Any] = {}
         for tool in tools:
-            name = tool.get("name")
-            if isinstance(name, str) and name not in offered and _can_be_relayed(tool):
-                offered[name] = {field: tool[field] for field in _RELAYED_FIELDS if tool.get(field) is not None}
-            else:
-                _log.warning("the tool %s is not offered: it does not fit a relay", _excerpt(name))
+            name = _excerpt(tool.get("name"))
+            obstacle = _obstacle(tool) or ("another one has its name" if tool["name"] in offered else "")
+            if not obstacle:
+                offered[tool["name"]] = {field: tool[field] for field in _RELAYED_FIELDS if tool.get(field) is not None}
+            elif name not in self._left_out:
+                self._left_out.add(name)
+                _log.warning("the tool %s is not offered: %s", name, obstacle)
         if offered != self._tools:
             self._tools = offered
             self._is_published = self._publish is None
 
 
-def _can_be_relayed(tool: _Object) -> bool:
-    """Tell whether the relay takes a tool, and guests can call it."""
-    has_name = _TOOL_NAME.fullmatch(tool["name"]) is not None
-    needs_task = _object_in(tool, "execution").get("taskSupport") == "required"
-    return has_name and not needs_task and _object_in(tool, "inputSchema").get("type") == "object"
+def _obstacle(tool: _Object) -> str:
+    """Return why the relay would not take a tool, or guests could not call it. Empty if nothing is in the way."""
+    if not isinstance(tool.get("name"), str) or not _TOOL_NAME.fullmatch(tool["name"]):
+        return "a name may have 1 to 128 letters, digits and _ . -"
+    if _object_in(tool, "inputSchema").get("type") != "object":
+        return "its inputSchema is not that of an object"
+    if _object_in(tool, "execution").get("taskSupport") == "required":
+        return "it can only be called as a task"
+    return ""
 
 
 def _reporter() -> Callable[[_Object], object]:

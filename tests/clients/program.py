@@ -40,6 +40,7 @@ TOOLS: list[dict[str, Any]] = [
         {"name": name, "inputSchema": ANY}
         for name in ("image", "fail", "odd", "steps", "wait", "die", "change", "ask", "stray", "long", "where", "want")
     ),
+    {"name": "echo", "inputSchema": ANY},
     {"name": "no/name", "inputSchema": ANY},
     {"name": "needs-tasks", "inputSchema": ANY, "execution": {"taskSupport": "required"}},
 ]

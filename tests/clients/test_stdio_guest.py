@@ -220,6 +220,16 @@ def test_answer_of_several_lines(host: ToolHost, site: Parley) -> None:
         assert text_of(server.call("lines")) == ("a\nb\u2028c", False)
 
 
+@pytest.mark.parametrize("modern", [True, False])
+def test_who_calls(host: ToolHost, site: Parley, modern: bool) -> None:
+    """The host learns the client's name, also if it was only in a handshake that was answered without the network."""
+    with Piped(host.code, relay=site.url) as server:
+        if not modern:
+            server.initialize()
+        server.call("echo", modern=modern)
+        assert [request["payload"]["client"] for request in host.asked] == [{"name": "piped", "version": "1"}]
+
+
 def test_unknown_tool(host: ToolHost, site: Parley) -> None:
     with Piped(host.code, relay=site.url) as server:
         for modern in (True, False):
