@@ -50,6 +50,7 @@ import shutil
 import signal
 import socket
 import ssl
+import subprocess
 import sys
 import threading
 import time
@@ -60,13 +61,14 @@ import urllib.request
 from collections import abc, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
+from concurrent.futures import wait as wait_for
 from contextlib import contextmanager, suppress
 from email.message import Message
 from email.utils import parsedate_to_datetime
 from functools import cache, partial
 from itertools import chain, count, takewhile
 from pathlib import Path, PurePath
-from typing import Annotated, Any, Literal, NamedTuple, TextIO, TypeVar, overload
+from typing import IO, Annotated, Any, Literal, NamedTuple, TextIO, TypeVar, overload
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 __all__ = ["Guest", "RelayError", "Session", "Tool", "ToolCall", "cancelled", "guest", "host", "progress", "tool"]
@@ -1535,6 +1537,23 @@ class _Relay:
         self, method: str, path: str, *, body: str = "", headers: Mapping[str, str] | None = None, limit: _TimeLimit
     ) -> Iterator[_Answer]:
         """Make a call, and give its answer, which is read in the `with` block. Raises RelayError for a refusal."""
+        with self.answering(method, path, body=body, headers=headers, limit=limit) as answer:
+            if not answer.is_success:
+                raise _refusal(answer)
+            yield answer
+
+    @contextmanager
+    def answering(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: str = "",
+        headers: Mapping[str, str] | None = None,
+        limit: _TimeLimit,
+        over: _Cancellation | None = None,
+    ) -> Iterator[_Answer]:
+        """Do as `exchange`, but give an answer of any status. When `over` is set, the call breaks off."""
         data = body.encode()
         if len(data) > _MAX_BODY_BYTES:
             detail = f"The message has {len(data):,} bytes, and no relay takes more than {_MAX_BODY_BYTES:,}."
@@ -1542,14 +1561,15 @@ class _Relay:
         connection = self._connection(limit.silence)
         try:
             with _network_errors(method, path, self._where()):
-                answer = self._send(connection, method, path, data, headers or {}, limit)
-            try:
-                _log.debug("%s %s: %d", method, path, answer.status)
-                if not answer.is_success:
-                    raise _refusal(answer)
-                yield answer
-            finally:
-                answer.close()
+                connection.connect()
+            with (over or _Cancellation()).stopping(partial(_shut_down, connection.sock)):
+                with _network_errors(method, path, self._where()):
+                    answer = self._send(connection, method, path, data, headers or {}, limit)
+                try:
+                    _log.debug("%s %s: %d", method, path, answer.status)
+                    yield answer
+                finally:
+                    answer.close()
         finally:
             connection.close()
 
@@ -1570,7 +1590,6 @@ class _Relay:
         if self._proxy and self._place.scheme == "http":
             sent |= _proxy_login(self._proxy)
             target = self.url + path
-        connection.connect()
         connected = connection.sock  # which the connection forgets when the answer comes
         connection.request(method, target, _chunks(data, connected, limit) if data else None, sent)
         connected.settimeout(limit.for_beginning())
@@ -1680,6 +1699,12 @@ class _Answer:
 
     def close(self) -> None:
         self._response.close()
+
+
+def _shut_down(connected: Any) -> None:
+    """Let what a thread reads from a connection, or writes to it, end at once. It is closed by that thread."""
+    with suppress(OSError):
+        socket.socket.shutdown(connected, socket.SHUT_RDWR)
 
 
 def _checked_url(url: str) -> SplitResult:
@@ -2850,7 +2875,7 @@ class Session:
         self._relay = _Relay(relay)
         self._status = _Status()
         self._api = _HostApi(self._relay, self._status)
-        self._toolbox = _Toolbox(tools, on_request, _Approval(approve, ask))
+        self._toolbox = tools if isinstance(tools, _Toolbox) else _Toolbox(tools, on_request, _Approval(approve, ask))
         self._tools_lock = threading.Lock()
         self._calls = _Calls(self._api, self._status, self._toolbox, workers)
         self._renewal = _Renewal(self._api, self._status, is_automatic=auto_renew)
@@ -3335,6 +3360,1234 @@ def guest(code: str, *, relay: str = "") -> Guest:
     return Guest(code, relay=relay)
 
 
+# MCP server over standard input and output
+
+_VERSION = "3.0.0"
+_MODERN = "2026-07-28"
+_LEGACY = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
+_META = "io.modelcontextprotocol/"
+_SERVER = {"name": "parley", "title": "Parley", "version": _VERSION}
+_PARSE_ERROR, _INVALID_REQUEST, _METHOD_NOT_FOUND, _INVALID_PARAMS, _INTERNAL = -32700, -32600, -32601, -32602, -32603
+_VERSION_UNSUPPORTED = -32022
+
+_MAX_LINE_BYTES = 16 * 1024 * 1024
+_MAX_NAME = 1000  # of a tool, which has to go into a header
+_MCP_CALLS = 100  # how many calls of a client may be under way, each in a thread
+_MCP_IDLE_SECONDS = 40  # more than two of the comments with which the relay keeps a stream alive
+_LAST_SECONDS = 0.5  # how long what is under way may go on after the end of standard input
+_GONE = ("session_not_found", "session_ended", "invalid_code")  # the codes of problems with which a session is over
+
+# What the relay's own servers say of themselves, so that it can be said without the network.
+_SESSION_INSTRUCTIONS = (
+    "These are the tools of one page or program that somebody has paired with you by a code. They change with it: list "
+    "them again if a tool is unknown. The pairing ends after ten minutes unless it is renewed on the other side."
+)
+_FIXED_INSTRUCTIONS = (
+    "Somebody who pairs a page or program with you gives you a code of eight letters and digits, like ABC1-2345. List "
+    "its tools with list_tools, call one with call_tool, or ask it anything with send_request. A code lives for about "
+    "ten minutes."
+)
+
+
+def _fixed_tool(name: str, title: str, description: str, properties: _Object, *required: str) -> _Object:
+    """Return the definition of a tool that takes a session's code."""
+    code = {"type": "string", "description": "The code that the page or program shows, like ABC1-2345."}
+    schema = {
+        "type": "object",
+        "properties": {"code": code, **properties},
+        "required": ["code", *required],
+        "additionalProperties": False,
+    }
+    return {"name": name, "title": title, "description": description, "inputSchema": schema}
+
+
+# With each type by its name, as the relay has it: there are clients that cannot do without.
+_PAYLOAD = {
+    "description": "Any JSON value: what to ask the host.",
+    "anyOf": [
+        {"type": "object"},
+        {"type": "array", "items": {}},
+        *({"type": kind} for kind in ("string", "number", "boolean", "null")),
+    ],
+}
+_FIXED_TOOLS = [
+    _fixed_tool("list_tools", "List a session's tools", "List the tools of the page or program with this code.", {})
+    | {"annotations": {"readOnlyHint": True}},
+    _fixed_tool(
+        "call_tool",
+        "Call a session's tool",
+        "Call a tool of the page or program with this code, and get its result.",
+        {
+            "name": {"type": "string", "description": "The tool's name, as list_tools has it."},
+            "arguments": {"type": "object", "description": "The tool's arguments, as its inputSchema has them."},
+        },
+        "name",
+    ),
+    _fixed_tool(
+        "send_request",
+        "Send a request",
+        "Send any JSON to the page or program with this code, and get what it answers.",
+        {"payload": _PAYLOAD},
+        "payload",
+    ),
+]
+_FIXED_NAMES = [tool["name"] for tool in _FIXED_TOOLS]
+
+_Id = str | int | None  # of a request; None of a notification, and of a request whose id cannot be read
+
+
+class _Fault(Exception):
+    """What is wrong with a message, in the words of JSON-RPC. `id` is that of a request, None if it has none."""
+
+    def __init__(self, code: int, message: str, request_id: _Id = None, data: Any = None) -> None:
+        super().__init__(message)
+        self.id = request_id
+        self.error = {"code": code, "message": message} | ({} if data is None else {"data": data})
+
+
+class _Message(NamedTuple):
+    """A request of an MCP client, or a notification, which has no `id`. `line` is how the client has written it."""
+
+    id: _Id
+    method: str
+    params: _Object
+    line: str
+
+    @property
+    def meta(self) -> _Object:
+        return _object_in(self.params, "_meta")
+
+    @property
+    def is_modern(self) -> bool:
+        """Whether the message follows version 2026-07-28, in which each request names its version."""
+        return f"{_META}protocolVersion" in self.meta
+
+
+def _read_message(line: bytes) -> _Message:
+    """Return the message in a line. Raises _Fault."""
+    if len(line) > _MAX_LINE_BYTES:
+        raise _Fault(_INVALID_REQUEST, f"A line may have at most {_MAX_LINE_BYTES:,} bytes.")
+    if line.startswith(b"["):
+        raise _Fault(_INVALID_REQUEST, "One message a line is expected, and no batch.")
+    try:
+        text = line.decode()
+        found = _parse(text, 2)
+    except ValueError:  # which a UnicodeDecodeError is as well
+        raise _Fault(_PARSE_ERROR, "The line is not JSON in UTF-8.") from None
+    if not isinstance(found, dict) or found.get("jsonrpc") != "2.0":
+        raise _Fault(_INVALID_REQUEST, 'A message is an object in which jsonrpc is "2.0".')
+    request_id = found.get("id")
+    if "id" in found and not _is_id(request_id):
+        raise _Fault(_INVALID_REQUEST, "id must be a string or a whole number.")
+    if "method" not in found and found.keys() & {"result", "error"}:
+        return _Message(None, "", {}, text)  # a response, and this server asks for nothing
+    params = {} if found.get("params") is None else found["params"]
+    if not isinstance(found.get("method"), str):
+        raise _Fault(_INVALID_REQUEST, "method must be a string.", request_id)
+    if not isinstance(params, dict):
+        raise _Fault(_INVALID_PARAMS, "params must be an object.", request_id)
+    return _Message(request_id, found["method"], params, text)
+
+
+def _is_id(value: Any) -> bool:
+    """Tell whether a JSON value may be an id. A number that Python cannot hold is read as a long text."""
+    is_text = isinstance(value, str) and len(value) <= _MAX_DIGITS
+    return is_text or (isinstance(value, int) and not isinstance(value, bool))
+
+
+def _json_rpc(**members: Any) -> str:
+    """Return a message of JSON-RPC as one line, without its end."""
+    return _one_line(_json({"jsonrpc": "2.0", **members}))
+
+
+def _one_line(text: str) -> str:
+    """Return JSON as one line, also to a reader who takes other characters than LF for the end of a line.
+
+    CR and LF can only stand between values, and the others only in strings.
+    """
+    text = text.replace("\r", " ").replace("\n", " ")
+    for character in "\x85\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
+
+
+def _lines_within(stream: IO[bytes], limit: int) -> Iterator[bytes]:
+    """Yield the lines of a stream without their ends, and of a line over the limit its beginning, which also is."""
+    while line := stream.readline(limit + 2):
+        rest = line
+        while len(line) > limit and rest and not rest.endswith(b"\n"):
+            rest = stream.readline(_READ_BYTES)
+        yield line.strip(b"\r\n")
+
+
+class _Output:
+    """Standard output, for messages and nothing else: what anything prints from now on goes to standard error."""
+
+    def __init__(self) -> None:
+        self._file = os.dup(1)
+        self._lock = threading.Lock()
+        with suppress(OSError):  # there may be no standard error
+            os.dup2(2, 1)
+        sys.stdout = sys.stderr
+
+    def send(self, line: str) -> None:
+        """Write a line, unless nobody reads it any more."""
+        left = memoryview(f"{line}\n".encode())
+        with self._lock, suppress(OSError):
+            while left:
+                left = left[os.write(self._file, left) :]
+
+
+class _Forwarded:
+    """A request of a client that the relay has to answer. `over` is set when the client has cancelled it."""
+
+    def __init__(self, message: _Message) -> None:
+        self.message = message
+        self.over = _Cancellation()
+
+
+class _Received(NamedTuple):
+    """A message that the relay has sent: its members, and how it is written, as a line."""
+
+    members: _Object
+    line: str
+
+
+class _McpRelay:
+    """The relay's MCP servers: that of a session, and without a code the server with the fixed tools.
+
+    A client of before 2026-07-28 says who it is in `initialize` alone, its handshake. For this the relay, which keeps
+    nothing, gives an id that has the client's name in it.
+    """
+
+    def __init__(self, relay: _Relay) -> None:
+        self._relay = relay
+        self._version = _LEGACY[2]  # that of a client which has not said which one it follows
+        self._handshake = ""
+        self._session_id: str | None = None
+        self._introduces_after = 0.0  # after a failure there is a pause, so that calls do not wait for each other's
+        self._lock = threading.Lock()
+
+    def begin(self, handshake: str, version: str) -> None:
+        """Take note of a client's `initialize`, and of the version with which it was answered."""
+        with self._lock:
+            self._handshake = handshake
+            self._version = version
+            self._session_id = None
+
+    def ask(self, code: str, call: _Forwarded, pass_on: Callable[[str], object]) -> _Received:
+        """Send a request, and return the response. `pass_on` is called with each notification that comes before.
+
+        Raises RelayError, also for a problem of the relay in the response.
+        """
+        message = call.message
+        headers = {"Accept": "application/json, text/event-stream", **self._headers(code, message)}
+        limit = _TimeLimit(_MCP_IDLE_SECONDS, is_stream=True)
+        exchange = self._relay.answering(
+            "POST", _mcp_path(code), body=message.line, headers=headers, limit=limit, over=call.over
+        )
+        with exchange as answer:
+            for text in _texts(answer):
+                received = _Received(_checked_answer(text, "jsonrpc"), _one_line(text))
+                if "method" not in received.members:
+                    return _checked_response(received, message)
+                if "id" not in received.members:
+                    pass_on(received.line)
+        raise RelayError("The relay's answer broke off.", "unreachable")
+
+    def _headers(self, code: str, message: _Message) -> dict[str, str]:
+        if not message.is_modern:
+            return self._legacy_headers(code)
+        headers = {"MCP-Protocol-Version": _MODERN, "Mcp-Method": message.method}
+        if message.method == "tools/call":
+            name = base64.b64encode(message.params["name"].encode("utf-8", "replace")).decode()
+            headers["Mcp-Name"] = f"=?base64?{name}?="
+        return headers
+
+    def _legacy_headers(self, code: str) -> dict[str, str]:
+        with self._lock:
+            headers = {"MCP-Protocol-Version": max(self._version, _LEGACY[2])}  # before that one there was no header
+            if self._handshake and self._session_id is None and time.monotonic() > self._introduces_after:
+                self._session_id = self._introduce(code, headers)
+                self._introduces_after = time.monotonic() + _RETRY_SECONDS
+            return headers | ({"Mcp-Session-Id": self._session_id} if self._session_id else {})
+
+    def _introduce(self, code: str, headers: dict[str, str]) -> str | None:
+        """Return the id that the relay gives for the handshake, empty if it gives none, None if it is out of reach."""
+        headers = {"Accept": "application/json, text/event-stream", **headers}
+        limit = _TimeLimit(_END_SECONDS)
+        exchange = self._relay.exchange("POST", _mcp_path(code), body=self._handshake, headers=headers, limit=limit)
+        try:
+            with exchange as answer:
+                return answer.headers.get("Mcp-Session-Id", "")
+        except RelayError:
+            return None
+
+
+def _mcp_path(code: str) -> str:
+    return f"/mcp/{quote(code, safe='')}" if code else "/mcp"
+
+
+def _texts(answer: _Answer) -> Iterator[str]:
+    """Yield the messages in an answer of an MCP server: of a stream each as it comes. Raises RelayError."""
+    kind = answer.headers.get_content_type()
+    if kind == "text/event-stream":
+        for event in _events(answer.parts()):
+            yield event.data
+    elif kind == "application/json":
+        yield answer.text()
+    else:
+        raise _refusal(answer)
+
+
+def _checked_response(received: _Received, to: _Message) -> _Received:
+    """Return the response to a request, with its id. Raises RelayError for a problem of the relay, and what is none."""
+    error = _object_in(received.members, "error")
+    problem = _object_in(error, "data")
+    if isinstance(problem.get("code"), str):
+        raise RelayError(str(error.get("message")), problem["code"])
+    if received.members.get("id") == to.id and ("result" in received.members or error):
+        return received
+    if error:  # the relay could not read the request, nor the id in it
+        return received._replace(line=_json_rpc(id=to.id, error=error))
+    raise _unexpected_answer()
+
+
+class _ListWatch:
+    """Learns from the relay when the tools of a session change (`on_change`), and when it is over (`on_end`)."""
+
+    def __init__(self, relay: _Relay, code: str, on_change: Callable[[], object], on_end: Callable[[], object]) -> None:
+        self._relay = relay
+        self._code = code
+        self._on_change = on_change
+        self._on_end = on_end
+        # The tools when the client has listed them, as the relay has them. None if it has been told that they have
+        # changed, empty if it was shown others.
+        self._known: str | None = None
+
+    def expect_list(self) -> None:
+        """Look at the tools before the client lists them, so that no change after that is missed."""
+        if not self._known:
+            try:
+                self._known = self._tools()
+            except RelayError:
+                self.expect_other_list()
+
+    def expect_other_list(self) -> None:
+        """Take note that the client is shown other tools in place of the session's."""
+        self._known = ""
+
+    def run(self) -> None:
+        """Watch until the session is over, or nobody is interested any more."""
+        over = _cancellation()
+        failures = 0
+        while not over.is_set():
+            began = time.monotonic()
+            try:
+                self._compare()
+                self._listen(over)
+                error = RelayError("The stream has ended.", "unreachable")
+            except RelayError as failure:
+                error = failure
+            if error.code in _GONE:
+                self._on_end()
+                return
+            failures = 1 if time.monotonic() - began > _SHORT_STREAM_SECONDS else failures + 1
+            over.wait(_POLLING_SECONDS if error.final else _backoff(failures, error))
+
+    def _listen(self, over: _Cancellation) -> None:
+        """Read the stream on which the relay says that the tools have changed. Raises RelayError."""
+        limit = _TimeLimit(_MCP_IDLE_SECONDS, is_stream=True)
+        headers = {"Accept": "text/event-stream"}
+        with self._relay.answering("GET", _mcp_path(self._code), headers=headers, limit=limit, over=over) as answer:
+            if not answer.is_success:
+                raise _refusal(answer)
+            self._compare()
+            for text in _texts(answer):
+                if _checked_answer(text, "jsonrpc").get("method") == "notifications/tools/list_changed":
+                    self._known = None
+                    self._on_change()
+
+    def _compare(self) -> None:
+        """Look whether the tools have changed while nobody listened. Raises RelayError."""
+        tools = self._tools()
+        has_changed = self._known not in (None, tools)
+        self._known = tools
+        if has_changed:
+            self._on_change()
+
+    def _tools(self) -> str:
+        path = f"/api/sessions/{quote(self._code, safe='')}/tools"
+        with self._relay.exchange("GET", path, limit=_TimeLimit(_CALL_SECONDS)) as answer:
+            return answer.text()
+
+
+class _McpServer:
+    """An MCP server for one client, which writes to standard output.
+
+    It has the tools of a session, whose calls go to the relay. Without a code, and once the session is over, or as long
+    as the relay is out of reach, it has the fixed tools, which take a code.
+    """
+
+    def __init__(self, relay: _Relay, code: str, output: _Output) -> None:
+        self._given_code = code
+        self._code = code  # empty once the session is over
+        self._shows_fixed = not code  # whether the client was last shown the fixed tools
+        self._output = output
+        self._mcp = _McpRelay(relay)
+        self._watch = _ListWatch(relay, code, self._notify, self._end_session)
+        self._is_watching = False
+        self._is_legacy = False  # whether the client takes notifications that it has not asked for
+        self._subscriptions: list[_Id] = []
+        self._calls: dict[_Id, _Forwarded] = {}
+        self._changed = threading.Condition()  # guards `_calls` and `_subscriptions`
+        self._over = _Cancellation()
+
+    def run(self, stream: IO[bytes]) -> None:
+        """Answer what comes on a stream until it ends. Then what is under way is withdrawn."""
+        for line in _lines_within(stream, _MAX_LINE_BYTES):
+            if line.strip():
+                self._take(line)
+        with self._changed:
+            self._changed.wait_for(lambda: not self._calls, _LAST_SECONDS)
+            calls = list(self._calls.values())
+        self._over.set()
+        for call in calls:
+            call.over.set()
+
+    def _take(self, line: bytes) -> None:
+        try:
+            message = _read_message(line)
+        except _Fault as fault:
+            self._refuse(fault.id, fault)
+            return
+        try:
+            if message.id is not None:
+                self._answer(message)
+            elif message.method == "notifications/cancelled":
+                self._cancel(message.params.get("requestId"))
+        except _Fault as fault:
+            self._refuse(message.id, fault)
+
+    def _answer(self, request: _Message) -> None:
+        """Answer a request at once, or let a thread do that. Raises _Fault."""
+        if request.is_modern:
+            _check_modern(request)
+        with self._changed:
+            if request.id in self._calls or request.id in self._subscriptions:
+                raise _Fault(_INVALID_REQUEST, "The id is that of another request which is under way.")
+        match request.method, request.is_modern:
+            case "initialize", False:
+                self._initialize(request)
+            case "ping", False:
+                self._send_result(request)
+            case "server/discover", True:
+                members = {"supportedVersions": [_MODERN, *_LEGACY], **self._description()}
+                self._send_result(request, **members, **_UNCACHED)
+            case "subscriptions/listen", True:
+                self._subscribe(request)
+            case "tools/list", _:
+                self._list(request)
+            case "tools/call", _:
+                _check_call(request)
+                self._queue(request)
+            case _:
+                raise _Fault(_METHOD_NOT_FOUND, f"There is no method {request.method[:64]}.")
+
+    def _description(self) -> _Object:
+        if self._code:
+            return {"capabilities": {"tools": {"listChanged": True}}, "instructions": _SESSION_INSTRUCTIONS}
+        return {"capabilities": {"tools": {}}, "instructions": _FIXED_INSTRUCTIONS}
+
+    def _initialize(self, request: _Message) -> None:
+        wanted = request.params.get("protocolVersion")
+        version = wanted if isinstance(wanted, str) and wanted in _LEGACY else _LEGACY[0]
+        self._mcp.begin(request.line, version)
+        self._send_result(request, protocolVersion=version, serverInfo=_SERVER, **self._description())
+        self._is_legacy = True
+        self._start_watching()
+
+    def _subscribe(self, request: _Message) -> None:
+        """Tell a modern client from now on when the tools change. If they never will, that is said at once."""
+        is_wanted = self._code and _object_in(request.params, "notifications").get("toolsListChanged") is True
+        identity = {f"{_META}subscriptionId": request.id}
+        honored = {"toolsListChanged": True} if is_wanted else {}
+        params = {"_meta": identity, "notifications": honored}
+        self._output.send(_json_rpc(method="notifications/subscriptions/acknowledged", params=params))
+        if is_wanted:
+            with self._changed:
+                self._subscriptions.append(request.id)
+            self._start_watching()
+        else:
+            self._send_end_of_subscription(request.id)
+
+    def _send_end_of_subscription(self, request_id: _Id) -> None:
+        result = {"resultType": "complete", "_meta": {f"{_META}subscriptionId": request_id}}
+        self._output.send(_json_rpc(id=request_id, result=result))
+
+    def _start_watching(self) -> None:
+        if self._code and not self._is_watching:
+            self._is_watching = True
+            _start(self._over, self._watch.run)
+
+    def _notify(self) -> None:
+        """Say that the tools have changed."""
+        changed = "notifications/tools/list_changed"
+        if self._is_legacy:
+            self._output.send(_json_rpc(method=changed))
+        with self._changed:
+            subscriptions = list(self._subscriptions)
+        for subscription in subscriptions:
+            params = {"_meta": {f"{_META}subscriptionId": subscription}}
+            self._output.send(_json_rpc(method=changed, params=params))
+
+    def _end_session(self) -> None:
+        """Go on with the fixed tools, which do not change any more."""
+        with self._changed:
+            was_open, self._code = self._code, ""
+        if was_open:
+            _log.warning("the session %s is over", was_open)
+            self._notify()
+            with self._changed:
+                subscriptions, self._subscriptions = self._subscriptions, []
+            for subscription in subscriptions:
+                self._send_end_of_subscription(subscription)
+
+    def _list(self, request: _Message) -> None:
+        if self._code:
+            self._queue(request)
+        elif request.params.get("cursor"):
+            raise _Fault(_INVALID_PARAMS, "There is one page: leave the cursor out.")
+        else:
+            self._send_fixed_tools(request)
+
+    def _send_fixed_tools(self, request: _Message) -> None:
+        self._shows_fixed = True
+        self._send_result(request, tools=_FIXED_TOOLS, **(_UNCACHED if request.is_modern else {}))
+
+    def _queue(self, request: _Message) -> None:
+        """Let a thread forward a request, if there are not too many."""
+        call = _Forwarded(request)
+        with self._changed:
+            is_accepted = len(self._calls) < _MCP_CALLS
+            if is_accepted:
+                self._calls[request.id] = call
+        if is_accepted:
+            _start(call.over, partial(self._forward, call))
+        else:
+            self._send_failure(call, RelayError(f"{_MCP_CALLS} calls are under way. Try again later.", "busy"))
+
+    def _cancel(self, request_id: Any) -> None:
+        """Withdraw a request, or end a subscription, neither of which gets an answer."""
+        if not _is_id(request_id):
+            return
+        with self._changed:
+            call = self._calls.get(request_id)
+            if request_id in self._subscriptions:
+                self._subscriptions.remove(request_id)
+        if call:
+            call.over.set()
+            self._finish(call)
+
+    def _finish(self, call: _Forwarded) -> None:
+        with self._changed:
+            if self._calls.get(call.message.id) is call:
+                del self._calls[call.message.id]
+            self._changed.notify_all()
+
+    def _forward(self, call: _Forwarded) -> None:
+        """Answer a request with what the relay answers."""
+        try:
+            if call.message.method == "tools/list":
+                self._forward_list(call)
+            else:
+                self._forward_call(call)
+        except Exception as error:  # noqa: BLE001 - whatever happens, the client waits for an answer
+            _log.warning("%s has failed", call.message.method, exc_info=True)
+            self._send_failure(call, error)
+        finally:
+            self._finish(call)
+
+    def _forward_list(self, call: _Forwarded) -> None:
+        """Answer with the session's tools, or if it is over, or the relay is out of reach, with the fixed ones."""
+        if self._is_watching:
+            self._watch.expect_list()
+        try:
+            answer = self._mcp.ask(self._code, call, partial(self._send, call))
+        except RelayError as error:
+            if not call.over.is_set():
+                _log.warning("the tools of the session cannot be listed: %s", error)
+                self._watch.expect_other_list()
+                if error.code in _GONE:
+                    self._end_session()
+                self._send_fixed_tools(call.message)
+            return
+        self._shows_fixed = False
+        self._send(call, answer.line)
+
+    def _forward_call(self, call: _Forwarded) -> None:
+        is_fixed = self._shows_fixed and call.message.params["name"] in _FIXED_NAMES
+        code = "" if is_fixed else self._given_code
+        try:
+            self._send(call, self._mcp.ask(code, call, partial(self._send, call)).line)
+        except RelayError as error:
+            self._send_failure(call, _with_doubt(error))
+
+    def _send(self, call: _Forwarded, line: str) -> None:
+        """Send what belongs to a call, unless that is withdrawn."""
+        if not call.over.is_set():
+            self._output.send(line)
+
+    def _send_failure(self, call: _Forwarded, error: Exception) -> None:
+        """Answer a call with a result that says to a model what has failed, and another request with an error."""
+        if call.over.is_set():
+            return
+        if call.message.method == "tools/call":
+            self._send_result(call.message, **_text_result(str(error)), isError=True)
+        else:
+            self._refuse(call.message.id, _Fault(_INTERNAL, str(error)))
+
+    def _send_result(self, request: _Message, **members: Any) -> None:
+        if request.is_modern:
+            members = {"resultType": "complete", **members, "_meta": {f"{_META}serverInfo": _SERVER}}
+        self._output.send(_json_rpc(id=request.id, result=members))
+
+    def _refuse(self, request_id: _Id, fault: _Fault) -> None:
+        """Answer with an error. Its id is left out if that of the request could not be read."""
+        identity = {} if request_id is None else {"id": request_id}
+        self._output.send(_json_rpc(**identity, error=fault.error))
+
+
+_UNCACHED = {"ttlMs": 0, "cacheScope": "private"}
+
+
+def _with_doubt(error: RelayError) -> RelayError:
+    """Return the error of a call, which says so if the tool may have run nevertheless."""
+    was_sent = not isinstance(error.__cause__, ConnectionRefusedError | socket.gaierror)
+    if error.code not in _NETWORK or not was_sent:
+        return error
+    return RelayError(f"{error} Whether the tool has run is not known.", str(error.code))
+
+
+def _check_modern(request: _Message) -> None:
+    """Look whether a modern request is complete. Raises _Fault."""
+    version = request.meta[f"{_META}protocolVersion"]
+    if not isinstance(version, str):
+        raise _Fault(_INVALID_PARAMS, f"{_META}protocolVersion must be a string.")
+    if version != _MODERN:
+        data = {"supported": [_MODERN, *_LEGACY], "requested": version[:64]}
+        raise _Fault(_VERSION_UNSUPPORTED, "This protocol version is not supported.", data=data)
+    if not isinstance(request.meta.get(f"{_META}clientCapabilities"), dict):
+        raise _Fault(_INVALID_PARAMS, f"params._meta lacks {_META}clientCapabilities, an object.")
+
+
+def _check_call(request: _Message) -> None:
+    """Look whether the call of a tool can be forwarded. Raises _Fault."""
+    name = request.params.get("name")
+    if not isinstance(name, str):
+        raise _Fault(_INVALID_PARAMS, "name must be a string.")
+    if len(name) > _MAX_NAME:
+        raise _Fault(_INVALID_PARAMS, f"Unknown tool: {name[:128]}")
+
+
+# MCP server of another program
+
+_PROGRAM_START_SECONDS = 60  # how long a program may take to answer for the first time
+_DISCOVER_SECONDS = 10  # … until it is asked in the way of before 2026-07-28 as well
+_PROGRAM_STOP_SECONDS = 1  # how long it has to end after the end of its standard input, and again after SIGTERM
+_QUICK_DEATH_SECONDS = 30  # a program that lives longer may be started again without end
+_QUICK_DEATHS = 5
+_MOST_PAGES = 100
+_UNREAD_LINES = 64  # how many lines may wait for a program that does not read
+_ERROR_LINES = 20
+_ERROR_CHARACTERS = 1000
+_LENT_WORKERS = 16
+_RELAYED_FIELDS = ("name", "title", "description", "inputSchema", "outputSchema", "annotations", "_meta")
+_TOOL_NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}")
+_CLIENT = {"name": "relay.py", "title": "Parley", "version": _VERSION}
+
+
+class _ProgramError(RelayError):
+    """A program that serves MCP has failed, and is of no use any more."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, "program_failed")
+
+
+class _Process:
+    """A running program, with what it has started itself, and lines to it and from it.
+
+    `on_line` is called with each line of its standard output, and `on_end` when that has ended, in a thread. Raises
+    _ProgramError if the program cannot be started.
+
+    Attributes:
+        errors: The last lines of its standard error.
+    """
+
+    def __init__(
+        self,
+        command: list[str],
+        environment: Mapping[str, str],
+        folder: str | None,
+        on_line: Callable[[bytes], object],
+        on_end: Callable[[], object],
+    ) -> None:
+        self.errors: deque[str] = deque(maxlen=_ERROR_LINES)
+        self._on_line = on_line
+        self._on_end = on_end
+        self._unread: deque[bytes] = deque()
+        self._changed = threading.Condition()
+        self._is_over = False
+        self._buried = threading.Event()
+        self._process = _popen(command, environment, folder)
+        self._error_reader = threading.Thread(target=self._read_errors, daemon=True)
+        self._error_reader.start()
+        for work in (self._read, self._write, self._bury):
+            threading.Thread(target=work, daemon=True).start()
+
+    def send(self, line: str) -> None:
+        """Let a line be written. Raises _ProgramError if the program does not read what it gets."""
+        with self._changed:
+            if len(self._unread) >= _UNREAD_LINES:
+                raise _ProgramError("The program does not read what it is sent.")
+            self._unread.append(f"{line}\n".encode())
+            self._changed.notify_all()
+
+    def stop(self) -> None:
+        """End the program and what it has started: it may end by itself, then it is asked to, and then it is killed."""
+        with self._changed:
+            self._is_over = True
+            self._unread.clear()
+            self._changed.notify_all()
+        for name in ("SIGTERM", "SIGKILL"):
+            if self._buried.wait(_PROGRAM_STOP_SECONDS):
+                return
+            _signal_group(self._process, name)
+        self._buried.wait(_PROGRAM_STOP_SECONDS)
+
+    def _bury(self) -> None:
+        """When the program ends, end what it has started as well, which may still hold its standard output.
+
+        That is done at once, as later its number may be that of others.
+        """
+        self._process.wait()
+        _signal_group(self._process, "SIGKILL")
+        self._buried.set()
+
+    def _write(self) -> None:
+        """Write what is sent. This waits as long as the program does not read."""
+        stream = self._process.stdin
+        with suppress(OSError, ValueError):
+            while stream and (line := self._next()):
+                stream.write(line)
+                stream.flush()
+        with suppress(OSError):
+            if stream:
+                stream.close()
+
+    def _next(self) -> bytes:
+        with self._changed:
+            self._changed.wait_for(lambda: self._unread or self._is_over)
+            return b"" if self._is_over else self._unread.popleft()
+
+    def _read(self) -> None:
+        try:
+            if self._process.stdout:
+                with suppress(OSError, ValueError), self._process.stdout as stream:
+                    for line in _lines_within(stream, _MAX_LINE_BYTES):
+                        self._on_line(line)
+        finally:
+            self._error_reader.join(_PROGRAM_STOP_SECONDS)  # it reads what the program has said last
+            self._on_end()
+
+    def _read_errors(self) -> None:
+        if self._process.stderr:
+            with suppress(OSError, ValueError), self._process.stderr as stream:
+                for line in _lines_within(stream, _ERROR_CHARACTERS):
+                    text = line[:_ERROR_CHARACTERS].decode("utf-8", "replace")
+                    self.errors.append(text)
+                    _log.info("%s", text)
+
+
+def _popen(command: list[str], environment: Mapping[str, str], folder: str | None) -> subprocess.Popen[bytes]:
+    """Start a program in a process group of its own. Raises _ProgramError."""
+    found = shutil.which(command[0], path=environment.get("PATH")) or command[0]  # Windows finds npx.cmd only so
+    try:
+        return subprocess.Popen(
+            [found, *command[1:]],
+            env=environment,
+            cwd=folder,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,  # which Windows does not know, and ignores
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+        )
+    except (OSError, ValueError) as error:
+        raise _ProgramError(f"{command[0]} cannot be started: {error}") from error
+
+
+def _signal_group(process: subprocess.Popen[bytes], name: str) -> None:
+    """Send a signal to a program and what it has started."""
+    if sys.platform == "win32":
+        subprocess.run(["taskkill", "/T", "/F", "/PID", str(process.pid)], capture_output=True, check=False)  # noqa: S607
+        return
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, getattr(signal, name))
+
+
+class _Program:
+    """An MCP server over standard input and output, as its client sees it.
+
+    `on_change` is called when its list of tools changes, and `on_end` when it has ended, in a thread.
+
+    Attributes:
+        is_known: Whether it has answered anything.
+        end: Why nothing more will come of it, None as long as it lives.
+    """
+
+    def __init__(
+        self,
+        command: list[str],
+        environment: Mapping[str, str],
+        folder: str | None,
+        on_change: Callable[[], object],
+        on_end: Callable[[], object],
+    ) -> None:
+        self.is_known = False
+        self._on_change = on_change
+        self._on_end = on_end
+        self._is_modern = True
+        self._has_changes = False  # whether it says when its list of tools changes, to a modern client that asks
+        self._last_id = 0
+        self._waiting: dict[int, Future[Any]] = {}
+        self._progress: dict[int, Callable[[_Object], object]] = {}
+        self._lock = threading.Lock()
+        self.end: _ProgramError | None = None
+        self._process = _Process(command, environment, folder, self._take, self._ended)
+
+    def begin(self, seconds: float, *, asks_first: bool) -> None:
+        """Agree on a version of the protocol, within some time. Raises RelayError.
+
+        Without `asks_first` the first message is `initialize`: there are programs that end at any other.
+        """
+        until = time.monotonic() + seconds
+        if not asks_first or not self._discover(min(seconds, _DISCOVER_SECONDS)):
+            self._initialize(until)
+        if self._is_modern and self._has_changes:
+            self._send("subscriptions/listen", {"notifications": {"toolsListChanged": True}})
+
+    def tools(self) -> list[_Object]:
+        """Return all tools. Raises RelayError."""
+        found: list[_Object] = []
+        cursor: _Object = {}
+        for _ in range(_MOST_PAGES):
+            page = self.request("tools/list", cursor, seconds=_PROGRAM_START_SECONDS)
+            if not isinstance(page.get("tools"), list):
+                raise _ProgramError("The program has answered with something else than its list of tools.")
+            found += [tool for tool in page["tools"] if isinstance(tool, dict)]
+            if not page.get("nextCursor"):
+                return found
+            cursor = {"cursor": page["nextCursor"]}
+        raise _ProgramError(f"The list of tools has more than {_MOST_PAGES} pages.")
+
+    def call(self, name: str, arguments: _Object, report: Callable[[_Object], object]) -> _Object:
+        """Call a tool, and return its result. `report` is called with the reports of its progress.
+
+        When this thread's work is cancelled, the program is told. Raises RelayError.
+        """
+        return self.request("tools/call", {"name": name, "arguments": arguments}, report=report)
+
+    def request(
+        self,
+        method: str,
+        params: _Object,
+        *,
+        seconds: float | None = None,
+        report: Callable[[_Object], object] | None = None,
+    ) -> _Object:
+        """Send a request, and return its result. Raises RelayError, `timeout` after so many seconds."""
+        request_id, answer = self._send(method, params, report)
+        try:
+            with _cancellation().stopping(partial(self._cancel, request_id)):
+                if not wait_for([answer], seconds).done:
+                    self._cancel(request_id, "The program does not answer.")
+            result = answer.result()
+        finally:
+            with self._lock:
+                self._progress.pop(request_id, None)
+        if not isinstance(result, dict):
+            raise RelayError("The program has answered with a result that is no object.", "client_error")
+        return result
+
+    def stop(self) -> None:
+        """End the program, and whatever it has started."""
+        self._process.stop()
+
+    def _discover(self, seconds: float) -> bool:
+        """Ask in the way of 2026-07-28. Returns whether the program answers so. Raises _ProgramError."""
+        try:
+            result = self.request("server/discover", {}, seconds=seconds)
+        except _ProgramError:
+            raise
+        except RelayError as error:
+            data = _object_in(error.error, "data") if isinstance(error.error, dict) else {}
+            versions = data.get("supported")
+            if isinstance(versions, list) and not set(map(str, versions)) & set(_LEGACY):
+                raise _ProgramError(f"The program follows other versions of MCP: {_excerpt(versions)}.") from error
+            return False
+        self._has_changes = _object_in(_object_in(result, "capabilities"), "tools").get("listChanged") is True
+        versions = result.get("supportedVersions")
+        return isinstance(versions, list) and _MODERN in versions
+
+    def _initialize(self, until: float) -> None:
+        """Ask in the way of before 2026-07-28. Raises RelayError."""
+        self._is_modern = False
+        params = {"protocolVersion": _LEGACY[0], "capabilities": {}, "clientInfo": _CLIENT}
+        try:
+            result = self.request("initialize", params, seconds=max(0, until - time.monotonic()))
+        except RelayError as error:
+            code = error.error.get("code") if isinstance(error.error, dict) else None
+            if code != _VERSION_UNSUPPORTED:
+                raise
+            self._is_modern = True  # it had only been slow to answer the first question
+            if not self._discover(max(0, until - time.monotonic())):
+                raise
+            return
+        if result.get("protocolVersion") not in _LEGACY:
+            raise _ProgramError(f"The program follows another version of MCP: {_excerpt(result)}.")
+        self._notify("notifications/initialized", {})
+
+    def _send(
+        self, method: str, params: _Object, report: Callable[[_Object], object] | None = None
+    ) -> tuple[int, Future[Any]]:
+        """Send a request, and return its id, and what will have its result. Raises _ProgramError."""
+        answer: Future[Any] = Future()
+        with self._lock:
+            if self.end:
+                raise self.end
+            self._last_id += 1
+            request_id = self._last_id
+            self._waiting[request_id] = answer
+            if report:
+                self._progress[request_id] = report
+        meta = self._meta() | ({"progressToken": request_id} if report else {})
+        params = params | ({"_meta": meta} if meta else {})
+        try:
+            self._process.send(_json_rpc(id=request_id, method=method, params=params))
+        except _ProgramError:
+            self._resolve(request_id)
+            raise
+        return request_id, answer
+
+    def _notify(self, method: str, params: _Object) -> None:
+        meta = self._meta()
+        with suppress(_ProgramError):
+            self._process.send(_json_rpc(method=method, params=params | ({"_meta": meta} if meta else {})))
+
+    def _meta(self) -> _Object:
+        if not self._is_modern:
+            return {}
+        return {
+            f"{_META}protocolVersion": _MODERN,
+            f"{_META}clientCapabilities": {},
+            f"{_META}clientInfo": _CLIENT,
+        }
+
+    def _cancel(self, request_id: int, reason: str = "The guest has withdrawn the call.") -> None:
+        """Expect no answer to a request any more, and tell that to the program."""
+        if answer := self._resolve(request_id):
+            answer.set_exception(RelayError(reason, "timeout"))
+            self._notify("notifications/cancelled", {"requestId": request_id, "reason": reason})
+
+    def _resolve(self, request_id: Any) -> Future[Any] | None:
+        """Return what waits for the answer to a request, None if nothing does. Whoever gets it has to set it."""
+        with self._lock:
+            return self._waiting.pop(request_id, None) if isinstance(request_id, int) else None
+
+    def _take(self, line: bytes) -> None:
+        """Take a line that the program has written. One that is no message is only logged."""
+        if len(line) > _MAX_LINE_BYTES:
+            text = f"The program has written a line of more than {_MAX_LINE_BYTES:,} bytes, which may be the answer."
+            self._fail_all(RelayError(text, "client_error"))
+            return
+        try:
+            message = _parse(line.decode(), 3)
+        except ValueError:
+            message = None
+        if not isinstance(message, dict) or message.get("jsonrpc") != "2.0":
+            _log.info("no message: %.200r", line)
+        elif not isinstance(message.get("method"), str):
+            self._answered(message)
+        elif "id" in message:
+            self._asked(message["id"], message["method"])
+        else:
+            self._notified(message["method"], _object_in(message, "params"))
+
+    def _answered(self, message: _Object) -> None:
+        self.is_known = True
+        answer = self._resolve(message.get("id"))
+        if not answer:
+            return
+        if "result" in message:
+            answer.set_result(message["result"])
+        else:
+            error = _object_in(message, "error")
+            answer.set_exception(RelayError(str(error.get("message", "The program has failed.")), error=error))
+
+    def _asked(self, request_id: Any, method: str) -> None:
+        """Answer what the program asks its client, which has no roots, no model and no person to ask."""
+        refusal = _Fault(_METHOD_NOT_FOUND, "This client has nothing of that.")
+        answer: _Object = {"result": {}} if method == "ping" else {"error": refusal.error}
+        with suppress(_ProgramError, TypeError, ValueError, RecursionError):  # of an id that cannot be written
+            self._process.send(_json_rpc(id=request_id, **answer))
+
+    def _notified(self, method: str, params: _Object) -> None:
+        if method == "notifications/tools/list_changed":
+            self._on_change()
+        elif method == "notifications/progress":
+            token = params.get("progressToken")
+            with self._lock:
+                report = self._progress.get(token) if isinstance(token, int) else None
+            if report:
+                report(params)
+
+    def _ended(self) -> None:
+        said = "\n".join(self._process.errors)
+        end = _ProgramError(f"The program has ended. It said last:\n{said}" if said else "The program has ended.")
+        with self._lock:
+            self.end = end
+        self._fail_all(end)
+        self._on_end()
+
+    def _fail_all(self, error: RelayError) -> None:
+        with self._lock:
+            answers, self._waiting = list(self._waiting.values()), {}
+        for answer in answers:
+            answer.set_exception(error)
+
+
+class _LentTools(_Toolbox):
+    """The tools of a program that serves MCP, as those of a host. The program is started again when it dies.
+
+    It is started in another thread than the main one, so that no signal comes between its start and the note that there
+    is something to stop.
+
+    Attributes:
+        failure: Why the program is not started any more, empty as long as it is.
+    """
+
+    def __init__(
+        self,
+        command: list[str],
+        environment: Mapping[str, str],
+        folder: str | None,
+        seconds: float,
+        approval: _Approval,
+    ) -> None:
+        self.loop = None
+        self.failure = ""
+        self._approval = approval
+        self._start_program = partial(_Program, command, environment, folder)
+        self._seconds = seconds
+        self._asks_first = True
+        self._tools: dict[str, Any] = {}
+        self._left_out = set[str]()  # the names of tools that are not offered, which is said once
+        self._publish: Callable[[], object] | None = None
+        self._give_up: Callable[[], object] = lambda: None
+        self._is_published = True  # whether the relay has the tools as they are
+        self._program: _Program | None = None
+        self._has_ended = self._has_changed = self._is_stopped = False
+        self._changed = threading.Condition()
+
+    def begin(self) -> None:
+        """Start the program for the first time. Raises RelayError."""
+        outcome: Future[None] = Future()
+
+        def run() -> None:
+            try:
+                self._launch()
+            except Exception as error:  # noqa: BLE001 - it is raised where the program is waited for
+                outcome.set_exception(error)
+                return
+            outcome.set_result(None)
+            self._supervise()
+
+        _start(_Cancellation(), run)
+        while not wait_for([outcome], 1).done:
+            pass  # on Windows, Ctrl+C is noticed between two waits
+        outcome.result()
+
+    def lend(self, publish: Callable[[], object], give_up: Callable[[], object]) -> None:
+        """From now on call `publish` when the tools have changed, and `give_up` when the program keeps dying."""
+        with self._changed:
+            self._publish = publish
+            self._give_up = give_up
+            self._changed.notify_all()
+
+    def stop(self) -> None:
+        """End the program for good."""
+        with self._changed:
+            self._is_stopped = True
+            self._changed.notify_all()
+            program = self._program
+        if program:
+            program.stop()
+
+    def definitions(self) -> list[_Object]:
+        """Return what guests see of the tools."""
+        return list(self._tools.values())
+
+    def answer(self, payload: Any) -> Any:
+        """Return the result of a request, which has to be the call of a tool. Raises what is its error."""
+        call = _call_in(_readable(payload))
+        if not call:
+            raise RelayError("This host takes no other requests than the calls of its tools.", "no_handler")
+        if call["name"] not in self._tools:
+            raise RelayError(error={"code": "unknown_tool", "message": f"There is no tool {call['name']}."})
+        arguments = {} if call.get("arguments") is None else call["arguments"]
+        asked = ToolCall(call["name"], arguments, _client_name(payload.get("client")), self._tools[call["name"]])
+        try:
+            self._approval.check(asked, self._run)
+            return self._call(call["name"], arguments)
+        except (RelayError, _NotAllowed) as error:
+            return _error_result(str(error))
+
+    def _call(self, name: str, arguments: _Object) -> _Object:
+        program = self._program
+        if not program or self._has_ended:
+            raise _ProgramError("The program has ended, and is started again. Try again in a moment.")
+        result = program.call(name, arguments, _reporter())
+        if result.get("resultType", "complete") != "complete":
+            raise _ProgramError("The tool asks for more than its arguments, which is not possible here.")
+        return {field: value for field, value in result.items() if field != "resultType"}
+
+    def _launch(self) -> None:
+        """Start the program, and list its tools. Raises RelayError."""
+        mark = object()  # what an earlier program notes is not of this one
+        with self._changed:
+            if self._is_stopped:
+                raise _ProgramError("The program is not to be started any more.")
+            self._has_ended = self._has_changed = False
+            self._mark = mark
+            program = self._start_program(partial(self._note_change, mark), partial(self._note_end, mark))
+            self._program = program
+        try:
+            program.begin(self._seconds, asks_first=self._asks_first)
+            self._set_tools(program.tools())
+        except _ProgramError:
+            program.stop()
+            if not self._asks_first or program.is_known:
+                raise
+            self._asks_first = False
+            self._launch()
+        except BaseException:
+            program.stop()
+            raise
+
+    def _note_change(self, mark: object) -> None:
+        with self._changed:
+            self._has_changed = self._has_changed or mark is self._mark
+            self._changed.notify_all()
+
+    def _note_end(self, mark: object) -> None:
+        with self._changed:
+            self._has_ended = self._has_ended or mark is self._mark
+            self._changed.notify_all()
+
+    def _supervise(self) -> None:
+        """Publish the tools when they change, and start the program again when it has died, until it is stopped."""
+        deaths = 0
+        begun = time.monotonic()
+        while self._waits_for_event():
+            if not self._has_ended:
+                self._refresh()
+                continue
+            deaths = deaths + 1 if time.monotonic() - begun < _QUICK_DEATH_SECONDS else 1
+            try:
+                self._restart(deaths)
+                begun = time.monotonic()
+            except RelayError as error:
+                if deaths >= _QUICK_DEATHS:
+                    self.failure = str(error)
+                    self._give_up()
+                    return
+                _log.warning("%s", error)
+                self._has_ended = True
+                begun = math.inf  # it has not lived at all
+
+    def _waits_for_event(self) -> bool:
+        """Wait until there is something to do. Returns False when the program is not wanted any more."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._is_stopped or self._has_ended or (self._publish and self._has_changed))
+            return not self._is_stopped
+
+    def _restart(self, deaths: int) -> None:
+        """Start the program again after a pause, the longer the more often it has died. Raises RelayError."""
+        if self._program:
+            self._program.stop()
+            end = self._program.end
+            if end and deaths >= _QUICK_DEATHS:
+                raise end
+            _log.warning("%s", end)
+        with self._changed:
+            if self._changed.wait_for(lambda: self._is_stopped, 0.5 * 2.0**deaths):
+                return
+        self._launch()
+        self._has_changed = True
+
+    def _refresh(self) -> None:
+        """List the tools again, and publish them if they are others."""
+        self._has_changed = False
+        try:
+            if self._program:
+                self._set_tools(self._program.tools())
+            if not self._is_published and self._publish:
+                self._publish()
+                self._is_published = True
+        except RelayError as error:
+            _log.warning("the tools cannot be listed again: %s", error)
+            with self._changed:
+                if not error.final and not self._changed.wait_for(lambda: self._is_stopped, _RENEWAL_RETRY_SECONDS):
+                    self._has_changed = True
+
+    def _set_tools(self, tools: list[_Object]) -> None:
+        """Take the tools as they are, without what the relay would refuse."""
+        offered: dict[str, Any] = {}
+        for tool in tools:
+            name = _excerpt(tool.get("name"))
+            obstacle = _obstacle(tool) or ("another one has its name" if tool["name"] in offered else "")
+            if not obstacle:
+                offered[tool["name"]] = {field: tool[field] for field in _RELAYED_FIELDS if tool.get(field) is not None}
+            elif name not in self._left_out:
+                self._left_out.add(name)
+                _log.warning("the tool %s is not offered: %s", name, obstacle)
+        if offered != self._tools:
+            self._tools = offered
+            self._is_published = self._publish is None
+
+
+def _obstacle(tool: _Object) -> str:
+    """Return why the relay would not take a tool, or guests could not call it. Empty if nothing is in the way."""
+    if not isinstance(tool.get("name"), str) or not _TOOL_NAME.fullmatch(tool["name"]):
+        return "a name may have 1 to 128 letters, digits and _ . -"
+    if _object_in(tool, "inputSchema").get("type") != "object":
+        return "its inputSchema is not that of an object"
+    if _object_in(tool, "execution").get("taskSupport") == "required":
+        return "it can only be called as a task"
+    return ""
+
+
+def _reporter() -> Callable[[_Object], object]:
+    """Return a function that passes on what a program reports of this thread's call, in whichever thread."""
+    context = contextvars.copy_context()
+
+    def report(params: _Object) -> None:
+        context.run(progress, params.get("progress", math.nan), params.get("total"), params.get("message") or "")
+
+    return report
+
+
 # Command
 
 
@@ -3374,12 +4627,17 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(run=run)
         return command
 
-    host_ = add("host", _host, "offer the public functions of a Python file as tools, until Ctrl+C")
-    host_.add_argument("file", metavar="FILE")
+    offered = "offer the public functions of a Python file, or what an MCP server has, as tools, until Ctrl+C"
+    host_ = add("host", _host, offered)
+    host_.add_argument("file", metavar="FILE", nargs="?")
     policies = ("never", "first", "writes", "each")
     host_.add_argument("--approve", choices=policies, default="never", help="which calls to ask about on the terminal")
     host_.add_argument("--qr", action="store_true", help="show a QR code of the link for a guest")
     host_.add_argument("--quiet", action="store_true", help="print no line for each call")
+    mcp_help = "instead of a file: start an MCP server with this command, the last option"
+    host_.add_argument("--mcp", metavar="COMMAND", nargs=argparse.REMAINDER, help=mcp_help)
+    host_.add_argument("--env", metavar="NAME=VALUE", action="append", help="with --mcp: a variable of its environment")
+    host_.add_argument("--cwd", metavar="FOLDER", help="with --mcp: where to start it")
     ask = add("ask", _ask, "send a request (JSON, else text), and print its result")
     ask.add_argument("code", metavar="CODE")
     ask.add_argument("payload", metavar="PAYLOAD")
@@ -3389,11 +4647,18 @@ def _parser() -> argparse.ArgumentParser:
     call.add_argument("code", metavar="CODE")
     call.add_argument("name", metavar="NAME")
     call.add_argument("arguments", metavar="ARG=VALUE", nargs="*")
+    mcp = add("mcp", _mcp, "be an MCP server over standard input and output, for clients that start a command")
+    mcp.add_argument("code", metavar="CODE", nargs="?", default="")
     return parser
 
 
 def _host(options: _Object) -> None:
     """Offer the public functions that a file defines until Ctrl+C. What they print goes to standard error."""
+    if options.get("mcp") is not None:
+        _lend(options)
+        return
+    if not options["file"]:
+        raise ValueError("host needs a FILE, or --mcp COMMAND")
     output, sys.stdout = sys.stdout, sys.stderr
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     path = Path(options["file"])
@@ -3402,15 +4667,65 @@ def _host(options: _Object) -> None:
     except (Exception, SystemExit) as error:
         raise ValueError(_error_of_file(path, error)) from error
     with suppress(KeyboardInterrupt), session:
-        _print(f"{_for_people(session.code)}\n{session.mcp_url}", output)
-        if output.isatty():
-            _print(f"\n{_large(_for_people(session.code))}\n", output)
-        if options["qr"]:
-            _print(_drawn(_qr_code(f"{session.relay}/#{_for_people(session.code)}")), sys.stderr)
-        print(f"Offers {', '.join(tool['name'] for tool in session.tools)}. Ctrl+C ends the session.", file=sys.stderr)
+        _show_session(session, options, output)
         session.wait()
     if session.reason not in ("", "ended"):
         raise RelayError(f"The session has ended: {session.reason}.", session.reason)
+
+
+def _show_session(session: Session, options: _Object, output: TextIO) -> None:
+    """Print a session's code and URL, and what it offers."""
+    code = _for_people(session.code)
+    _print(f"{code}\n{session.mcp_url}", output)
+    if output.isatty():
+        _print(f"\n{_large(code)}\n", output)
+    if options["qr"]:
+        _print(_drawn(_qr_code(f"{session.relay}/#{code}")), sys.stderr)
+    names = ", ".join(tool["name"] for tool in session.tools)
+    _print(f"Offers {names}. Ctrl+C ends the session.", sys.stderr)
+
+
+def _lend(options: _Object) -> None:
+    """Offer the tools of a program that serves MCP, until Ctrl+C. None of its processes is left then."""
+    output, sys.stdout = sys.stdout, sys.stderr
+    for number in _ENDING_SIGNALS:
+        if signal.getsignal(number) != signal.SIG_IGN:  # as nohup has it
+            signal.signal(number, signal.default_int_handler)
+    command = options["mcp"][options["mcp"][:1] == ["--"] :]
+    if not command or options["file"]:
+        raise ValueError("--mcp needs a command, and is given instead of a FILE")
+    environment = {**os.environ, **_named(options["env"] or [])}
+    approval = _Approval(options["approve"], None)
+    seconds = options.get("timeout", _PROGRAM_START_SECONDS)
+    tools = _LentTools(command, environment, options["cwd"], seconds, approval)
+    session = Session(tools, relay=options.get("relay", ""), workers=_LENT_WORKERS)
+    try:
+        tools.begin()
+        with session:
+            tools.lend(session._show_tools, session.end)
+            try:
+                _show_session(session, options, output)
+                session.wait()
+            finally:
+                _stop(tools)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        _stop(tools)
+    if tools.failure:
+        raise _ProgramError(f"It is given up after {_QUICK_DEATHS} quick ends. {tools.failure}")
+    if session.reason not in ("", "ended"):
+        raise RelayError(f"The session has ended: {session.reason}.", session.reason)
+
+
+_ENDING_SIGNALS = [number for number in signal.Signals if number.name in ("SIGTERM", "SIGHUP")]
+
+
+def _stop(tools: _LentTools) -> None:
+    """End a program, and let no further signal keep this from being done."""
+    for number in (signal.SIGINT, *_ENDING_SIGNALS):
+        signal.signal(number, signal.SIG_IGN)
+    tools.stop()
 
 
 def _imported(path: Path) -> types.ModuleType:
@@ -3512,6 +4827,12 @@ class _ProgressLine:
         encoding = self._terminal.encoding or "utf-8"
         shown = text.encode(encoding, "backslashreplace").decode(encoding)
         print(f"\r\x1b[K{shown}", end="", file=self._terminal, flush=True)
+
+
+def _mcp(options: _Object) -> None:
+    """Serve the MCP client that has started this command, until it closes standard input."""
+    relay = _Relay(options.get("relay", ""))
+    _McpServer(relay, options["code"], _Output()).run(sys.stdin.buffer)
 
 
 def _named(arguments: list[str]) -> dict[str, str]:

@@ -32,14 +32,14 @@ def _pythons() -> dict[str, str]:
     return {version: path for version, path in found.items() if version}
 
 
-_PYTHONS = _pythons()
+PYTHONS = _pythons()
 
 
-@pytest.mark.parametrize("version", sorted(_PYTHONS))
+@pytest.mark.parametrize("version", sorted(PYTHONS))
 def test_every_python(site: Parley, version: str) -> None:
     """Warnings are errors, also those about sockets and event loops that are left open."""
     done = subprocess.run(
-        [_PYTHONS[version], "-W", "error", str(PROJECT / "tests" / "clients" / "everything.py"), site.url],
+        [PYTHONS[version], "-W", "error", str(PROJECT / "tests" / "clients" / "everything.py"), site.url],
         env={**os.environ, "PYTHONPATH": str(RELAY_PY.parent)},
         capture_output=True,
         text=True,
