@@ -12,6 +12,7 @@ import "./relay/host-api.js";
 import "./relay/json.js";
 import "./relay/lifetime.js";
 import "./relay/locks.js";
+import "./relay/places.js";
 import "./relay/publication.js";
 import "./relay/requests.js";
 import "./relay/saved-session.js";

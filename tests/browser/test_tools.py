@@ -1,5 +1,6 @@
 """public/relay.js: the tools that a host offers, and their calls."""
 
+import re
 import time
 from itertools import pairwise
 from typing import Any
@@ -494,3 +495,51 @@ def test_host_with_requests_only_registers_nothing(tab: Page) -> None:
     tab.evaluate(HOST, {})
     until(tab, "session.state === 'connected'")
     assert made == []
+
+
+def test_id_that_is_used_again(window: Window, tab: Page, site: Parley) -> None:
+    """A host that is not told of a withdrawal takes the next request with the id for a new one, by its cursor."""
+    tab.route("**/stream?*", lambda route: route.abort())
+    code = offer(tab, "hold")
+    url = f"/api/sessions/{code}/requests"
+    answers: list[dict[str, Any]] = []
+    tab.on("request", lambda request: answers.append(request.post_data_json) if "/responses" in request.url else None)
+
+    def post() -> None:
+        body = {"id": "q1", "payload": {"method": "tools/call", "params": {"name": "hold"}}}
+        site.http.post(url, json=body).raise_for_status()
+
+    post()
+    until(tab, "held.has('q1')")
+    tab.evaluate("window.first = held.get('q1')")
+    site.http.delete(f"{url}/q1").raise_for_status()
+    post()
+    until(tab, "held.get('q1') !== first")
+    assert tab.evaluate("first.signal.reason.code") == "withdrawn"
+    tab.evaluate("first.resolve('too late'); held.get('q1').resolve('in time')")
+    answer = site.http.get(f"/api/sessions/{code}/responses/q1?wait=10").json()
+    assert answer["result"]["content"][0]["text"] == "in time"
+    until(tab, "told.at(-1)[0] === 'answered'")
+    assert [answer["result"]["content"][0]["text"] for answer in answers] == ["in time"]
+    assert re.fullmatch(r"\d+-\d+", answers[0]["cursor"])
+    window.forgive_the_network()
+
+
+def test_id_that_is_used_again_while_its_answer_is_saved(window: Window, tab: Page, site: Parley) -> None:
+    """After a reload the answer to the request before is not sent as the new one's."""
+    code = offer(tab, "echo")
+    tab.route("**/responses", lambda route: route.abort())
+    url = f"/api/sessions/{code}/requests"
+    body = {"id": "q1", "payload": {"method": "tools/call", "params": {"name": "echo", "arguments": {"a": 1}}}}
+    site.http.post(url, json=body).raise_for_status()
+    until(tab, "Object.values(sessionStorage).some((text) => text.startsWith('\"result\"'))")
+    tab.goto("about:blank")
+    site.http.delete(f"{url}/q1").raise_for_status()
+    body["payload"]["params"]["arguments"] = {"a": 2}  # type: ignore[index]
+    site.http.post(url, json=body).raise_for_status()
+    tab.unroute_all()
+    tab.goto(f"{site.url}/problems.html")
+    assert offer(tab, "echo") == code
+    answer = site.http.get(f"/api/sessions/{code}/responses/q1?wait=10").json()
+    assert answer["result"]["structuredContent"] == {"a": 2}
+    window.forgive_the_network()
