@@ -20,16 +20,37 @@ const BEGINNING = {
   selected: [],
   plot: { type: "bar", x: "planet", y: "moons", title: "Moons" },
 };
+// More would freeze the tab, or not fit into a message.
 const MAX_ROWS = 500;
+const MAX_COLUMNS = 30;
+const MAX_CHARACTERS = 200_000;
+const MAX_CELL_CHARACTERS = 200;
+const MAX_CALLS = 100; // that the page shows, and that can be undone
 
 /** @type {Desk} */
-let desk = JSON.parse(sessionStorage.getItem("desk") ?? "null") ?? BEGINNING; // as it was before a reload
+let desk = savedDesk() ?? BEGINNING;
 /** @type {{ before: Desk, line: HTMLElement }[]} What the agent has changed, and where the page tells of it. */
 const changes = [];
 
+/** The desk as it was before a reload. @returns {Desk | null} */
+function savedDesk() {
+  const saved = JSON.parse(sessionStorage.getItem("desk") ?? "null");
+  return saved && whatIsTooMuch(saved) ? null : saved;
+}
+
+/** What a desk has too much of, or an empty text. @param {Desk} desk */
+function whatIsTooMuch({ columns, rows, plot }) {
+  if (rows.length > MAX_ROWS) return `${MAX_ROWS} rows`;
+  if (columns.length > MAX_COLUMNS) return `${MAX_COLUMNS} columns`;
+  return JSON.stringify([columns, rows, plot]).length > MAX_CHARACTERS ? `${MAX_CHARACTERS} characters` : "";
+}
+
 /** @param {Partial<Desk>} changed */
 function update(changed) {
-  desk = { ...desk, ...changed };
+  const next = { ...desk, ...changed };
+  const limit = whatIsTooMuch(next);
+  check(!limit, `The desk takes no more than ${limit}.`);
+  desk = next;
   sessionStorage.setItem("desk", JSON.stringify(desk));
   showTable();
   showPlot();
@@ -67,7 +88,6 @@ const tools = [
       check(Array.isArray(rows) && rows.every((row) => row instanceof Object), "rows has to be a list of objects.");
       const unknown = rows.flatMap(Object.keys).find((name) => !desk.columns.includes(name));
       check(unknown === undefined, `There is no column ${unknown}, only: ${desk.columns.join(", ")}.`);
-      check(desk.rows.length + rows.length <= MAX_ROWS, `The table takes no more than ${MAX_ROWS} rows.`);
       update({ rows: [...desk.rows, ...rows] });
       return `The table has ${desk.rows.length} rows now.`;
     },
@@ -144,10 +164,12 @@ function shown(tool) {
       const outcome = element("span", {}, "…");
       const line = element("li", {}, element("b", {}, tool.name), ": ", outcome);
       find("#calls").prepend(line);
+      for (const old of [...find("#calls").children].slice(MAX_CALLS)) old.remove();
       find("#no-calls").hidden = true;
       try {
         const result = tool.execute(args, context);
         if (desk !== before) changes.push({ before, line });
+        changes.splice(0, changes.length - MAX_CALLS);
         showUndo();
         const value = await result;
         outcome.textContent = typeof value === "string" ? value : "Done.";
@@ -174,7 +196,7 @@ function showTable() {
       find(`tr:nth-child(${index + 1}) input`).focus();
     });
     const number = element("td", {}, element("label", {}, box, `${index + 1}`));
-    const cells = columns.map((name) => element("td", {}, toText(row[name])));
+    const cells = columns.map((name) => element("td", {}, toText(row[name]).slice(0, MAX_CELL_CHARACTERS)));
     return element("tr", { className: isSelected ? "selected" : "" }, number, ...cells);
   });
   find("thead").replaceChildren(element("tr", {}, ...head));

@@ -2,7 +2,7 @@
 
 import { guest } from "../relay.js";
 import { msSince, now } from "../relay/timing.js";
-import { announce, createEntry, find, formatCode, formatTime, parse, parseInput, submitByKey } from "./view.js";
+import { announce, createEntry, find, formatCode, formatTime, parse, parseInput, prependEntry, submitByKey } from "./view.js";
 
 /** @import { RelayError } from "../relay.js" */
 
@@ -83,7 +83,7 @@ async function sendRequest() {
   entry.form.remove();
   entry.setOutcome("Waiting for the host");
   find("#answers-title", HTMLElement).hidden = false;
-  find("#answers", HTMLElement).prepend(entry.item);
+  prependEntry(find("#answers", HTMLElement), entry.item);
   payloadInput.value = "";
   payloadInput.focus();
   try {

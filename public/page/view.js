@@ -69,10 +69,36 @@ function formatValue(value) {
   return text.length * maxDepth > MAX_INDENT_CHARACTERS ? text : JSON.stringify(value, null, 2);
 }
 
+const MAX_SHOWN_CHARACTERS = 20_000; // a megabyte takes the browser seconds to lay out
+
+/** Show a value, a long one up to a button that shows the rest. @param {HTMLElement} shown @param {unknown} value */
+function showValue(shown, value) {
+  const text = formatValue(value);
+  shown.textContent = text.slice(0, MAX_SHOWN_CHARACTERS);
+  if (text.length <= MAX_SHOWN_CHARACTERS) return;
+  const more = document.createElement("button");
+  more.type = "button";
+  more.textContent = `Show all ${text.length.toLocaleString("en")} characters`;
+  more.addEventListener("click", () => {
+    shown.textContent = text;
+    more.remove();
+    shown.focus();
+  });
+  shown.after(more);
+}
+
 /** The arguments of a call, a line each. @param {any} args */
 export function formatArguments(args) {
   const entries = Object.entries(args ?? {});
   return entries.map(([name, value]) => `${name}: ${formatValue(value)}`).join("\n") || "No arguments";
+}
+
+const MAX_ENTRIES = 100; // so that a page that is open for hours does not grow without end
+
+/** Put an entry at the beginning of a list, which loses its oldest. @param {HTMLElement} list @param {Element} item */
+export function prependEntry(list, item) {
+  list.prepend(item);
+  for (const old of [...list.children].slice(MAX_ENTRIES)) old.remove();
 }
 
 /** @typedef {ReturnType<typeof createEntry>} Entry */
@@ -88,7 +114,7 @@ export function createEntry(title, payload) {
   const question = find(".payload", HTMLElement, item);
   const answer = find(".answer", HTMLElement, item);
   find("h3", HTMLElement, item).textContent = title;
-  question.textContent = formatValue(payload);
+  showValue(question, payload);
   question.ariaLabel = `${title}: what was asked`;
   answer.ariaLabel = `${title}: the answer`;
   return {
@@ -110,7 +136,7 @@ export function createEntry(title, payload) {
     },
     /** @param {unknown} value */
     showAnswer(value) {
-      answer.textContent = formatValue(value);
+      showValue(answer, value);
       answer.hidden = false;
     },
   };

@@ -222,6 +222,46 @@ def test_reload(desk: Desk) -> None:
     assert len(desk.data()["rows"]) == 6
 
 
+@pytest.mark.parametrize(
+    ("rows", "columns", "limit"), [(500, 600, "30 columns"), (501, 3, "500 rows"), (100, 30, "200000 characters")]
+)
+def test_desk_that_would_freeze_the_tab(desk: Desk, rows: int, columns: int, limit: str) -> None:
+    """It is refused, and a desk that the tab has from a page without the limit is not shown."""
+    names = [f"c{number}" for number in range(columns)]
+    row = dict.fromkeys(names, "a text" * 12 if limit.endswith("characters") else 1)
+    if columns > 30:
+        assert desk.refused("set_columns", columns=names) == f"The desk takes no more than {limit}."
+    else:
+        desk.told("set_columns", columns=names)
+        assert desk.refused("add_rows", rows=[row] * rows) == f"The desk takes no more than {limit}."
+    saved = {"columns": names, "rows": [row] * rows, "selected": [], "plot": None}
+    desk.page.evaluate("(saved) => sessionStorage.setItem('desk', JSON.stringify(saved))", saved)
+    desk.page.reload()
+    expect(desk.page.locator("#state")).to_have_text("connected")
+    expect(desk.page.locator("th")).to_have_text(["#", "planet", "radius", "moons"])
+
+
+def test_largest_desk(desk: Desk) -> None:
+    """What is allowed is drawn, and the agent can read it."""
+    names = [f"c{number}" for number in range(30)]
+    desk.told("set_columns", columns=names)
+    desk.told("add_rows", rows=[dict.fromkeys(names, number) for number in range(400)])
+    desk.told("plot", type="scatter", x="c0", y="c1")
+    assert len(desk.data()["rows"]) == 403
+    desk.page.reload()
+    expect(desk.page.locator("tbody tr")).to_have_count(403)
+
+
+def test_list_of_calls_has_an_end(desk: Desk) -> None:
+    for _ in range(103):
+        desk.told("select", rows=[1])
+    expect(desk.page.locator("#calls li")).to_have_count(100)
+    undo = desk.page.get_by_role("button", name="Undo")
+    for _ in range(100):
+        undo.click()
+    expect(undo).to_be_disabled()
+
+
 def test_copy_and_keyboard(window: Window, desk: Desk) -> None:
     window.context.grant_permissions(["clipboard-read", "clipboard-write"])
     tab_to(desk.page, "Copy")

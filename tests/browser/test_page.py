@@ -149,6 +149,32 @@ def test_deep_nesting_does_not_fill_the_memory(window: Window, site: Parley) -> 
     assert len(str(host.locator(".payload").text_content())) < 200_000
 
 
+def test_large_payload(window: Window, site: Parley, beside: Beside) -> None:
+    """Of a megabyte the page shows a part, until it is asked for the rest, and the answer has all of it."""
+    host, code = open_host(window, site)
+    payload = "x" * 1_000_000
+    asking = beside(ask, site, code, payload)
+    shown = host.locator("#requests .payload")
+    expect(shown).to_have_text("x" * 20_000)
+    host.get_by_role("button", name="Show all 1,000,000 characters").click()
+    assert shown.evaluate("(shown) => shown.textContent.length") == 1_000_000
+    expect(shown).to_be_focused()
+    host.get_by_label("Echo").check()
+    assert asking.result()["result"] == payload
+
+
+def test_lists_have_an_end(window: Window, site: Parley) -> None:
+    """Of what is answered, refused ones too, the page keeps the latest hundred."""
+    host, code = open_host(window, site)
+    host.get_by_label("Echo").check()
+    for number in range(60):
+        payload = {"method": "tools/call", "params": {"name": f"paint{number}"}}
+        assert ask(site, code, payload, f"refused{number}")["error"]["code"] == "unknown_tool"
+        assert ask(site, code, number, f"echoed{number}")["result"] == number
+    expect(host.locator("#answered li")).to_have_count(100)
+    expect(host.locator("#answered h3").first).to_have_text("echoed59")
+
+
 def test_guest_page_in_a_second_tab(window: Window, site: Parley) -> None:
     host, code = open_host(window, site)
     guest = window.open(f"{site.url}/?code={code.lower()}")
