@@ -28,6 +28,14 @@ export interface ToolDefinition {
   outputSchema?: object;
   /** Hints for the agent, such as `{ readOnlyHint: true }`. */
   annotations?: object;
+  /** What clients of MCP may understand beyond that. */
+  _meta?: object;
+}
+
+/** A program that calls tools, as it names itself: nobody has proved it. */
+export interface AgentClient {
+  readonly name: string;
+  readonly version?: string;
 }
 
 export interface ToolContext {
@@ -35,13 +43,16 @@ export interface ToolContext {
   readonly signal: AbortSignal;
   /** The id of the request that the call is. */
   readonly id: string;
+  /** The agent's program, if it has said who it is. */
+  readonly client?: AgentClient;
 }
 
 /** A tool. It has the form that `document.modelContext.registerTool` takes, too. */
 export interface Tool<Arguments = any> extends ToolDefinition {
   /**
    * Called once for each call, without waiting for other calls. It returns, or resolves to, a text, any JSON value, a
-   * `CallToolResult`, or nothing. What it throws, and what is no JSON, becomes a result with `isError` and a text.
+   * `CallToolResult`, or nothing. What it throws becomes a result with `isError` and a text, and so does a result that
+   * JSON cannot say: one with a Map, a DOM node or NaN in it, for example.
    */
   execute(args: Arguments, context: ToolContext): unknown;
 }
@@ -59,6 +70,7 @@ export interface CallToolResult {
   structuredContent?: any;
   /** True if the tool has failed; then `content` tells why. */
   isError?: boolean;
+  _meta?: object;
 }
 
 /**
@@ -73,6 +85,8 @@ export interface ModelContext extends EventTarget {
 export interface ToolCall {
   readonly name: string;
   readonly arguments: any;
+  /** The agent's program, if it has said who it is. */
+  readonly client?: AgentClient;
 }
 
 /** A request of a guest. */
@@ -98,7 +112,8 @@ interface AnyHostOptions<Payload> extends RelayOptions {
    * The tools that the host offers. More can be registered later.
    *
    * `document.modelContext` of a browser with WebMCP stands for all tools that the page registers there, now and later.
-   * The browser does not tell their `outputSchema`, nor why one has failed.
+   * The browser does not tell their `outputSchema`, nor why one has failed. One that the relay would refuse is left
+   * out, and the console says so.
    */
   tools?: readonly Tool[] | ModelContext | null;
   /**
@@ -139,6 +154,8 @@ export interface SessionEvents<Payload = any> {
   answered: CustomEvent<{ id: string; problem: RelayError | null }>;
   /** The guest has withdrawn a request that is not answered. While the state is `polling`, hosts are not told. */
   withdrawn: CustomEvent<{ id: string }>;
+  /** An agent has listed the tools: this one, if its program has said who it is. */
+  guest: CustomEvent<{ client: AgentClient | null }>;
   /** The relay has accepted the tools, or refused the latest change of them with this problem. */
   tools: CustomEvent<{ tools: readonly ToolDefinition[]; problem: RelayError | null }>;
   renewed: CustomEvent<{ expiresAt: string }>;

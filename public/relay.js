@@ -7,6 +7,7 @@
 import "./relay/api.js";
 import "./relay/body.js";
 import "./relay/connection.js";
+import "./relay/definitions.js";
 import "./relay/events.js";
 import "./relay/host-api.js";
 import "./relay/json.js";

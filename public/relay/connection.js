@@ -7,6 +7,7 @@ import { readText } from "./body.js";
 import { RelayError, throwUnreachable, toRelayError } from "./errors.js";
 import { readEvents } from "./events.js";
 import { takePlace } from "./places.js";
+import { toClient } from "./toolbox.js";
 import { TIMED_OUT, backoffMs, msSince, now, sleep } from "./timing.js";
 
 /** @import * as Declared from "../relay.d.ts" */
@@ -21,6 +22,7 @@ import { TIMED_OUT, backoffMs, msSince, now, sleep } from "./timing.js";
  *   onExpiry: (expiry: Expiry) => void,
  *   onRequest: (request: SentRequest) => void,
  *   onWithdrawn: (id: string) => void,
+ *   onGuest: (client: Declared.AgentClient | null) => void,
  *   onEnded: (reason: Declared.EndReason) => void,
  *   onReturn: () => void,
  * }} Listener
@@ -157,6 +159,7 @@ export class Connection {
     if (event === "open" || event === "renewed") this.#listener.onExpiry(content);
     if (event === "request") this.#listener.onRequest({ ...content, cursor });
     if (event === "withdrawn") this.#listener.onWithdrawn(content.id);
+    if (event === "guest") this.#listener.onGuest(toClient(content.client));
     if (event === "ended") this.#listener.onEnded(content.reason);
   }
 

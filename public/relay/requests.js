@@ -55,7 +55,7 @@ export class Requests {
   /** @param {SentRequest} request */
   accept({ id, cursor, payload, createdAt }) {
     const known = this.#accepted.get(id) ?? this.#interrupted.get(id);
-    if (known?.cursor && known.cursor !== cursor) this.withdraw(id); // the relay has no request with this id but the new one
+    if (known?.cursor && known.cursor !== cursor) this.withdraw(id); // the relay holds one request with an id
     if (this.#accepted.has(id)) return;
     const name = { id, cursor };
     this.#accepted.set(id, name);
@@ -90,9 +90,10 @@ export class Requests {
     const { onRequest, onInterrupted } = this.#handlers;
     let answer;
     try {
-      const run = interrupted ? onInterrupted : call ? () => this.#toolbox.call(call, { signal, id }) : onRequest;
+      const callTool = call && (() => this.#toolbox.call(call, { signal, id, client: call.client }));
+      const run = interrupted ? onInterrupted : (callTool ?? onRequest);
       const result = await run(request);
-      answer = `"result":${toJson(call ? toToolResult(result) : result)}`;
+      answer = `"result":${toJson(call ? toToolResult(result) : result, "The host returned")}`;
     } catch (thrown) {
       answer = `"error":${errorToJson(thrown)}`;
     }

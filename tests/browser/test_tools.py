@@ -5,7 +5,8 @@ import time
 from itertools import pairwise
 from typing import Any
 
-from playwright.sync_api import Page, Route
+import pytest
+from playwright.sync_api import Page, Request, Route
 
 from tests.browser.conftest import HOST, Beside, Window, ask, refuse, start, until
 from tests.support.deployments import Parley
@@ -46,6 +47,19 @@ TOOLS = """async ({ tools = [], requests, resumes, parses } = {}) => {
     throwObject: async () => { throw { code: 7 } },
     throwNothing: () => { throw undefined },
     throwOdd: () => { throw 1n },
+    map: () => ({ rows: new Map([[1, 2]]) }),
+    set: () => new Set([1]),
+    element: () => [document.body],
+    nan: () => ({ mean: NaN }),
+    infinite: () => -Infinity,
+    nanInResult: () => ({ content: [], structuredContent: { mean: NaN } }),
+    functionInside: () => ({ a: () => 1 }),
+    symbolInside: () => [Symbol("s")],
+    bytes: () => new Uint8Array(2),
+    error: () => new Error("returned"),
+    promise: () => ({ later: Promise.resolve(1) }),
+    instance: () => new (class { x = 1; #y = 2; skipped = undefined; })(),
+    meta: () => ({ content: [], _meta: { "a/b": [1] } }),
     large: () => "x".repeat(1_200_000),
   };
   window.make = (name, more = {}) => ({
@@ -118,6 +132,68 @@ def test_registered_when_the_code_is_shown(tab: Page, site: Parley) -> None:
     assert tab.evaluate("session.mcpUrl") == f"{site.url}/mcp/{code}"
 
 
+def test_what_clients_of_mcp_may_understand(tab: Page) -> None:
+    """The client passes `_meta` and annotations of any kind on as they are."""
+    bodies: list[Any] = []
+
+    def take(route: Route) -> None:
+        bodies.append(route.request.post_data_json)
+        route.fulfill(status=204)
+
+    tab.route("**/tools", take)
+    hints = {"consequentialHint": True, "costHint": 0.5, "audience": "user"}
+    tool = {"name": "rich", "annotations": hints, "_meta": {"example.com/size": {"max": 1}}}
+    offer(tab, tool)
+    (sent,) = bodies[0]["tools"]
+    assert (sent["annotations"], sent["_meta"]) == (tool["annotations"], tool["_meta"])
+    assert tab.evaluate("session.tools[0]._meta") == tool["_meta"]
+
+
+@pytest.mark.parametrize(
+    ("client", "seen"),
+    [
+        ({"name": "claude-code", "version": "2.1"}, {"name": "claude-code", "version": "2.1"}),
+        ({"name": "x", "version": 1, "more": 2}, {"name": "x"}),
+        ({"version": "1"}, None),
+        ("claude", None),
+        (None, None),
+    ],
+)
+def test_client_that_calls(tab: Page, site: Parley, client: Any, seen: Any) -> None:
+    """Its name reaches the tool, and the page."""
+    code = offer(tab, "hold", requests=True)
+    tab.evaluate("session.registerTool({ name: 'who', execute: (_, { client }) => ({ client: client ?? null }) })")
+    payload = {"method": "tools/call", "params": {"name": "who"}, "client": client}
+    assert ask(site, code, payload)["result"]["structuredContent"] == {"client": seen}
+    assert tab.evaluate("told.find(([type]) => type === 'request')[1].call.client ?? null") == seen
+
+
+def test_agent_that_lists_the_tools(tab: Page) -> None:
+    """The stream says so, and which program it is."""
+    events = "".join(
+        f"id: 1-0\nevent: {name}\ndata: {data}\n\n"
+        for name, data in [
+            ("open", '{"code":"ABC12345","expiresAt":"2100-01-01T00:00:00.000Z"}'),
+            ("guest", '{"client":{"name":"claude-code","version":"2.1"}}'),
+            ("guest", "{}"),
+        ]
+    )
+    tab.route("**/stream?*", lambda route: route.fulfill(content_type="text/event-stream", body=events))
+    tab.evaluate(
+        """async () => {
+          const { host } = await import("/relay.js");
+          window.guests = [];
+          window.session = await host({ onRequest: () => 1 });
+          session.addEventListener("guest", ({ detail }) => guests.push(detail));
+        }"""
+    )
+    until(tab, "guests.length >= 2")
+    assert tab.evaluate("guests.slice(0, 2)") == [
+        {"client": {"name": "claude-code", "version": "2.1"}},
+        {"client": None},
+    ]
+
+
 def test_call(tab: Page, site: Parley) -> None:
     code = offer(tab, "echo")
     arguments = {"a": [1, None, "ü"], "b": {}}
@@ -148,6 +224,8 @@ RESULTS: dict[str, dict[str, Any]] = {
     },
     "failure": {"content": [{**TEXT, "text": "no"}], "isError": True},
     "empty": {"content": []},
+    "instance": {"content": [{**TEXT, "text": '{"x":1}'}], "structuredContent": {"x": 1}},
+    "meta": {"content": [], "_meta": {"a/b": [1]}},
     "likeResult": {
         "content": [{**TEXT, "text": '{"content":"not a list"}'}],
         "structuredContent": {"content": "not a list"},
@@ -163,6 +241,17 @@ FAILURES = {
     "bigint": "BigInt",
     "bigintInResult": "BigInt",
     "cyclic": "circular",
+    "map": "The tool returned a value of the type Map (at rows), which is no JSON.",
+    "set": "The tool returned a value of the type Set, which is no JSON.",
+    "element": "The tool returned a value of the type HTMLBodyElement (at 0), which is no JSON.",
+    "nan": "The tool returned NaN (at mean), which is no JSON.",
+    "infinite": "The tool returned -Infinity, which is no JSON.",
+    "nanInResult": "The tool returned NaN (at mean), which is no JSON.",
+    "functionInside": "The tool returned a function (at a), which is no JSON.",
+    "symbolInside": "The tool returned a symbol (at 0), which is no JSON.",
+    "bytes": "The tool returned a value of the type Uint8Array, which is no JSON.",
+    "error": "The tool returned a value of the type Error, which is no JSON.",
+    "promise": "The tool returned a value of the type Promise (at later), which is no JSON.",
     "throwError": "no way",
     "throwNameless": "AbortError",
     "throwText": "no",
@@ -502,8 +591,13 @@ def test_id_that_is_used_again(window: Window, tab: Page, site: Parley) -> None:
     tab.route("**/stream?*", lambda route: route.abort())
     code = offer(tab, "hold")
     url = f"/api/sessions/{code}/requests"
-    answers: list[dict[str, Any]] = []
-    tab.on("request", lambda request: answers.append(request.post_data_json) if "/responses" in request.url else None)
+    answers: list[Any] = []
+
+    def note(request: Request) -> None:
+        if request.url.endswith("/responses"):
+            answers.append(request.post_data_json)
+
+    tab.on("request", note)
 
     def post() -> None:
         body = {"id": "q1", "payload": {"method": "tools/call", "params": {"name": "hold"}}}
