@@ -45,6 +45,20 @@ export interface ToolContext {
   readonly id: string;
   /** The agent's program, if it has said who it is. */
   readonly client?: AgentClient;
+  /**
+   * Report how far the tool is, as often as it likes: at most two reports a second are sent, and always the last. It
+   * never throws.
+   */
+  progress(done: number, total?: number | null, message?: string): void;
+}
+
+/** How far the work on a request is. */
+export interface ProgressReport {
+  /** Greater in each report. */
+  progress: number;
+  /** What `progress` will be at the end, if that is known. */
+  total?: number;
+  message?: string;
 }
 
 /** A tool. It has the form that `document.modelContext.registerTool` takes, too. */
@@ -235,6 +249,8 @@ export interface RequestOptions {
   signal?: AbortSignal;
   /** The request's id: 1 to 64 letters, digits or `_ . : -`. The same id with the same payload is the same request. */
   id?: string;
+  /** Called with each report of the host's, while the answer is waited for. */
+  onProgress?: (report: ProgressReport) => void;
 }
 
 export interface Guest {

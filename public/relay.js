@@ -14,6 +14,7 @@ import "./relay/json.js";
 import "./relay/lifetime.js";
 import "./relay/locks.js";
 import "./relay/places.js";
+import "./relay/progress.js";
 import "./relay/publication.js";
 import "./relay/requests.js";
 import "./relay/saved-session.js";

@@ -4,6 +4,7 @@
 
 import { RelayError, isPermanent, toRelayError } from "./errors.js";
 import { errorToJson, toJson } from "./json.js";
+import { Progress } from "./progress.js";
 import { backoffMs, sleep } from "./timing.js";
 import { toToolCall, toToolResult } from "./toolbox.js";
 
@@ -88,15 +89,18 @@ export class Requests {
   async #handle(request, name) {
     const { id, call, interrupted, signal } = request;
     const { onRequest, onInterrupted } = this.#handlers;
+    const progress = new Progress(this.#api, id, signal);
     let answer;
     try {
-      const callTool = call && (() => this.#toolbox.call(call, { signal, id, client: call.client }));
+      const context = { signal, id, client: call?.client, progress: progress.report };
+      const callTool = call && (() => this.#toolbox.call(call, context));
       const run = interrupted ? onInterrupted : (callTool ?? onRequest);
       const result = await run(request);
       answer = `"result":${toJson(call ? toToolResult(result) : result, "The host returned")}`;
     } catch (thrown) {
       answer = `"error":${errorToJson(thrown)}`;
     }
+    await progress.finish();
     await this.#sendAnswer(name, answer, signal);
   }
 
