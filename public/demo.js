@@ -1,5 +1,7 @@
-// A data desk, as an example of a page whose tools an agent uses. All that it needs of Parley is host({ tools }).
+// A data desk, as an example of a page whose tools an agent uses. All that it needs of Parley is host({ tools }), which
+// also asks the person before a tool runs that does not only read.
 
+import { rememberChoice } from "./page/remember.js";
 import { host } from "./relay.js";
 
 /** @import { Tool } from "./relay.js" */
@@ -129,6 +131,7 @@ const tools = [
     name: "ask_person",
     description: "Asks the person at this page a question, and returns the answer. It may take a few minutes.",
     inputSchema: { properties: { question: { type: "string" } }, required: ["question"] },
+    annotations: { readOnlyHint: true },
     execute({ question }, { signal }) {
       check(typeof question === "string", "question has to be a text.");
       return new Promise((resolve, reject) => {
@@ -306,7 +309,12 @@ update({});
 // The session. After a reload it is the same one, and so is the code.
 
 try {
-  const session = await host({ tools: tools.map(shown) });
+  const approval = find("#approve");
+  rememberChoice(approval);
+  const session = await host({ tools: tools.map(shown), approve: approval.value });
+  const approve = () => (session.approve = approval.value);
+  approval.addEventListener("change", approve);
+  approve(); // it may have been changed while the session was opened
   const showState = () => {
     find("#state").textContent = session.state === "ended" ? "ended: reload for a new one" : session.state;
     find("#state").dataset.state = session.state;

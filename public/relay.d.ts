@@ -118,6 +118,26 @@ export interface HostRequest<Payload = any> {
   readonly signal: AbortSignal;
 }
 
+/** A call that somebody is asked to allow. */
+export interface ApprovalCall extends ToolCall {
+  readonly tool: ToolDefinition;
+  /** Aborted when the answer is not needed any more: the agent has given up, or two minutes are over. */
+  readonly signal: AbortSignal;
+}
+
+/** `once` allows the call, `tool` allows all calls of the tool until the page closes, anything else denies the call. */
+export type ApprovalAnswer = "once" | "tool" | "deny";
+
+/** Asks the person whether a call may run. No answer within two minutes is a denial. */
+export type Ask = (call: ApprovalCall) => ApprovalAnswer | Promise<ApprovalAnswer>;
+
+/**
+ * Which calls of tools need the person's approval: `never` any, the `first` of each tool, `each` call, or `writes`:
+ * tools with `readOnlyHint` run, those with `destructiveHint` or `consequentialHint` need it each time, others for the
+ * first call. Or a function that says whether a call may run.
+ */
+export type Approve = "never" | "first" | "writes" | "each" | ((call: ApprovalCall) => boolean | Promise<boolean>);
+
 /** Handles a request. What it returns or resolves to is the result; what it throws or rejects with is the error. */
 export type Handler<Payload = any> = (request: HostRequest<Payload>) => unknown;
 
@@ -143,6 +163,10 @@ interface AnyHostOptions<Payload> extends RelayOptions {
   onInterrupted?: Handler<Payload>;
   /** Whether to renew the session as long as the page is open. By default true. */
   autoRenew?: boolean;
+  /** Which calls of tools need the person's approval. By default `never`. A denied call is a result with `isError`. */
+  approve?: Approve;
+  /** Asks the person for approval. By default a dialog of the client's does, whose buttons no script can press. */
+  ask?: Ask;
 }
 
 /** A host has tools, or answers requests, or both. */
@@ -200,6 +224,8 @@ export interface Session<Payload = any> extends EventTarget {
   readonly problem: RelayError | null;
   /** Whether the session is renewed automatically. */
   autoRenew: boolean;
+  /** Which calls of tools need the person's approval. It may be changed. */
+  approve: Approve;
   /** Renew the session for another ten minutes. Rejects with a RelayError. */
   renew(): Promise<void>;
   /**

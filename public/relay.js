@@ -5,9 +5,11 @@
 
 // Every module is named here, so that a browser fetches all of them at once instead of one after the other.
 import "./relay/api.js";
+import "./relay/approval.js";
 import "./relay/body.js";
 import "./relay/connection.js";
 import "./relay/definitions.js";
+import "./relay/dialog.js";
 import "./relay/events.js";
 import "./relay/host-api.js";
 import "./relay/json.js";

@@ -4,9 +4,10 @@ import { host } from "../relay.js";
 import { showConnect } from "./connect.js";
 import { answerOf, askPerson, closeInbox, countPending, showInbox, watchRequests } from "./inbox.js";
 import { encode } from "./qr.js";
+import { rememberChoice } from "./remember.js";
 import { announce, copyOnClick, drawModules, find, formatCode, formatTime, parse } from "./view.js";
 
-/** @import { EndReason, RelayError, Session, SessionState } from "../relay.js" */
+/** @import { Approve, EndReason, RelayError, Session, SessionState } from "../relay.js" */
 
 /** @type {Record<Exclude<SessionState, "ended">, string>} */
 const STATE_LABELS = {
@@ -24,6 +25,7 @@ const view = find("#host", HTMLElement);
 const stateLabel = find("#state", HTMLElement);
 const timeLeft = find("#time-left", HTMLProgressElement);
 const autoRenew = find("#auto-renew", HTMLInputElement);
+const approval = find("#approve", HTMLSelectElement);
 const copyCode = find("#copy-code", HTMLButtonElement);
 const copyLink = find("#copy-link", HTMLButtonElement);
 const renew = find("#renew", HTMLButtonElement);
@@ -45,6 +47,8 @@ export function showHost() {
   renew.addEventListener("click", () => attempt(() => session?.renew()));
   end.addEventListener("click", () => attempt(() => session?.end()));
   autoRenew.addEventListener("change", () => session && (session.autoRenew = autoRenew.checked));
+  rememberChoice(approval);
+  approval.addEventListener("change", () => session && (session.approve = /** @type {Approve} */ (approval.value)));
   showInbox(showTitle);
   for (const button of [newSession, tryAgain]) {
     button.addEventListener("click", async () => {
@@ -61,14 +65,16 @@ async function openSession() {
   opening = true;
   showError(null);
   try {
-    session = await host({ tools: [askPerson], onRequest: answerOf, onInterrupted: answerOf, parse });
+    const approve = /** @type {Approve} */ (approval.value);
+    session = await host({ tools: [askPerson], onRequest: answerOf, onInterrupted: answerOf, approve, parse });
   } catch (error) {
     showState("disconnected", "No session");
     return showError(error);
   } finally {
     opening = false;
   }
-  session.autoRenew = autoRenew.checked;
+  session.autoRenew = autoRenew.checked; // both may have been changed while the session was opened
+  session.approve = /** @type {Approve} */ (approval.value);
   showSession(session);
 }
 

@@ -29,6 +29,7 @@ export const askPerson = {
     properties: { question: { type: "string", description: "What to ask." } },
     required: ["question"],
   },
+  annotations: { readOnlyHint: true },
   execute(args, { id }) {
     if (!isQuestion(args)) throw new TypeError("question is missing: the text to ask the person.");
     return answers.get(id);

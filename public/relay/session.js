@@ -91,6 +91,14 @@ export class Session extends EventTarget {
     this.#lifetime.autoRenew = wanted;
   }
 
+  get approve() {
+    return this.#toolbox.approval.policy;
+  }
+
+  set approve(policy) {
+    this.#toolbox.approval.policy = policy;
+  }
+
   async renew() {
     await this.#lifetime.renew();
   }

@@ -6,6 +6,7 @@ import { toAdoptedDefinition, toDefinition } from "./definitions.js";
 import { isObject, messageOf, toJson } from "./json.js";
 
 /** @import * as Declared from "../relay.d.ts" */
+/** @import { Approval } from "./approval.js" */
 /** @typedef {Declared.Tool & { definition: Declared.ToolDefinition }} OwnTool Its definition is a copy. */
 
 const TOOL_RETURNED = "The tool returned";
@@ -16,8 +17,9 @@ export class Toolbox {
   #context;
   #leftOut = /** @type {Set<string>} */ (new Set()); // which tools of the context, and why, as the console says
 
-  /** @param {readonly Declared.Tool[] | Declared.ModelContext} tools */
-  constructor(tools) {
+  /** @param {readonly Declared.Tool[] | Declared.ModelContext} tools @param {Approval} approval */
+  constructor(tools, approval) {
+    this.approval = approval;
     if (Array.isArray(tools)) for (const tool of tools) this.add(tool);
     else if ("getTools" in tools && "executeTool" in tools) this.#context = tools;
     else throw new TypeError("tools has to be an array, or a document.modelContext that has getTools and executeTool");
@@ -67,11 +69,12 @@ export class Toolbox {
 
   /** The result of a call, which says in its text what has failed. Throws the error of an unknown tool. */
   async call(/** @type {Declared.ToolCall} */ call, /** @type {Declared.ToolContext} */ context) {
-    const execute = this.#own.get(call.name)?.execute ?? (await this.#adopted(call.name));
-    if (!execute) throw { code: "unknown_tool", message: `There is no tool ${call.name}.` };
+    const tool = this.#own.get(call.name) ?? (await this.#adopted(call.name));
+    if (!tool) throw { code: "unknown_tool", message: `There is no tool ${call.name}.` };
     try {
       if (!isObject(call.arguments)) throw new TypeError("The arguments have to be an object.");
-      const result = toToolResult(await execute(call.arguments, context));
+      await this.approval.check(call, tool.definition, context);
+      const result = toToolResult(await tool.execute(call.arguments, context));
       toJson(result, TOOL_RETURNED); // throws for what is no JSON
       return result;
     } catch (thrown) {
@@ -79,16 +82,21 @@ export class Toolbox {
     }
   }
 
-  /** What executes a tool that the page has registered with the browser. @param {string} name */
+  /**
+   * A tool that the page has registered with the browser.
+   * @param {string} name @returns {Promise<OwnTool | undefined>}
+   */
   async #adopted(name) {
     const context = this.#context;
     const tool = (await context?.getTools())?.find((tool) => tool.name === name);
-    if (!context || !tool) return undefined;
-    return async (/** @type {any} */ args, /** @type {Declared.ToolContext} */ { signal }) => {
+    const definition = tool && this.#adoptedDefinition(tool);
+    if (!context || !definition) return undefined;
+    const execute = async (/** @type {any} */ args, /** @type {Declared.ToolContext} */ { signal }) => {
       // Chrome takes an object since version 155, and took JSON before: to that this object converts.
       const input = Object.defineProperty({ ...args }, Symbol.toPrimitive, { value: () => JSON.stringify(args) });
       return fromModelContext(await context.executeTool(tool, input, { signal }));
     };
+    return { name, definition, execute };
   }
 }
 

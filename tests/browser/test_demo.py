@@ -22,9 +22,10 @@ PLANETS = [
 class Desk:
     """The page, and an agent's calls of its tools."""
 
-    def __init__(self, window: Window, site: Parley) -> None:
+    def __init__(self, window: Window, site: Parley, approve: str = "never") -> None:
         self.site = site
         self.page = window.open(f"{site.url}/demo.html")
+        self.page.get_by_label("Ask me before a tool runs").select_option(approve)
         expect(self.page.locator("#state")).to_have_text("connected")
         self.code = self.page.locator("#code").inner_text().replace("-", "")
         self.count = 0
