@@ -72,7 +72,7 @@ function formatValue(value) {
 const MAX_SHOWN_CHARACTERS = 20_000; // a megabyte takes the browser seconds to lay out
 
 /** Show a value, a long one up to a button that shows the rest. @param {HTMLElement} shown @param {unknown} value */
-function showValue(shown, value) {
+export function showValue(shown, value) {
   const text = formatValue(value);
   shown.textContent = text.slice(0, MAX_SHOWN_CHARACTERS);
   if (text.length <= MAX_SHOWN_CHARACTERS) return;
