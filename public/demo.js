@@ -1,6 +1,7 @@
 // A data desk, as an example of a page whose tools an agent uses. All that it needs of Parley is host({ tools }), which
 // also asks the person before a tool runs that does not only read.
 
+import { showConnect } from "./page/connect.js"; // the panel that says how to connect an agent
 import { rememberChoice } from "./page/remember.js";
 import { host } from "./relay.js";
 
@@ -300,10 +301,6 @@ find("#undo").addEventListener("click", () => {
   change?.line.append(" Undone.");
   showUndo();
 });
-find("#copy").addEventListener("click", () => {
-  find("#mcp-url").select();
-  navigator.clipboard?.writeText(find("#mcp-url").value); // without https there is only the selection
-});
 update({});
 
 // The session. After a reload it is the same one, and so is the code.
@@ -322,7 +319,7 @@ try {
   session.addEventListener("state", showState);
   showState();
   find("#code").textContent = `${session.code.slice(0, 4)}-${session.code.slice(4)}`;
-  find("#mcp-url").value = session.mcpUrl;
+  showConnect(session);
 } catch (error) {
   find("#state").textContent = `No session: ${error instanceof Error ? error.message : error}`;
   find("#state").dataset.state = "disconnected";

@@ -16,6 +16,8 @@ export function formatCode(code) {
   return `${code.slice(0, 4)}-${code.slice(4)}`;
 }
 
+export { visible } from "../relay/dialog.js";
+
 /** Minutes and seconds. @param {number} seconds */
 export function formatTime(seconds) {
   const whole = Math.round(seconds);
