@@ -1,6 +1,7 @@
 // A data desk, as an example of a page whose tools an agent uses. All that it needs of Parley is host({ tools }), which
 // also asks the person before a tool runs that does not only read.
 
+import { notify, showQuestions } from "./page/attention.js"; // so that no question is missed
 import { showConnect } from "./page/connect.js"; // the panel that says how to connect an agent
 import { rememberChoice } from "./page/remember.js";
 import { host } from "./relay.js";
@@ -142,13 +143,17 @@ const tools = [
           event.preventDefault();
           resolve(answer.value);
           form.remove();
+          countQuestions();
         });
         // The agent may give up, or the session end. Then nobody waits for the answer any more.
         signal.addEventListener("abort", () => {
           reject(signal.reason);
           form.remove();
+          countQuestions();
         });
         find("#questions").append(form);
+        notify(question);
+        countQuestions();
       });
     },
   },
@@ -269,6 +274,10 @@ function axis(values, start, end, hasZero) {
 function toText(value) {
   if (typeof value === "number") return Number(value.toPrecision(12)).toLocaleString("en");
   return value === undefined || value === null ? "" : typeof value === "string" ? value : JSON.stringify(value);
+}
+
+function countQuestions() {
+  showQuestions(find("#questions").children.length, () => find("#questions input").focus());
 }
 
 function showUndo() {

@@ -1,8 +1,9 @@
 // The host's view: the code, and its session's time and state. inbox.js has the requests.
 
 import { host } from "../relay.js";
+import { setTitle } from "./attention.js";
 import { showConnect } from "./connect.js";
-import { answerOf, askPerson, closeInbox, countPending, showInbox, watchRequests } from "./inbox.js";
+import { answerOf, askPerson, closeInbox, showInbox, watchRequests } from "./inbox.js";
 import { encode } from "./qr.js";
 import { rememberChoice } from "./remember.js";
 import { announce, copyOnClick, drawModules, find, formatCode, formatTime, parse } from "./view.js";
@@ -49,7 +50,7 @@ export function showHost() {
   autoRenew.addEventListener("change", () => session && (session.autoRenew = autoRenew.checked));
   rememberChoice(approval);
   approval.addEventListener("change", () => session && (session.approve = /** @type {Approve} */ (approval.value)));
-  showInbox(showTitle);
+  showInbox();
   for (const button of [newSession, tryAgain]) {
     button.addEventListener("click", async () => {
       await openSession();
@@ -166,6 +167,5 @@ function tick() {
 }
 
 function showTitle() {
-  const count = countPending() ? `(${countPending()}) ` : "";
-  document.title = session && session.state !== "ended" ? `${count}${formatCode(session.code)} · Parley` : "Parley";
+  setTitle(session && session.state !== "ended" ? `${formatCode(session.code)} · Parley` : "Parley");
 }

@@ -1,5 +1,6 @@
 // The inbox of the host's view: what guests and agents ask, with a form for each answer.
 
+import { notify, showQuestions } from "./attention.js";
 import { announce, createEntry, find, formatArguments, parseInput, prependEntry, submitByKey } from "./view.js";
 
 /** @import { HostRequest, RelayError, Session, Tool } from "../relay.js" */
@@ -18,7 +19,6 @@ const pending = new Map();
 /** @type {Map<string, Promise<unknown>>} What the person answers, by the request's id. */
 const answers = new Map();
 let callCount = 0;
-let onCount = /** @type {() => void} */ (() => undefined);
 
 /** @type {Tool} */
 export const askPerson = {
@@ -36,9 +36,7 @@ export const askPerson = {
   },
 };
 
-/** @param {() => void} onChange Called when another number of requests waits for an answer. */
-export function showInbox(onChange) {
-  onCount = onChange;
+export function showInbox() {
   echo.addEventListener("change", () => echo.checked && pending.forEach((request) => request.echo()));
 }
 
@@ -54,15 +52,19 @@ export function closeInbox() {
   pending.forEach((request) => request.cancel("Not answered"));
   pending.clear();
   answers.clear();
-}
-
-export function countPending() {
-  return pending.size;
+  updateCount();
 }
 
 function updateCount() {
   find("#no-requests", HTMLElement).hidden = Boolean(requests.firstChild || answered.firstChild);
-  onCount();
+  find("#host", HTMLElement).classList.toggle("asked", pending.size > 0);
+  showQuestions(pending.size, goToFirst);
+}
+
+function goToFirst() {
+  const first = find("textarea", HTMLTextAreaElement, requests);
+  first.scrollIntoView({ block: "center" });
+  first.focus({ preventScroll: true });
 }
 
 /** @param {HostRequest} request */
@@ -134,6 +136,7 @@ function showRequest({ id, call, createdAt }, title, content) {
     requests.append(entry.item);
     pending.set(id, request);
     announce(call ? `${title}: ${content}` : `Request ${id} has come`);
+    notify(call ? `${content}` : `Request ${id}`);
     if (echo.checked) request.echo();
     updateCount();
   });
@@ -145,6 +148,7 @@ function onAnswered({ id, problem }) {
   if (!request) return;
   const outcome = problem ? problem.message : request.outcome;
   request.entry.setOutcome(outcome, Boolean(problem));
+  request.entry.fold();
   announce(`${request.entry.title}: ${outcome}`);
   updateCount();
 }

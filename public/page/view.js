@@ -136,6 +136,18 @@ export function createEntry(title, payload) {
       this.form.remove();
       this.setOutcome(text, failed);
     },
+    /** Show only the line with title and outcome, and a button for the rest. */
+    fold() {
+      const button = Object.assign(document.createElement("button"), { type: "button", ariaLabel: `Show ${title}` });
+      const toggle = () => {
+        const folded = item.classList.toggle("folded");
+        button.textContent = folded ? "Show" : "Hide";
+        button.ariaExpanded = `${!folded}`;
+      };
+      button.addEventListener("click", toggle);
+      outcome.after(button);
+      toggle();
+    },
     /** @param {unknown} value */
     showAnswer(value) {
       showValue(answer, value);
