@@ -1,25 +1,33 @@
 """/api/sessions/{code}/requests: a guest posts, the host reads. …/requests/{id}: the guest withdraws."""
 
 import secrets
+from functools import partial
 
 from lib.jsontext import array, compose
 from lib.session import messages
-from lib.wait import long_poll
-from lib.web import fields
+from lib.wait import long_poll, response_stream
+from lib.web import fields, sse
 from lib.web.call import Call
 from lib.web.endpoint import Actions, Endpoint, Reply
 
 
 def post(call: Call) -> Reply:
-    """Post a request; with `wait`, answer with its response as soon as that is there."""
+    """Post a request; with `wait`, answer with its response as soon as that is there.
+
+    A caller that takes server-sent events gets the host's reports of progress before it.
+    """
     access, given = call.access, call.fields("id", "payload")
     payload = fields.message(given, "payload")
     request_id = fields.request_id(given) if "id" in given else secrets.token_urlsafe(9)
+    headers = {"Location": _location(access.code, request_id)} | call.wait.headers
+    if call.takes_events:
+        begin = partial(messages.post, access, request_id, payload)
+        events = response_stream.run(access, request_id, call.connection, call.wait.seconds, begin)
+        return Reply(200, headers=headers | sse.HEADERS, stream=events)
     with long_poll.response(access, request_id, call.connection, call.wait.seconds) as wait:
         posted = messages.post(access, request_id, payload, wait.channel)
         del payload  # a call that waits must not hold it
         response = wait.until_answered(posted)
-    headers = {"Location": _location(access.code, request_id)} | call.wait.headers
     return Reply(202 if response.answer is None else 200, response.public(), headers)
 
 

@@ -1,10 +1,12 @@
 """/api/sessions/{code}/responses: the host answers a request. …/responses/{id}: the guest reads the answer."""
 
+from functools import partial
+
 from lib.jsontext import compose
 from lib.problems import InvalidRequest
 from lib.session import messages
-from lib.wait import long_poll
-from lib.web import fields
+from lib.wait import long_poll, response_stream
+from lib.web import fields, sse
 from lib.web.call import Call
 from lib.web.endpoint import Actions, Endpoint, Reply
 
@@ -23,8 +25,15 @@ def answer(call: Call) -> Reply:
 
 
 def read(call: Call) -> Reply:
-    """Read what became of a request; with `wait`, as soon as it is answered."""
+    """Read what became of a request; with `wait`, as soon as it is answered.
+
+    A caller that takes server-sent events gets the host's reports of progress before that.
+    """
     access, request_id = call.access, call.target.id
+    if call.takes_events:
+        begin = partial(messages.read, access, request_id)
+        events = response_stream.run(access, request_id, call.connection, call.wait.seconds, begin)
+        return Reply(200, headers=call.wait.headers | sse.HEADERS, stream=events)
     with long_poll.response(access, request_id, call.connection, call.wait.seconds) as wait:
         response = wait.until_answered(messages.read(access, request_id, wait.channel))
     return Reply(202 if response.answer is None else 200, response.public(), call.wait.headers)

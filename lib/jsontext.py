@@ -13,6 +13,10 @@ from lib.problems import InvalidJson, InvalidRequest
 
 # Half of a character, as only an escape can say it: UTF-8 has no bytes for it.
 _SURROGATE = re.compile("[\ud800-\udfff]")
+# Each escape in a JSON text, from left to right: a whole character, half a character, or any other escape.
+_ESCAPE = re.compile(
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<half>u[dD][89a-fA-F][0-9a-fA-F]{2})|.)"
+)
 _SPACE = re.compile(r"[ \t\n\r]*")
 _CHECKED_AT_ONCE = 64 * 1024
 
@@ -55,6 +59,13 @@ def shape(text: JsonText) -> object:
 def compose(**members_: object) -> JsonText:
     """Return an object as text. A JsonText stands in it as it is; names and other values are written as JSON."""
     return JsonText(b"{" + b",".join(write(name) + b":" + write(value) for name, value in members_.items()) + b"}")
+
+
+def whole(text: JsonText) -> JsonText:
+    """Return a JSON text in which U+FFFD stands for each half of a character: many JSON parsers refuse such a half."""
+    if text.find(b"\\ud") < 0 and text.find(b"\\uD") < 0:
+        return text
+    return JsonText(_ESCAPE.sub(lambda escape: b"\\ufffd" if escape["half"] else escape[0], text))
 
 
 def array(values: Iterable[JsonText]) -> JsonText:

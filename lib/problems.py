@@ -120,10 +120,14 @@ class SessionEnded(Problem):
 
 
 class PayloadTooLarge(Problem):
-    """A message over the limit."""
+    """A message over the limit, or a list of tools: the limit and the size are in bytes."""
 
     status, code, title = 413, "payload_too_large", "The message is too large"
-    detail = "Send at most {0} bytes in one message."
+    detail = "{1} bytes are too many: send at most {0} bytes in one message."
+
+    def __init__(self, limit: int, size: int) -> None:
+        super().__init__(limit, size)
+        self.size = size
 
 
 class SessionFull(Problem):

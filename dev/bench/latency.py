@@ -22,7 +22,7 @@ from upstash_redis import Redis
 from dev.bench.report import Milliseconds
 from dev.events import PARLEY, UPSTASH, Event, events_of
 from dev.local.deployment import LocalStore
-from lib.mcp.protocol import MODERN
+from lib.mcp.results import MODERN
 
 _PUBLISH = "redis.call('SET', KEYS[1], ARGV[1], 'EX', 60) redis.call('PUBLISH', ARGV[2], ARGV[1]) return {1}"
 _META = {"io.modelcontextprotocol/protocolVersion": MODERN, "io.modelcontextprotocol/clientCapabilities": {}}

@@ -9,12 +9,12 @@ import requests
 
 from dev.check import reading
 from dev.check.caller import Caller, Failed, expect, parsed, require
-from lib.mcp import protocol
+from lib.mcp import results
 
-MODERN, LEGACY = protocol.MODERN, protocol.LEGACY[0]
+MODERN, LEGACY = results.MODERN, results.LEGACY[0]
 
 _META = "io.modelcontextprotocol/"
-_CLIENT = {"name": "parley-check", "version": "1"}
+CLIENT = {"name": "parley-check", "version": "1"}
 
 
 class Agent:
@@ -27,11 +27,12 @@ class Agent:
 
     def open(self) -> None:
         """Begin as the era wants it. Raises Failed."""
-        common = {"capabilities": {"tools": {}}, "instructions": str}
+        tools = {} if self._path == "/mcp" else {"listChanged": True}
+        common = {"capabilities": {"tools": tools}, "instructions": str}
         if self._version == MODERN:
-            self.ask("server/discover", supportedVersions=[MODERN], ttlMs=int, cacheScope=str, **common)
+            self.ask("server/discover", supportedVersions=list, ttlMs=int, cacheScope=str, **common)
             return
-        hello = {"protocolVersion": self._version, "capabilities": {}, "clientInfo": _CLIENT}
+        hello = {"protocolVersion": self._version, "capabilities": {}, "clientInfo": CLIENT}
         self.ask("initialize", hello, protocolVersion=self._version, serverInfo=dict, **common)
         with self._named("notifications/initialized"):
             expect(self._post({"jsonrpc": "2.0", "method": "notifications/initialized"}), 202)
@@ -67,7 +68,7 @@ class Agent:
         """Return the answer to a request, whatever it is. Raises Failed if none comes."""
         given = params or {}
         if self._version == MODERN:
-            meta = {"protocolVersion": MODERN, "clientCapabilities": {}, "clientInfo": _CLIENT}
+            meta = {"protocolVersion": MODERN, "clientCapabilities": {}, "clientInfo": CLIENT}
             given = {**given, "_meta": {f"{_META}{name}": value for name, value in meta.items()}}
             headers |= {"Mcp-Method": method} | ({"Mcp-Name": given["name"]} if method == "tools/call" else {})
         return self._post({"jsonrpc": "2.0", "id": 1, "method": method, "params": given}, **headers)

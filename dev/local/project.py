@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 _PARAMETER = re.compile(r":([A-Za-z]\w*)")
+_PATTERNS = {"(.*)": "(.*)", "{/}?": "/?"}
 
 
 class Route(NamedTuple):
@@ -62,11 +63,11 @@ class Project:
 
 
 def _pattern(source: str) -> re.Pattern[str]:
-    """Compile a source with `:name` for one segment of the path and `(.*)` for the rest. Raises ValueError."""
-    parts = re.split(r"(:[A-Za-z]\w*|\(\.\*\))", source)
+    """Compile a source: `:name` is a segment of the path, `(.*)` the rest, `{/}?` maybe a slash. Raises ValueError."""
+    parts = re.split(r"(:[A-Za-z]\w*|\(\.\*\)|\{/\}\?)", source)
     for literal in parts[::2]:
         if re.search(r"[(){}*+?:\\|]", literal):
             raise ValueError(f"vercel.json: {literal!r} in {source!r} is not understood by the local platform")
-    parts[1::2] = ["(.*)" if part == "(.*)" else f"(?P<{part[1:]}>[^/]+?)" for part in parts[1::2]]
+    parts[1::2] = [_PATTERNS.get(part, f"(?P<{part[1:]}>[^/]+?)") for part in parts[1::2]]
     parts[::2] = [re.escape(literal) for literal in parts[::2]]
     return re.compile("".join(parts))

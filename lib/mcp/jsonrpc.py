@@ -13,6 +13,8 @@ from lib.problems import InvalidJson, InvalidRequest
 # The beginning of what an id, or MCP's progress token, may be: a string, or a whole number.
 _IDENTIFIER = re.compile(rb'"|-?[0-9]+\Z')
 
+_NULL = JsonText(b"null")
+
 PARSE_ERROR, INVALID_REQUEST, METHOD_NOT_FOUND, INVALID_PARAMS = -32700, -32600, -32601, -32602
 
 
@@ -63,11 +65,21 @@ def parse(body: bytes) -> Message:
 
 
 def members_of(members: dict[str, JsonText], name: str) -> dict[str, JsonText]:
-    """Return the members of a member that is an object; none if it is left out. Raises InvalidRequest, InvalidJson."""
-    text = members.get(name, JsonText(b"{}"))
+    """Return the members of a member that is an object; none if it is left out, or null.
+
+    Raises InvalidRequest, InvalidJson.
+    """
+    return jsontext.members(object_of(members, name))
+
+
+def object_of(members: dict[str, JsonText], name: str) -> JsonText:
+    """Return a member that is an object as it is written; `{}` if it is left out, or null. Raises InvalidRequest."""
+    text = members.get(name, _NULL)
+    if text == _NULL:
+        return JsonText(b"{}")
     if not text.startswith(b"{"):
         raise InvalidRequest(f"{name} must be an object.")
-    return jsontext.members(text)
+    return text
 
 
 def is_identifier(text: JsonText) -> bool:
@@ -77,7 +89,7 @@ def is_identifier(text: JsonText) -> bool:
 
 def result(request_id: JsonText, value: JsonText) -> JsonText:
     """Build a response."""
-    return compose(jsonrpc="2.0", id=request_id, result=value)
+    return compose(jsonrpc="2.0", id=request_id, result=jsontext.whole(value))
 
 
 def error(request_id: JsonText | None, fault: Fault) -> JsonText:
@@ -86,9 +98,10 @@ def error(request_id: JsonText | None, fault: Fault) -> JsonText:
     if fault.data is not None:
         members["data"] = fault.data
     identity = {} if request_id is None else {"id": request_id}
-    return compose(jsonrpc="2.0", **identity, error=compose(**members))
+    return compose(jsonrpc="2.0", **identity, error=jsontext.whole(compose(**members)))
 
 
-def notification(method: str, params: JsonText) -> JsonText:
+def notification(method: str, params: JsonText | None = None) -> JsonText:
     """Build a notification."""
-    return compose(jsonrpc="2.0", method=method, params=params)
+    members = {} if params is None else {"params": jsontext.whole(params)}
+    return compose(jsonrpc="2.0", method=method, **members)

@@ -1,159 +1,50 @@
-"""The Model Context Protocol over Streamable HTTP, stateless: what a message means, and the shapes of results.
+"""What a message of the Model Context Protocol asks for, and who sends it. Streamable HTTP, stateless.
 
 Two eras share each URL. A modern request (2026-07-28) names its version in `params._meta`, and repeats the version, the
-method and the tool's name in headers. A legacy request follows the handshake of `initialize`, of which nothing is kept
-here. `read` finds out to which era a message belongs; an `Era` renders results as the clients of that era expect them.
+method and the tool's name in headers. A legacy request follows the handshake of `initialize`. Nothing of that is kept
+here: the id of an MCP session, which the client repeats, says who the client is.
 Source: https://modelcontextprotocol.io/specification
 """
 
 import base64
 import binascii
-from abc import ABC, abstractmethod
+import hashlib
+import secrets
 from email.message import Message as Headers
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
-from lib import VERSION, jsontext
-from lib.jsontext import JsonText, array, compose, write
+from lib import jsontext
+from lib.jsontext import JsonText, compose, write
 from lib.mcp import jsonrpc
 from lib.mcp.jsonrpc import INVALID_PARAMS, METHOD_NOT_FOUND, Fault, Message
-from lib.problems import Busy, InvalidRequest, Problem
-
-MODERN = "2026-07-28"
-LEGACY = ("2025-11-25", "2025-06-18", "2025-03-26")
-# In this version results have no `structuredContent`, and tools no `outputSchema`.
-_WITHOUT_STRUCTURE = "2025-03-26"
+from lib.mcp.results import LEGACY, META, MODERN, Era, Legacy, Modern
+from lib.problems import InvalidRequest, Problem
 
 _HEADER_MISMATCH, _VERSION_UNSUPPORTED = -32020, -32022
-_META = "io.modelcontextprotocol/"
-_VERSION_FIELD = f"{_META}protocolVersion"
-_CAPABILITIES = compose(tools=compose())
-_SERVER = compose(name="parley", title="Parley", version=VERSION)
-_CACHE = {"ttlMs": 0, "cacheScope": "private"}
+_VERSION_FIELD = f"{META}protocolVersion"
+# What a client speaks that sends no header: the first version that had this transport.
+_ASSUMED = "2025-03-26"
+_SESSION_HEADER = "Mcp-Session-Id"
 _NULL = write(None)
-
-
-class Era(ABC):
-    """How the clients of one era are answered."""
-
-    unknown_method_status: ClassVar[int]
-
-    @abstractmethod
-    def handshake(self, method: str, instructions: str) -> JsonText | None:
-        """Return the result of a method with which a client gets to know a server; None for any other method."""
-
-    @abstractmethod
-    def listed(self, tools: JsonText) -> JsonText:
-        """Return the result of `tools/list`."""
-
-    @abstractmethod
-    def called(
-        self,
-        content: JsonText,
-        structured: JsonText | None = None,
-        *,
-        is_error: bool = False,
-        meta: JsonText | None = None,
-    ) -> JsonText:
-        """Return the result of `tools/call`; `structured` is left out if the version does not allow it."""
-
-    def failed(self, message: str) -> JsonText:
-        """Return a result of `tools/call` that says to a model what went wrong."""
-        return self.called(text(message), is_error=True)
-
-    def refused(self, problem: Problem) -> JsonText:
-        """Return a result of `tools/call` that says to a model what the relay refuses."""
-        detail = "Try again in a moment." if isinstance(problem, Busy) else problem.detail
-        return self.failed(f"{problem.title}. {detail}")
-
-
-class Modern(Era):
-    """Version 2026-07-28: each result says that it is complete, and who the server is."""
-
-    unknown_method_status = 404
-
-    def handshake(self, method: str, instructions: str) -> JsonText | None:
-        """Answer `server/discover`."""
-        if method != "server/discover":
-            return None
-        return _modern(supportedVersions=[MODERN], capabilities=_CAPABILITIES, instructions=instructions, **_CACHE)
-
-    def listed(self, tools: JsonText) -> JsonText:
-        """Return the tools as they are."""
-        return _modern(tools=tools, **_CACHE)
-
-    def called(
-        self,
-        content: JsonText,
-        structured: JsonText | None = None,
-        *,
-        is_error: bool = False,
-        meta: JsonText | None = None,
-    ) -> JsonText:
-        """Return a result with any JSON as `structuredContent`."""
-        members = {} if structured is None else {"structuredContent": structured}
-        return _modern(_members(meta), content=content, **members, isError=is_error)
-
-
-class Legacy(Era):
-    """A version up to 2025-11-25, which the client and the server agreed on with `initialize`."""
-
-    unknown_method_status = 200
-
-    def __init__(self, version: str) -> None:
-        self._version = version
-
-    def handshake(self, method: str, instructions: str) -> JsonText | None:
-        """Answer `initialize` and `ping`."""
-        if method == "ping":
-            return compose()
-        if method != "initialize":
-            return None
-        return compose(
-            protocolVersion=self._version,
-            capabilities=_CAPABILITIES,
-            serverInfo=_SERVER,
-            instructions=instructions,
-        )
-
-    def listed(self, tools: JsonText) -> JsonText:
-        """Return the tools without each `outputSchema` that no `structuredContent` of this version can follow."""
-        if tools.find(b'"outputSchema"') < 0:
-            return compose(tools=tools)
-        return compose(tools=array(self._tool(jsontext.members(tool)) for tool in jsontext.elements(tools)))
-
-    def called(
-        self,
-        content: JsonText,
-        structured: JsonText | None = None,
-        *,
-        is_error: bool = False,
-        meta: JsonText | None = None,
-    ) -> JsonText:
-        """Return a result whose `structuredContent`, if the version has any, is an object."""
-        members: dict[str, JsonText] = {}
-        if structured is not None and structured.startswith(b"{") and self._version != _WITHOUT_STRUCTURE:
-            members["structuredContent"] = structured
-        extra = _members(meta)
-        if extra:
-            return compose(content=content, **members, isError=is_error, _meta=compose(**extra))
-        return compose(content=content, **members, isError=is_error)
-
-    def _tool(self, tool: dict[str, JsonText]) -> JsonText:
-        schema = jsontext.shape(tool.get("outputSchema", _NULL))
-        is_object = isinstance(schema, dict) and schema.get("type") == "object"
-        if self._version == _WITHOUT_STRUCTURE or not is_object:
-            tool.pop("outputSchema", None)
-        return compose(**tool)
+# What is kept of a client's name and version, in characters.
+_NAME_LENGTH, _VERSION_LENGTH = 128, 64
 
 
 class Request(NamedTuple):
-    """A JSON-RPC request as MCP reads it. `progress_token` is JSON text; None if the client wants no progress."""
+    """A JSON-RPC request as MCP reads it.
+
+    `progress_token` is JSON text; None if the client wants no progress. `client` is `{"name", "version"}` as JSON text,
+    with those members that the client has given; None if it has not said who it is. `call` is the name under which a
+    `notifications/cancelled` cancels a tool call, `""` if none can.
+    """
 
     id: JsonText
     method: str
     params: dict[str, JsonText]
     era: Era
     progress_token: JsonText | None
+    client: JsonText | None
+    call: str
 
 
 def read(message: Message, request_id: JsonText, headers: Headers) -> Request:
@@ -162,46 +53,87 @@ def read(message: Message, request_id: JsonText, headers: Headers) -> Request:
         meta = jsonrpc.members_of(message.params, "_meta")
     except InvalidRequest as problem:
         raise Fault(INVALID_PARAMS, problem.detail, 400) from None
-    era = _modern_era(message, meta, headers) if _VERSION_FIELD in meta else _legacy_era(message, headers)
     token = meta.get("progressToken")
     wanted = token if token and jsonrpc.is_identifier(token) else None
-    return Request(request_id, message.method, message.params, era, wanted)
+    if _VERSION_FIELD in meta:
+        era: Era = _modern_era(message, meta, headers)
+        client, call = _client(meta.get(f"{META}clientInfo", _NULL)), ""
+    else:
+        era = _legacy_era(message, headers)
+        session_id = headers.get(_SESSION_HEADER, "").strip()
+        client, call = _client_in(session_id), _call(session_id, request_id)
+    return Request(request_id, message.method, message.params, era, wanted, client, call)
+
+
+def session_headers(request: Request) -> dict[str, str]:
+    """Return the header with which `initialize` gives a client the id of its MCP session; none for other methods.
+
+    The id is random, and carries the client's name, because nothing is stored.
+    """
+    if request.method != "initialize":
+        return {}
+    client = _client(request.params.get("clientInfo", _NULL)) or JsonText(b"")
+    return {_SESSION_HEADER: f"{secrets.token_urlsafe(16)}.{base64.urlsafe_b64encode(client).decode()}"}
+
+
+def cancelled_call(message: Message, headers: Headers) -> str:
+    """Return the call that a notification cancels, named as in `Request.call`; `""` if it cancels none."""
+    if message.method != "notifications/cancelled":
+        return ""
+    return _call(headers.get(_SESSION_HEADER, "").strip(), message.params.get("requestId", JsonText(b"")))
 
 
 def _modern_era(message: Message, meta: dict[str, JsonText], headers: Headers) -> Modern:
     version = jsontext.shape(meta[_VERSION_FIELD])
     if not isinstance(version, str):
         raise Fault(INVALID_PARAMS, f"{_VERSION_FIELD} must be a string.", 400)
-    expected = {"MCP-Protocol-Version": version, "Mcp-Method": message.method}
+    stated = _values(headers, "MCP-Protocol-Version")
+    if stated - {version, *LEGACY} or not stated:
+        raise _mismatch("MCP-Protocol-Version")
+    # Claude's connectors send the header of a legacy version, and some proxies a header twice. Then the body decides.
+    is_exact = headers.get_all("MCP-Protocol-Version", []) == [version]
+    expected = {"Mcp-Method": message.method}
     if message.method == "tools/call":
         expected["Mcp-Name"] = str(jsontext.shape(message.params.get("name", write(""))))
     for name, value in expected.items():
-        if _decoded(headers.get(name)) != value:
-            raise Fault(_HEADER_MISMATCH, f"The header {name} is missing, or differs from the body.", 400)
+        if (name in headers or is_exact) and not _agrees(headers, name, value):
+            raise _mismatch(name)
     if version != MODERN:
         raise _unsupported(version)
-    if not meta.get(f"{_META}clientCapabilities", _NULL).startswith(b"{"):
-        raise Fault(INVALID_PARAMS, f"params._meta lacks {_META}clientCapabilities, an object.", 400)
+    if not meta.get(f"{META}clientCapabilities", _NULL).startswith(b"{"):
+        raise Fault(INVALID_PARAMS, f"params._meta lacks {META}clientCapabilities, an object.", 400)
     return Modern()
 
 
 def _legacy_era(message: Message, headers: Headers) -> Legacy:
-    version = headers.get("MCP-Protocol-Version", "").strip()
-    if version == MODERN:
+    stated = _values(headers, "MCP-Protocol-Version")
+    if MODERN in stated:
         raise Fault(INVALID_PARAMS, f"params._meta lacks {_VERSION_FIELD}.", 400)
     if message.method == "initialize":
         wanted = jsontext.shape(message.params.get("protocolVersion", _NULL))
-        version = wanted if isinstance(wanted, str) and wanted in LEGACY else LEGACY[0]
-    elif version and version not in LEGACY:
-        raise _unsupported(version)
-    # A client that sends no header has to be taken for the first version that had this transport.
-    return Legacy(version or LEGACY[-1])
+        return Legacy(wanted if isinstance(wanted, str) and wanted in LEGACY else LEGACY[0])
+    if stated - set(LEGACY):
+        raise _unsupported(min(stated - set(LEGACY)))
+    return Legacy(max(stated, default=_ASSUMED))
 
 
-def _decoded(header: str | None) -> str | None:
-    """Return a header's value, which a client may have written as `=?base64?…?=`."""
-    value = header.strip() if header is not None else None
-    if value and value.startswith("=?base64?") and value.endswith("?="):
+def _values(headers: Headers, name: str) -> set[str]:
+    """Return the values of a header, which a proxy may have joined with commas."""
+    joined = ",".join(headers.get_all(name, []))
+    return {value.strip() for value in joined.split(",") if value.strip()}
+
+
+def _agrees(headers: Headers, name: str, expected: str) -> bool:
+    """Return whether a header has the expected value: once, or several times."""
+    as_sent = {_decoded(line) for line in headers.get_all(name, [])}
+    joined = {_decoded(value) for value in _values(headers, name)}
+    return {expected} in (as_sent, joined)
+
+
+def _decoded(header: str) -> str | None:
+    """Return a header's value, which a client may have written as `=?base64?…?=`; None if it is not well formed."""
+    value = header.strip()
+    if value.startswith("=?base64?") and value.endswith("?="):
         try:
             return base64.b64decode(value[9:-2], validate=True).decode()
         except (binascii.Error, UnicodeDecodeError):
@@ -209,8 +141,37 @@ def _decoded(header: str | None) -> str | None:
     return value
 
 
+def _client(info: JsonText) -> JsonText | None:
+    """Return what is passed on of a client's description of itself."""
+    given = jsontext.shape(info)
+    if not isinstance(given, dict):
+        return None
+    lengths = {"name": _NAME_LENGTH, "version": _VERSION_LENGTH}
+    kept = {field: given[field][:length] for field, length in lengths.items() if isinstance(given.get(field), str)}
+    return jsontext.whole(compose(**kept)) if kept else None
+
+
+def _client_in(session_id: str) -> JsonText | None:
+    """Return the client that an id of `session_headers` carries. Clients may send anything as their id."""
+    try:
+        info = base64.b64decode(session_id.partition(".")[2], altchars="-_", validate=True)
+        return _client(JsonText(info)) if info else None
+    except (ValueError, RecursionError):
+        return None
+
+
+def _call(session_id: str, request_id: JsonText) -> str:
+    if not session_id or not request_id:
+        return ""
+    return hashlib.sha256(session_id.encode(errors="replace") + b" " + request_id).hexdigest()[:32]
+
+
+def _mismatch(header: str) -> Fault:
+    return Fault(_HEADER_MISMATCH, f"The header {header} is missing, or differs from the body.", 400)
+
+
 def _unsupported(version: str) -> Fault:
-    data = {"supported": [MODERN], "requested": version[:64]}
+    data = {"supported": [MODERN, *LEGACY], "requested": version[:64]}
     return Fault(_VERSION_UNSUPPORTED, "This protocol version is not supported.", 400, data)
 
 
@@ -222,24 +183,3 @@ def unknown_method(request: Request) -> Fault:
 def refusal(problem: Problem) -> Fault:
     """Return the fault of a request that the relay refuses: the code is the problem's status, the data the document."""
     return Fault(problem.status, f"{problem.title}. {problem.detail}", data=problem.body())
-
-
-def progress(token: JsonText, seconds: int) -> JsonText:
-    """Return the notification that a call still waits."""
-    params = compose(progressToken=token, progress=seconds, message="Waiting for the host")
-    return jsonrpc.notification("notifications/progress", params)
-
-
-def text(value: str | JsonText) -> JsonText:
-    """Return content that is one text; a JsonText is a JSON string already."""
-    return array([compose(type="text", text=value)])
-
-
-def _members(meta: JsonText | None) -> dict[str, JsonText]:
-    """Return the members of a result's `_meta`; none if it is not an object."""
-    return jsontext.members(meta) if meta and meta.startswith(b"{") else {}
-
-
-def _modern(meta: dict[str, JsonText] | None = None, /, **members: object) -> JsonText:
-    signed: dict[str, object] = {**(meta or {}), f"{_META}serverInfo": _SERVER}
-    return compose(resultType="complete", **members, _meta=compose(**signed))

@@ -1,14 +1,26 @@
-"""A host's answer to a tool call, made into a result of `tools/call`."""
+"""Results as the clients of MCP's two eras expect them: of the relay's methods, and of hosts' answers to tool calls.
 
+Source: https://modelcontextprotocol.io/specification
+"""
+
+from abc import ABC, abstractmethod
 from contextlib import suppress
+from typing import ClassVar, NamedTuple
 
-from lib import jsontext
-from lib.jsontext import JsonText
-from lib.mcp import protocol
-from lib.mcp.jsonrpc import INVALID_PARAMS, Fault
-from lib.mcp.protocol import Era
-from lib.problems import InvalidJson, InvalidRequest
+from lib import VERSION, jsontext
+from lib.jsontext import JsonText, array, compose, write
+from lib.problems import Busy, InvalidJson, InvalidRequest, Problem
 from lib.session.messages import Response
+
+MODERN = "2026-07-28"
+LEGACY = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
+# In these versions results have no `structuredContent`, and tools no `outputSchema`.
+_WITHOUT_STRUCTURE = ("2025-03-26", "2024-11-05")
+
+META = "io.modelcontextprotocol/"
+_SERVER = compose(name="parley", title="Parley", version=VERSION)
+_CACHE = {"ttlMs": 0, "cacheScope": "private"}
+_NULL = write(None)
 
 # The content blocks of MCP, each with its members that must be strings; a `resource` has them one level deeper.
 _BLOCKS = {
@@ -19,45 +31,194 @@ _BLOCKS = {
 }
 
 
+class UnknownTool(Exception):
+    """The host says that it has no such tool."""
+
+
+class Introduction(NamedTuple):
+    """What a server says of itself to a client that gets to know it."""
+
+    capabilities: JsonText
+    instructions: str
+
+
+class Era(ABC):
+    """How the clients of one era are answered."""
+
+    unknown_method_status: ClassVar[int]
+
+    @abstractmethod
+    def handshake(self, method: str, introduction: Introduction) -> JsonText | None:
+        """Return the result of a method with which a client gets to know a server; None for any other method."""
+
+    @abstractmethod
+    def listed(self, tools: JsonText) -> JsonText:
+        """Return the result of `tools/list`."""
+
+    @abstractmethod
+    def called(
+        self,
+        content: JsonText,
+        structured: JsonText | None = None,
+        *,
+        is_error: bool = False,
+        meta: JsonText | None = None,
+    ) -> JsonText:
+        """Return the result of `tools/call`; `structured` is left out if the version does not allow it."""
+
+    def failed(self, message: str) -> JsonText:
+        """Return a result of `tools/call` that says to a model what went wrong."""
+        return self.called(text(message), is_error=True)
+
+    def refused(self, problem: Problem) -> JsonText:
+        """Return a result of `tools/call` that says to a model what the relay refuses."""
+        detail = "Try again in a moment." if isinstance(problem, Busy) else problem.detail
+        return self.failed(f"{problem.title}. {detail}")
+
+
+class Modern(Era):
+    """Version 2026-07-28: each result says that it is complete, and who the server is."""
+
+    unknown_method_status = 404
+
+    def handshake(self, method: str, introduction: Introduction) -> JsonText | None:
+        """Answer `server/discover`."""
+        if method != "server/discover":
+            return None
+        return _modern(supportedVersions=[MODERN, *LEGACY], **introduction._asdict(), **_CACHE)
+
+    def listed(self, tools: JsonText) -> JsonText:
+        """Return the tools as they are."""
+        return _modern(tools=tools, **_CACHE)
+
+    def called(
+        self,
+        content: JsonText,
+        structured: JsonText | None = None,
+        *,
+        is_error: bool = False,
+        meta: JsonText | None = None,
+    ) -> JsonText:
+        """Return a result with any JSON as `structuredContent`."""
+        members = {} if structured is None else {"structuredContent": structured}
+        return _modern(_members(meta), content=content, **members, isError=is_error)
+
+
+class Legacy(Era):
+    """A version up to 2025-11-25, which the client and the server agreed on with `initialize`."""
+
+    unknown_method_status = 200
+
+    def __init__(self, version: str) -> None:
+        self._version = version
+
+    def handshake(self, method: str, introduction: Introduction) -> JsonText | None:
+        """Answer `initialize` and `ping`."""
+        if method == "ping":
+            return compose()
+        if method != "initialize":
+            return None
+        return compose(
+            protocolVersion=self._version,
+            serverInfo=_SERVER,
+            **introduction._asdict(),
+        )
+
+    def listed(self, tools: JsonText) -> JsonText:
+        """Return the tools without each `outputSchema` that no `structuredContent` of this version can follow."""
+        if tools.find(b'"outputSchema"') < 0:
+            return compose(tools=tools)
+        return compose(tools=array(self._tool(jsontext.members(tool)) for tool in jsontext.elements(tools)))
+
+    def called(
+        self,
+        content: JsonText,
+        structured: JsonText | None = None,
+        *,
+        is_error: bool = False,
+        meta: JsonText | None = None,
+    ) -> JsonText:
+        """Return a result whose `structuredContent`, if the version has any, is an object."""
+        members: dict[str, JsonText] = {}
+        if structured is not None and structured.startswith(b"{") and self._version not in _WITHOUT_STRUCTURE:
+            members["structuredContent"] = structured
+        extra = _members(meta)
+        if extra:
+            return compose(content=content, **members, isError=is_error, _meta=compose(**extra))
+        return compose(content=content, **members, isError=is_error)
+
+    def _tool(self, tool: dict[str, JsonText]) -> JsonText:
+        schema = jsontext.shape(tool.get("outputSchema", _NULL))
+        is_object = isinstance(schema, dict) and schema.get("type") == "object"
+        if self._version in _WITHOUT_STRUCTURE or not is_object:
+            tool.pop("outputSchema", None)
+        return compose(**tool)
+
+
+def text(value: str | JsonText) -> JsonText:
+    """Return content that is one text; a JsonText is a JSON string already."""
+    return array([compose(type="text", text=value)])
+
+
+def _members(meta: JsonText | None) -> dict[str, JsonText]:
+    """Return the members of a result's `_meta`; none if it is not an object."""
+    return jsontext.members(meta) if meta and meta.startswith(b"{") else {}
+
+
+def _modern(meta: dict[str, JsonText] | None = None, /, **members: object) -> JsonText:
+    signed: dict[str, object] = {**(meta or {}), f"{META}serverInfo": _SERVER}
+    return compose(resultType="complete", **members, _meta=compose(**signed))
+
+
 def result_of(response: Response, era: Era) -> JsonText:
     """Return the result in a host's answer.
 
     A `CallToolResult` stays as it is, any other text becomes text, other JSON becomes `structuredContent` with a copy
-    as text, and an error becomes a result with `isError`. Raises Fault if the host says that it has no such tool.
+    as text. An `error` becomes a result with `isError`, and a result with `isError` stays one, whatever its content.
+    Raises UnknownTool if the host says that it has no such tool.
     """
-    answer = response.answer or JsonText(b"null")
+    answer = response.answer or _NULL
+    members = _members_if_any(answer)
+    is_error = members.get("isError") == b"true"
     if response.kind == "error":
         result = era.failed(_error_message(answer))
-    elif members := _call_tool_result(answer):
+    elif is_error or _is_content(members.get("content")):
         result = era.called(
-            members["content"],
+            _content(members, answer),
             members.get("structuredContent"),
-            is_error=members.get("isError") == b"true",
+            is_error=is_error,
             meta=members.get("_meta"),
         )
     elif answer.startswith(b'"'):
-        result = era.called(protocol.text(answer))
+        result = era.called(text(answer))
     else:
-        result = era.called(protocol.text(answer.decode()), answer)
+        result = era.called(text(answer.decode()), answer)
     return result
 
 
-def _call_tool_result(answer: JsonText) -> dict[str, JsonText]:
-    """Return the members of an answer that is a `CallToolResult`; none if it is another value."""
+def _members_if_any(answer: JsonText) -> dict[str, JsonText]:
+    """Return the members of an answer; none if it is no object, or one that names a member twice."""
     if answer.startswith(b"{"):
         with suppress(InvalidRequest, InvalidJson):
-            members = jsontext.members(answer)
-            if _is_content(members.get("content")):
-                return members
+            return jsontext.members(answer)
     return {}
 
 
+def _content(members: dict[str, JsonText], answer: JsonText) -> JsonText:
+    """Return a result's content as blocks: as they are, or all that there is as one text."""
+    content = members.get("content")
+    if _is_content(content):
+        return content or _NULL
+    given = content or answer
+    return text(given if given.startswith(b'"') else given.decode())
+
+
 def _error_message(answer: JsonText) -> str:
-    """Return what the host's `error` says. Raises Fault for an unknown tool."""
+    """Return what the host's `error` says. Raises UnknownTool."""
     error = jsontext.shape(answer)
     message = error.get("message") if isinstance(error, dict) else error
     if isinstance(error, dict) and error.get("code") == "unknown_tool":
-        raise Fault(INVALID_PARAMS, message if isinstance(message, str) else "The session has no such tool.")
+        raise UnknownTool(message if isinstance(message, str) else "The session has no such tool.")
     return message if isinstance(message, str) else answer.decode()
 
 

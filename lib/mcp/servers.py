@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 from lib import jsontext
 from lib.jsontext import JsonText, array, compose
-from lib.mcp import protocol, tool_call
+from lib.mcp import jsonrpc, results, tool_call
 from lib.mcp.jsonrpc import INVALID_PARAMS, Fault
-from lib.mcp.protocol import Era
+from lib.mcp.protocol import Request
+from lib.mcp.results import Introduction, UnknownTool
 from lib.mcp.tool_call import Results
 from lib.problems import InvalidCode, InvalidRequest
 from lib.session import codes, tools
@@ -50,7 +51,15 @@ def _tool(
 _CODE = {"type": "string", "description": "The code that the page or program shows, like ABC1-2345."}
 _NAME = {"type": "string", "description": "The tool's name, as list_tools has it."}
 _ARGUMENTS = {"type": "object", "description": "The tool's arguments, as its inputSchema has them."}
-_PAYLOAD = {"description": "Any JSON value: what to ask the host."}
+# With each type by its name: one client sends what has no type as a string of JSON, another refuses a list of types.
+_PAYLOAD = {
+    "description": "Any JSON value: what to ask the host.",
+    "anyOf": [
+        {"type": "object"},
+        {"type": "array", "items": {}},
+        *({"type": kind} for kind in ("string", "number", "boolean", "null")),
+    ],
+}
 
 # What a session without tools has.
 _SEND_REQUEST = _tool(
@@ -86,35 +95,41 @@ _FIXED = {
 class SessionServer:
     """The server of one session."""
 
-    instructions = SESSION_INSTRUCTIONS
+    introduction = Introduction(compose(tools=compose(listChanged=True)), SESSION_INSTRUCTIONS)
 
-    def __init__(self, access: Access, era: Era, client: socket.socket) -> None:
+    def __init__(self, access: Access, request: Request, client: socket.socket) -> None:
         self._access = access
-        self._era = era
+        self._request = request
         self._client = client
 
     def list(self) -> JsonText:
         """Return the session's tools, or the tool of a session that has none. Raises a Problem."""
-        found = tools.read(self._access)
+        found = tools.read(self._access, self._request.client or compose())
         return array([_SEND_REQUEST.listed]) if found == tools.NONE else found
 
     def call(self, name: str, arguments: dict[str, JsonText], text: JsonText) -> Results:
-        """Yield what `tool_call.run` does, and raise what it does. `text` is the JSON of the arguments."""
-        payload = tool_call.tool_payload(name, text)
+        """Yield what `tool_call.run` does; `text` is the JSON of the arguments.
+
+        Raises what `tool_call.run` does, and a Fault for an unknown tool.
+        """
+        payload = tool_call.tool_payload(name, text, self._request.client)
         if name == "send_request" and tools.read(self._access) == tools.NONE:
             _check(arguments, _SEND_REQUEST)
             payload = arguments["payload"]
-        yield from tool_call.run(self._access, payload, self._era, self._client)
+        try:
+            yield from tool_call.run(self._access, payload, self._request, self._client)
+        except UnknownTool as unknown:
+            raise Fault(INVALID_PARAMS, str(unknown)) from None
 
 
 class FixedServer:
     """The server for every session; `access` makes the access to the session of a code."""
 
-    instructions = FIXED_INSTRUCTIONS
+    introduction = Introduction(compose(tools=compose()), FIXED_INSTRUCTIONS)
 
-    def __init__(self, access: Callable[[str], Access], era: Era, client: socket.socket) -> None:
+    def __init__(self, access: Callable[[str], Access], request: Request, client: socket.socket) -> None:
         self._access = access
-        self._era = era
+        self._request = request
         self._client = client
 
     def list(self) -> JsonText:
@@ -128,19 +143,27 @@ class FixedServer:
         _check(arguments, _FIXED[name])
         access = self._access(codes.parse(_string(arguments, "code")))
         if name == "list_tools":
-            found = compose(tools=tools.read(access))
-            yield self._era.called(protocol.text(found.decode()), found)
+            found = compose(tools=tools.read(access, self._request.client or compose()))
+            yield self._request.era.called(results.text(found.decode()), found)
             return
-        payload = _tool_call_payload(arguments) if name == "call_tool" else arguments["payload"]
-        yield from tool_call.run(access, payload, self._era, self._client)
+        payload = self._payload(arguments) if name == "call_tool" else arguments["payload"]
+        try:
+            yield from tool_call.run(access, payload, self._request, self._client)
+        except UnknownTool:
+            yield self._request.era.failed(_unknown_tool(_string(arguments, "name"), tools.read(access)))
+
+    def _payload(self, arguments: dict[str, JsonText]) -> JsonText:
+        """Return the request that `call_tool` asks for. Raises InvalidRequest."""
+        given = jsonrpc.object_of(arguments, "arguments")
+        return tool_call.tool_payload(_string(arguments, "name"), given, self._request.client)
 
 
-def _tool_call_payload(arguments: dict[str, JsonText]) -> JsonText:
-    """Return the request that `call_tool` asks for. Raises InvalidRequest."""
-    given = arguments.get("arguments", JsonText(b"{}"))
-    if not given.startswith(b"{"):
-        raise InvalidRequest("arguments must be an object.")
-    return tool_call.tool_payload(_string(arguments, "name"), given)
+def _unknown_tool(name: str, listed: JsonText) -> str:
+    """Return what a model needs to know that has called a tool which is not in the list."""
+    found = jsontext.shape(listed)
+    names = [tool["name"] for tool in found] if isinstance(found, list) else []
+    there = f"Its tools are: {', '.join(names)}." if names else "It has none: use send_request."
+    return f"The session has no tool {json.dumps(name[:128])}. {there}"
 
 
 def _check(arguments: dict[str, JsonText], tool: _Tool) -> None:

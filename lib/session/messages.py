@@ -24,6 +24,8 @@ _READ_REQUESTS = Script("read_requests")
 _TAKE_OVER = Script("take_over")
 _ANSWER = Script("answer_request")
 _WITHDRAW = Script("withdraw_request")
+_CANCEL = Script("cancel_call")
+_REPORT = Script("report_progress")
 
 
 class HostConflict(Exception):
@@ -50,7 +52,8 @@ class Request(NamedTuple):
 class Response(NamedTuple):
     """The state of a request. `answer` is None until the host has answered it.
 
-    Until then `ttl_ms` is the time that its session has to live, and `listening` says whether a host listens.
+    Until then `ttl_ms` is the time that its session has to live, and `listening_ms` how long a host is known to listen,
+    unless it leaves: 0 if no host does.
     """
 
     id: str
@@ -58,7 +61,7 @@ class Response(NamedTuple):
     kind: str = ""
     answered_at: str = ""
     ttl_ms: int = 0
-    listening: bool = False
+    listening_ms: int = 0
 
     def public(self) -> JsonText:
         """Return the response as the API has it."""
@@ -76,11 +79,11 @@ class Backlog(NamedTuple):
     ttl_ms: int
 
 
-def post(access: Access, request_id: str, payload: JsonText, channel: str = "") -> Response:
+def post(access: Access, request_id: str, payload: JsonText, channel: str = "", call: str = "") -> Response:
     """Post a guest's request. Posting the same id and payload again returns the response of the first request.
 
-    The response is published to the channel. Raises IdConflict, RateLimited, TooManyPending, SessionFull,
-    SessionNotFound, SessionEnded, HostTokenWrong.
+    The response is published to the channel. `call` is a name by which `cancel` withdraws the request. Raises
+    IdConflict, RateLimited, TooManyPending, SessionFull, SessionNotFound, SessionEnded, HostTokenWrong.
     """
     reply = access.run(
         _POST,
@@ -96,6 +99,7 @@ def post(access: Access, request_id: str, payload: JsonText, channel: str = "") 
         settings.bytes_sent(),
         settings.bytes_read(),
         settings.message_ttl(),
+        call,
         spends=[
             Spending(keys.rate("requests", f"{access.code}:{access.network}")),
             budgets.sent(access.network, len(payload)),
@@ -168,6 +172,28 @@ def withdraw(access: Access, request_id: str) -> None:
         raise unreadable(reply)
 
 
+def cancel(access: Access, call: str) -> None:
+    """Withdraw the request that was posted under the name of a call, if it still waits for an answer.
+
+    Raises SessionNotFound, SessionEnded, HostTokenWrong, RateLimited.
+    """
+    reply = access.run(_CANCEL, call)
+    if reply != ["withdrawn"]:
+        raise unreadable(reply)
+
+
+def report(access: Access, request_id: str, progress: JsonText) -> None:
+    """Pass the host's report of progress on to those who wait for the request; nothing of it is kept.
+
+    Raises RequestNotFound if the request does not wait for an answer, SessionNotFound, SessionEnded, HostTokenWrong,
+    RateLimited.
+    """
+    spends = [budgets.sent(access.network, len(progress))]
+    reply = access.run(_REPORT, request_id, progress, settings.bytes_sent(), spends=spends)
+    if reply != ["reported"]:
+        raise unreadable(reply)
+
+
 def _read_page(access: Access, script: Script, *arguments: str) -> list[Any]:
     limits = (PAGE_BYTES, settings.bytes_read(), settings.message_ttl())
     return access.run(script, *arguments, *limits, spends=[budgets.read(access.network)])
@@ -176,7 +202,7 @@ def _read_page(access: Access, script: Script, *arguments: str) -> list[Any]:
 def _response(request_id: str, reply: list[Any]) -> Response:
     match reply:
         case ["pending", int(milliseconds), int(listening)]:
-            return Response(request_id, ttl_ms=milliseconds, listening=bool(listening))
+            return Response(request_id, ttl_ms=milliseconds, listening_ms=listening)
         case ["answered", str(at), str(kind), str(text)]:
             return Response(request_id, JsonText(text.encode()), kind, at)
     raise unreadable(reply)

@@ -18,6 +18,7 @@ _CREATE = Script("create_session")
 _READ = Script("read_session")
 _RENEW = Script("renew_session")
 _END = Script("end_session")
+_LEAVE = Script("leave_session")
 
 _DRAWS = 5
 
@@ -25,7 +26,8 @@ _DRAWS = 5
 class Session(NamedTuple):
     """A session as its record says. Times are ISO 8601 in UTC; `ttl` is in whole seconds, rounded up.
 
-    `listening` says whether a host listens; None if the script does not reply that.
+    `listening_ms` says how long a host is known to listen, unless it leaves: 0 if no host does, None if the script does
+    not reply that.
     """
 
     code: str
@@ -33,7 +35,7 @@ class Session(NamedTuple):
     expires_at: str
     active: bool
     ttl: int
-    listening: bool | None = None
+    listening_ms: int | None = None
 
     def public(self) -> dict[str, object]:
         """Return the members of a session in the API: everything but its creator's address."""
@@ -44,7 +46,7 @@ class Session(NamedTuple):
             "active": self.active,
             "ttl": self.ttl,
         }
-        return members if self.listening is None else {**members, "listening": self.listening}
+        return members if self.listening_ms is None else {**members, "listening": self.listening_ms > 0}
 
 
 def create(store: Store, address: str, network: str, draw: Callable[[], str] = codes.draw) -> Session:
@@ -94,8 +96,18 @@ def end(access: Access) -> None:
         raise unreadable(reply)
 
 
+def leave(access: Access, host: str) -> None:
+    """Take a host that is gone, `NAME/ATTEMPT`, off those who listen, unless another has come after it.
+
+    Raises SessionNotFound, SessionEnded, HostTokenWrong, RateLimited.
+    """
+    reply = access.run(_LEAVE, host)
+    if reply != ["left"]:
+        raise unreadable(reply)
+
+
 def from_reply(reply: list[Any]) -> Session:
-    """Return the session in a reply: its outcome, record, milliseconds to live, and maybe whether a host listens."""
+    """Return the session in a reply: its outcome, record, milliseconds to live, and maybe how long a host listens."""
     match reply:
         case ["created" | "found", str(record), int(milliseconds), *listening]:
             try:
@@ -105,5 +117,5 @@ def from_reply(reply: list[Any]) -> Session:
             match held:
                 case {"code": str(code), "createdAt": str(created), "expiresAt": str(expires), "active": bool(active)}:
                     ttl = -(-milliseconds // 1000)
-                    return Session(code, created, expires, active, ttl, bool(listening[0]) if listening else None)
+                    return Session(code, created, expires, active, ttl, listening[0] if listening else None)
     raise unreadable(reply)

@@ -2,7 +2,7 @@
 
 import json
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
 from lib import jsontext, settings
 from lib.jsontext import JsonText, array, compose
@@ -13,20 +13,15 @@ from lib.store.script import Script, unreadable
 
 _WRITE = Script("write_tools")
 _READ = Script("read_tools")
+_WATCH = Script("watch_tools")
 
 _MOST_TOOLS = 128
 _MOST_BYTES = 128 * 1024
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 _TEXTS = ("title", "description")
-_OBJECTS = ("inputSchema", "outputSchema", "annotations")
-_STRING, _OBJECT, _BOOLEAN = (str, "a string"), (dict, "an object"), (bool, "true or false")
-_ANNOTATIONS = {
-    "title": _STRING,
-    "readOnlyHint": _BOOLEAN,
-    "destructiveHint": _BOOLEAN,
-    "idempotentHint": _BOOLEAN,
-    "openWorldHint": _BOOLEAN,
-}
+# Hints in `annotations` grow in number, and `_meta` is between hosts and clients: both pass through.
+_OBJECTS = ("inputSchema", "outputSchema", "annotations", "_meta")
+_STRING, _OBJECT = (str, "a string"), (dict, "an object")
 _ANY_ARGUMENTS = compose(type="object")
 # The list of a session without tools.
 NONE = array(())
@@ -48,21 +43,41 @@ def register(access: Access, text: JsonText) -> None:
     checked = [_checked(place, tool, names) for place, tool in enumerate(given)]
     written = array(checked)
     if len(written) > _MOST_BYTES:
-        raise PayloadTooLarge(_MOST_BYTES)
+        raise PayloadTooLarge(_MOST_BYTES, len(written))
     spends = [budgets.sent(access.network, len(written))]
     reply = access.run(_WRITE, written, settings.bytes_sent(), spends=spends, may_repeat=True)
     if reply != ["written"]:
         raise unreadable(reply)
 
 
-def read(access: Access) -> JsonText:
+def read(access: Access, client: JsonText | None = None) -> JsonText:
     """Return the list of tools as it was registered, `[]` if there is none.
+
+    `client` is the MCP client that reads it, as an object in one line: the host is notified. Raises SessionNotFound,
+    SessionEnded, HostTokenWrong, RateLimited.
+    """
+    match access.run(_READ, settings.bytes_read(), client or b"", spends=[budgets.read(access.network)]):
+        case ["found", str(text)]:
+            return JsonText(text.encode()) if text else NONE
+        case reply:
+            raise unreadable(reply)
+
+
+class Watch(NamedTuple):
+    """The state of a list of tools: how many lists the session has had, and the milliseconds that it has to live."""
+
+    number: int
+    ttl_ms: int
+
+
+def watch(access: Access, channel: str) -> Watch:
+    """Return the state of the list of tools. Its changes are published to the channel, `""` for none.
 
     Raises SessionNotFound, SessionEnded, HostTokenWrong, RateLimited.
     """
-    match access.run(_READ, settings.bytes_read(), spends=[budgets.read(access.network)]):
-        case ["found", str(text)]:
-            return JsonText(text.encode()) if text else NONE
+    match access.run(_WATCH, channel):
+        case ["watching", str(number), int(milliseconds)]:
+            return Watch(int(number), milliseconds)
         case reply:
             raise unreadable(reply)
 
@@ -88,7 +103,6 @@ def _checked(place: int, text: JsonText, names: set[str]) -> JsonText:
         if field not in ("name", *_TEXTS, *_OBJECTS):
             raise InvalidRequest(f"{where}: {json.dumps(field[:64])} is not a field of a tool.")
     _check_types(where, tool, dict.fromkeys(_TEXTS, _STRING) | dict.fromkeys(_OBJECTS, _OBJECT))
-    _check_types(f"{where}.annotations", tool.get("annotations", {}), _ANNOTATIONS)
     _check_schema(f"{where}.inputSchema", tool.get("inputSchema", {"type": "object"}))
     filled = members if "inputSchema" in members else {"inputSchema": _ANY_ARGUMENTS, **members}
     return compose(**filled)

@@ -11,6 +11,8 @@ from lib.kv import Store
 from lib.problems import REFUSED_BY_SCRIPTS, StoreUnavailable
 
 _FOLDER = Path(__file__).with_name("scripts")
+# What scripts share, in an order in which each file uses only what those before it have.
+_COMMON = ("clock", "counters", "session", "listeners", "messages")
 
 
 class Script:
@@ -49,7 +51,7 @@ def unreadable(reply: list[Any]) -> StoreUnavailable:
 
 
 def _needed(code: str) -> list[str]:
-    """Return what a script uses of `common.lua`, and what that uses in turn, in the file's order."""
+    """Return what a script uses of `scripts/common/`, and what that uses in turn, in order."""
     needed = set()
     new = _used(code)
     while new:
@@ -64,8 +66,9 @@ def _used(code: str) -> set[str]:
 
 @cache
 def _common() -> dict[str, str]:
-    """Return the functions and constants of `common.lua`, whose names are in capitals: name -> text."""
-    texts = re.split(r"\n(?=local (?:function |[A-Z_]+ = ))", _code("common"))
+    """Return the functions and constants (names in capitals) of `scripts/common/`: name -> text."""
+    code = "\n".join(_code(f"common/{name}") for name in _COMMON)
+    texts = re.split(r"\n(?=local (?:function |[A-Z_]+ = ))", code)
     return {re.findall(r"\w+", text.removeprefix("local ").removeprefix("function "))[0]: text for text in texts}
 
 

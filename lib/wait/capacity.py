@@ -16,6 +16,7 @@ _MOST_DESCRIPTORS = 4096  # each call that waits also takes a thread
 _lock = threading.Lock()
 _taken = 0
 _taken_by: Counter[str] = Counter()
+_watched_by: Counter[str] = Counter()
 
 
 @contextmanager
@@ -26,7 +27,7 @@ def take(network: str) -> Iterator[None]:
     token must not lift the limit.
     """
     global _taken
-    places = settings.max_waits() or _room()
+    places = _places()
     with _lock:
         if _taken >= places or _taken_by[network] >= max(places // 4, 1):
             raise Busy
@@ -37,9 +38,36 @@ def take(network: str) -> Iterator[None]:
     finally:
         with _lock:
             _taken -= 1
-            _taken_by[network] -= 1
-            if not _taken_by[network]:
-                del _taken_by[network]
+            _release(_taken_by, network)
+
+
+@contextmanager
+def take_to_watch(network: str) -> Iterator[None]:
+    """Hold a place for a caller that only waits for changes of a list of tools. Raises Busy.
+
+    A network gets half of its places for that: clients open such streams by themselves, and these must not keep out the
+    calls that the same clients make.
+    """
+    with _lock:
+        if _watched_by[network] >= max(_places() // 8, 1):
+            raise Busy
+        _watched_by[network] += 1
+    try:
+        with take(network):
+            yield
+    finally:
+        with _lock:
+            _release(_watched_by, network)
+
+
+def _release(taken_by: Counter[str], network: str) -> None:
+    taken_by[network] -= 1
+    if not taken_by[network]:
+        del taken_by[network]
+
+
+def _places() -> int:
+    return settings.max_waits() or _room()
 
 
 def _room() -> int:

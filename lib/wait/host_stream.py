@@ -12,13 +12,18 @@ from lib.session import messages
 from lib.session.access import Access
 from lib.session.messages import Backlog, Request
 from lib.wait import capacity, dispatcher
+from lib.wait.long_poll import leaving
 from lib.wait.notifications import (
     HostChanged,
+    HostLeft,
     Notification,
+    ProgressReported,
     RequestAnswered,
     RequestPosted,
     RequestWithdrawn,
     SessionRenewed,
+    ToolsChanged,
+    ToolsRead,
 )
 from lib.wait.waiter import Waiter, Wakeup, Watched, expiry
 from lib.web import sse
@@ -26,8 +31,8 @@ from lib.web.connection import require_client
 
 _KEEP_ALIVE_SECONDS = 15
 # The names of the events, and the `reason` of `ended` for each problem that ends a stream.
-EVENTS = ("open", "request", "withdrawn", "renewed", "reconnect", "ended")
-_OPEN, _REQUEST, _WITHDRAWN, _RENEWED, _RECONNECT, _ENDED = EVENTS
+EVENTS = ("open", "request", "withdrawn", "guest", "renewed", "reconnect", "ended")
+_OPEN, _REQUEST, _WITHDRAWN, _GUEST, _RENEWED, _RECONNECT, _ENDED = EVENTS
 REASONS: dict[type[Problem], str] = {SessionEnded: "ended", SessionNotFound: "expired", Replaced: "replaced"}
 
 
@@ -40,7 +45,7 @@ def run(access: Access, host: str, predecessor: str, cursor: str, client: socket
     """
     until = time.monotonic() + settings.stream_seconds()
     stream = _Stream(access, host, cursor, client)
-    with capacity.take(access.network), stream.ear.waiting(stream.waiter):
+    with capacity.take(access.network), stream.ear.waiting(stream.waiter), leaving(access, host):
         try:
             for event in chain(stream.open(predecessor), stream.follow(until)):
                 yield event
@@ -107,7 +112,7 @@ class _Stream:
     def _wants(self, event: Notification) -> bool:
         if isinstance(event, HostChanged):
             return event.host != self._host
-        return not isinstance(event, RequestAnswered)
+        return not isinstance(event, RequestAnswered | ProgressReported | ToolsChanged | HostLeft)
 
     def _happened(self, event: Notification | Wakeup) -> Iterator[bytes]:
         """Turn a notification into events.
@@ -121,6 +126,8 @@ class _Stream:
                     yield from self._renewed(event.expires_at, event.ttl_ms)
             case RequestWithdrawn():
                 yield sse.encode(_WITHDRAWN, compose(id=event.id), self.cursor)
+            case ToolsRead():
+                yield sse.encode(_GUEST, compose(client=event.client), self.cursor)
             case RequestPosted() if _place(event.cursor) <= _place(self.cursor):
                 pass  # the client has it already
             case RequestPosted(request=Request() as request) if event.previous == self.cursor:

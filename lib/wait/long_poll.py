@@ -5,38 +5,51 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
-from lib.problems import StoreProblem
-from lib.session import messages
+from lib.problems import Problem, RequestNotFound, StoreProblem
+from lib.session import messages, sessions
 from lib.session.access import Access
 from lib.session.messages import Backlog, Response
 from lib.wait import capacity, dispatcher
 from lib.wait.dispatcher import Dispatcher
 from lib.wait.notifications import (
     HostChanged,
+    HostLeft,
     Notification,
+    ProgressReported,
     RequestAnswered,
     RequestPosted,
     RequestWithdrawn,
     SessionEnded,
 )
 from lib.wait.waiter import Waiter, Wakeup, Watched, expiry
+from lib.web.connection import ClientGone
 
 
 class ResponseWait:
     """A guest's wait for the response to one request, of at most so many seconds.
 
     `channel` is what the call that posts the request, or reads its response, has to name to the store, so that the
-    answer is published there; `""` if this instance has no subscription yet, or the call does not wait.
+    answer is published there; `""` if this instance has no subscription yet, or the call does not wait. `response` is
+    what is known of the request. `is_call` is set for a tool call, whose id no other request ever gets: a withdrawal is
+    then final, and `next` also returns that the host has left.
     """
 
     def __init__(self, access: Access, request_id: str, client: socket.socket, seconds: int, ear: Dispatcher) -> None:
         self.waiter = Waiter(access.store, access.code, client, self._wants)
         self.channel = ear.channel if seconds else ""
+        self.response = Response(request_id)
+        self.is_call = False
         self._access = access
         self._id = request_id
+        self._until = time.monotonic() + seconds
         self._seconds = seconds
         self._ear = ear
         self._expires = 0.0
+
+    @property
+    def is_over(self) -> bool:
+        """Return whether the request is answered, or the time over."""
+        return self.response.answer is not None or time.monotonic() >= self._until
 
     def until_answered(self, response: Response) -> Response:
         """Return the response as soon as it is answered, or as it is when the time is over or the store fails.
@@ -44,53 +57,64 @@ class ResponseWait:
         `response` is what the call that named the channel returned. Raises ClientGone, and the refusals of
         `messages.read`.
         """
+        self.follow(response)
         with suppress(StoreProblem):
-            return self.next(response, self._seconds) if self._seconds else response
-        return response
+            while not self.is_over:
+                self.next(self._seconds)
+        return self.response
 
-    def next(self, response: Response, seconds: float) -> Response:
-        """Do as `until_answered` for some of the seconds, and raise a StoreProblem, too. May be called again."""
-        until = time.monotonic() + seconds
-        response = self._followed(response)
-        while response.answer is None and time.monotonic() < until:
-            match self.waiter.wait(min(until, self._expires)):
-                case RequestAnswered(response=Response() as answered):
-                    response = answered
-                case Wakeup.TIME if time.monotonic() < self._expires:
-                    pass
-                case _:
-                    response = self._look()
-        return response
-
-    def _followed(self, response: Response) -> Response:
-        """Follow a request from its first response on.
+    def follow(self, response: Response) -> None:
+        """Follow a request from the response on that the call returned which named the channel.
 
         Without a subscription that response was read first, because guessing codes must never open one. The instance
         then subscribes and looks again, because a notification may have been missed in between.
         """
-        if self.waiter.watched is None and response.answer is None:
-            self._note(response)
-            if not self.channel:
-                self._ear.subscribe(self._access.store)
-                with suppress(StoreProblem):  # the request is accepted, so the wait goes on without this look
-                    response = self._look()
-        return response
+        self.response = response
+        if self.is_over:
+            return
+        self._note()
+        if not self.channel:
+            self._ear.subscribe(self._access.store)
+            with suppress(StoreProblem):  # the request is accepted, so the wait goes on without this look
+                self._look()
+
+    def next(self, seconds: float) -> ProgressReported | HostLeft | None:
+        """Return the next report of progress, or that the host has left.
+
+        None if there is none within the seconds, or the wait is over. Raises ClientGone, RequestNotFound if the request
+        was withdrawn, the other refusals of `messages.read`, and a StoreProblem.
+        """
+        until = min(time.monotonic() + seconds, self._until)
+        while self.response.answer is None and time.monotonic() < until:
+            match self.waiter.wait(min(until, self._expires)):
+                case RequestAnswered(response=Response() as answered):
+                    self.response = answered
+                case RequestWithdrawn() if self.is_call:
+                    raise RequestNotFound
+                case ProgressReported() | HostLeft() as event:
+                    return event
+                case Wakeup.TIME if time.monotonic() < self._expires:
+                    pass
+                case _:
+                    self._look()
+        return None
 
     def _wants(self, event: Notification) -> bool:
         match event:
-            case RequestAnswered() | RequestWithdrawn():
+            case RequestAnswered() | RequestWithdrawn() | ProgressReported():
                 return event.id == self._id
+            case HostLeft():
+                return self.is_call
             case _:
                 return isinstance(event, SessionEnded)
 
-    def _look(self) -> Response:
+    def _look(self) -> None:
         self.channel = self._ear.channel
-        response = messages.read(self._access, self._id, self.channel)
-        self._note(response)
-        return response
+        self.response = messages.read(self._access, self._id, self.channel)
+        self._note()
 
-    def _note(self, response: Response) -> None:
-        self._expires = expiry(response.ttl_ms, time.monotonic())
+    def _note(self) -> None:
+        self._expires = expiry(self.response.ttl_ms, time.monotonic())
         self.waiter.watched = Watched("guest", self._id)
 
 
@@ -125,7 +149,7 @@ def requests(access: Access, host: str, cursor: str, client: socket.socket, seco
     ear = dispatcher.current()
     waiter = Waiter(access.store, access.code, client, wants)
     until = time.monotonic() + seconds
-    with capacity.take(access.network), ear.waiting(waiter):
+    with capacity.take(access.network), ear.waiting(waiter), leaving(access, host):
         ear.subscribe(access.store)
         backlog = messages.take_over(access, cursor, host, ear.channel)
         while not backlog.requests and time.monotonic() < until:
@@ -139,3 +163,14 @@ def requests(access: Access, host: str, cursor: str, client: socket.socket, seco
                 case _:
                     backlog = messages.unanswered(access, cursor, host, ear.channel)
     return backlog
+
+
+@contextmanager
+def leaving(access: Access, host: str) -> Iterator[None]:
+    """Say that a host has left if its client hangs up while the block runs, or a stream is closed for that."""
+    try:
+        yield
+    except (ClientGone, GeneratorExit):
+        with suppress(Problem):
+            sessions.leave(access, host)
+        raise

@@ -43,6 +43,34 @@ class RequestWithdrawn(NamedTuple):
     id: str
 
 
+class ProgressReported(NamedTuple):
+    """To guests: how far the host is with the request with this id. `report` is the host's report, a JSON object."""
+
+    code: str
+    id: str
+    report: JsonText
+
+
+class ToolsChanged(NamedTuple):
+    """To guests: the host offers another list of tools, which is the session's list with this number."""
+
+    code: str
+    number: int
+
+
+class ToolsRead(NamedTuple):
+    """To the host: an MCP client has read the list of tools. `client` says which one, a JSON object."""
+
+    code: str
+    client: JsonText
+
+
+class HostLeft(NamedTuple):
+    """To guests: the host's connection is closed. A page that is loaded again is back within seconds."""
+
+    code: str
+
+
 class SessionRenewed(NamedTuple):
     """To the host: the session now expires at `expires_at` (ISO 8601), which is `ttl_ms` milliseconds from now."""
 
@@ -64,7 +92,18 @@ class SessionEnded(NamedTuple):
     code: str
 
 
-type Notification = RequestPosted | RequestAnswered | RequestWithdrawn | SessionRenewed | HostChanged | SessionEnded
+type Notification = (
+    RequestPosted
+    | RequestAnswered
+    | RequestWithdrawn
+    | ProgressReported
+    | ToolsChanged
+    | ToolsRead
+    | HostChanged
+    | HostLeft
+    | SessionRenewed
+    | SessionEnded
+)
 
 _CURSOR = r"[0-9]{1,15}-[0-9]{1,15}"
 _TIME = r"[0-9TZ.:-]{24}"
@@ -75,7 +114,7 @@ def _posted(code: str, words: re.Match[str]) -> RequestPosted | None:
     cursor, previous, created_at, request_id, size, payload = words.groups()
     if payload is None:
         return RequestPosted(code, cursor)
-    request = Request(request_id, JsonText(payload.encode(errors="replace")), created_at, cursor)
+    request = Request(request_id, _json(payload), created_at, cursor)
     return RequestPosted(code, cursor, previous, request) if _is_whole(payload, size) else None
 
 
@@ -83,8 +122,22 @@ def _answered(code: str, words: re.Match[str]) -> RequestAnswered | None:
     request_id, answered_at, kind, size, text = words.groups()
     if text is None:
         return RequestAnswered(code, request_id)
-    response = Response(request_id, JsonText(text.encode(errors="replace")), kind, answered_at)
+    response = Response(request_id, _json(text), kind, answered_at)
     return RequestAnswered(code, request_id, response) if _is_whole(text, size) else None
+
+
+def _reported(code: str, words: re.Match[str]) -> ProgressReported | None:
+    request_id, size, text = words.groups()
+    return ProgressReported(code, request_id, _json(text)) if _is_whole(text, size) else None
+
+
+def _read(code: str, words: re.Match[str]) -> ToolsRead | None:
+    size, text = words.groups()
+    return ToolsRead(code, _json(text)) if _is_whole(text, size) else None
+
+
+def _json(text: str) -> JsonText:
+    return JsonText(text.encode(errors="replace"))
 
 
 def _is_whole(text: str, size: str) -> bool:
@@ -97,6 +150,10 @@ _KINDS: dict[str, tuple[re.Pattern[str], Callable[[str, re.Match[str]], Notifica
     "request": (re.compile(rf"({_CURSOR})(?: ({_CURSOR}) ({_TIME}) ({_ID}) ([0-9]{{1,5}}) (.+))?"), _posted),
     "response": (re.compile(rf"({_ID})(?: ({_TIME}) (result|error) ([0-9]{{1,5}}) (.+))?"), _answered),
     "withdrawn": (re.compile(rf"({_ID})"), lambda code, words: RequestWithdrawn(code, words[1])),
+    "progress": (re.compile(rf"({_ID}) ([0-9]{{1,5}}) (.+)"), _reported),
+    "tools": (re.compile("([0-9]{1,15})"), lambda code, words: ToolsChanged(code, int(words[1]))),
+    "guest": (re.compile("([0-9]{1,5}) (.+)"), _read),
+    "left": (re.compile(""), lambda code, _: HostLeft(code)),
     "renewed": (
         re.compile(rf"({_TIME}) ([0-9]{{1,15}})"),
         lambda code, words: SessionRenewed(code, words[1], int(words[2])),

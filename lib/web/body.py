@@ -110,9 +110,9 @@ class _Collected:
             if self.size <= self.limit:
                 self.parts.append(part)
             elif self.size > _DISCARD_LIMIT:
-                raise PayloadTooLarge(self.limit)
+                raise PayloadTooLarge(self.limit, self.size)
 
     def whole(self) -> bytes:
         if self.size > self.limit:
-            raise PayloadTooLarge(self.limit)
+            raise PayloadTooLarge(self.limit, self.size)
         return b"".join(self.parts)

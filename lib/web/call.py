@@ -42,6 +42,18 @@ class Call:
         self._body = body
 
     @property
+    def url(self) -> str:
+        """Return the URL that the caller has used, for people to read."""
+        scheme = self.headers.get("x-forwarded-proto", "http")
+        host = self.headers.get("x-forwarded-host") or self.headers.get("Host", "")
+        return f"{scheme}://{host}{self.target.path}"
+
+    @property
+    def takes_events(self) -> bool:
+        """Return whether the caller waits for server-sent events."""
+        return "text/event-stream" in self.headers.get("Accept", "").lower()
+
+    @property
     def access(self) -> Access:
         """Return the caller's access to the session: a guest's, or the host's. Raises InvalidCode."""
         return self.caller.access(self.store, self.target.code)

@@ -47,7 +47,10 @@ _ALLOWED_HEADERS = (
 
 
 class Reply(NamedTuple):
-    """An answer: `content`, anything that JSON can say, or a `stream` whose first part is `opening`, or no body."""
+    """An answer: `content`, or a `stream` whose first part is `opening`, or no body.
+
+    Content is bytes, which are sent as they are, or anything that JSON can say.
+    """
 
     status: int
     content: object = None
@@ -66,6 +69,8 @@ class Endpoint(BaseHTTPRequestHandler):
     # Seconds that a caller may stay silent while it sends its request line and headers.
     timeout = 15
     disable_nagle_algorithm = True
+    # Bytes that a body may have, if that is not what a message may have and an envelope around it.
+    most_bytes = 0
 
     def actions(self, call: Call) -> Actions:
         """Return the methods that the resource knows, and what answers each. HEAD and OPTIONS come by themselves."""
@@ -113,10 +118,12 @@ class Endpoint(BaseHTTPRequestHandler):
         """Return the answer, which may be a refusal. Raises ClientGone."""
         try:
             reply = self._answer(call)
-            if reply.stream:  # its refusals come before its first part
+            if reply.stream and not reply.opening:  # its refusals come before its first part
                 return reply._replace(opening=next(reply.stream))
+            if reply.content is None or isinstance(reply.content, bytes):
+                return reply
             # Written as JSON here, where a failure still gets an answer.
-            return reply if reply.content is None else reply._replace(content=write(reply.content))
+            return reply._replace(content=write(reply.content))
         except ClientGone:
             raise
         except Problem as problem:
@@ -129,9 +136,10 @@ class Endpoint(BaseHTTPRequestHandler):
     def _read_body(self) -> bytes | Problem:
         try:
             stream = cast(BufferedReader, self.rfile)
-            return body.read(self.headers, stream, self.connection, settings.max_payload() + _ENVELOPE_BYTES)
-        except PayloadTooLarge:
-            return PayloadTooLarge(settings.max_payload())
+            limit = self.most_bytes or settings.max_payload() + _ENVELOPE_BYTES
+            return body.read(self.headers, stream, self.connection, limit)
+        except PayloadTooLarge as problem:
+            return PayloadTooLarge(settings.max_payload(), problem.size)
         except Problem as problem:
             return problem
         except OSError:
@@ -149,7 +157,7 @@ class Endpoint(BaseHTTPRequestHandler):
         return actions[call.method](call)
 
     def _send(self, reply: Reply, store: Store) -> None:
-        content = b"" if reply.content is None else write(reply.content)
+        content = reply.content if isinstance(reply.content, bytes) else b""
         headers = _common_headers(store) | dict(reply.headers)
         if reply.content is not None:
             headers["Content-Type"] = reply.media_type
@@ -202,7 +210,7 @@ def _common_headers(store: Store) -> dict[str, str]:
     return {
         "Cache-Control": "no-store",
         "Access-Control-Allow-Origin": settings.allowed_origin(),
-        "Access-Control-Expose-Headers": "Location, Retry-After, Preference-Applied, Server-Timing",
+        "Access-Control-Expose-Headers": "Location, Retry-After, Preference-Applied, Server-Timing, Mcp-Session-Id",
         "Server-Timing": f'kv;dur={_milliseconds(store.seconds)};desc="{store.calls} calls"',
     }
 

@@ -1,13 +1,18 @@
 """The fields of a request's body: the members of a JSON object, each as it is written."""
 
 import json
+import math
 import re
 from collections.abc import Sequence
 
 from lib import jsontext, settings
-from lib.jsontext import JsonText
+from lib.jsontext import JsonText, compose
 from lib.problems import InvalidRequest, PayloadTooLarge, Problem, UnsupportedMediaType
 from lib.web import url
+
+_NUMBER = re.compile(rb"-?[0-9]")
+_NUMBER_LENGTH = 40
+_MESSAGE_LENGTH = 1000  # in characters
 
 
 def content(body: bytes | Problem, content_type: str) -> bytes:
@@ -39,7 +44,7 @@ def message(fields: dict[str, JsonText], name: str) -> JsonText:
     if name not in fields:
         raise InvalidRequest(f"{name} is missing: any JSON value.")
     if len(fields[name]) > settings.max_payload():
-        raise PayloadTooLarge(settings.max_payload())
+        raise PayloadTooLarge(settings.max_payload(), len(fields[name]))
     return fields.pop(name)
 
 
@@ -53,3 +58,29 @@ def request_id(fields: dict[str, JsonText]) -> str:
     """Return the field `id`, a string. Raises InvalidRequest."""
     text = fields.get("id", b"")
     return url.identifier(json.loads(text) if text.startswith(b'"') else None)
+
+
+def progress(fields: dict[str, JsonText]) -> JsonText:
+    """Return a report of progress, made of `progress`, `total` and `message`. Raises InvalidRequest."""
+    report: dict[str, object] = {"progress": _finite(fields, "progress")}
+    if "total" in fields:
+        report["total"] = _finite(fields, "total")
+    if "message" in fields:
+        report["message"] = _short_text(fields, "message")
+    return compose(**report)
+
+
+def _finite(fields: dict[str, JsonText], name: str) -> JsonText:
+    text = fields.get(name, JsonText(b""))
+    # Longer numbers could not be told from infinity without work, and no client could hold them.
+    if not _NUMBER.match(text) or len(text) > _NUMBER_LENGTH or not math.isfinite(float(text)):
+        raise InvalidRequest(f"{name} must be a finite number of at most {_NUMBER_LENGTH} characters.")
+    return text
+
+
+def _short_text(fields: dict[str, JsonText], name: str) -> str:
+    text = fields[name]
+    value = json.loads(text) if text.startswith(b'"') else None
+    if not isinstance(value, str) or len(value) > _MESSAGE_LENGTH:
+        raise InvalidRequest(f"{name} must be a string of at most {_MESSAGE_LENGTH} characters.")
+    return value

@@ -22,8 +22,8 @@ class Target:
     """
 
     def __init__(self, text: str) -> None:
-        self._path, _, self._query = text.partition("?")
-        self._session_path = _SESSION_PATH.fullmatch(self._path)
+        self.path, _, self._query = text.partition("?")
+        self._session_path = _SESSION_PATH.fullmatch(self.path)
 
     @cached_property
     def query(self) -> dict[str, str]:
@@ -57,7 +57,7 @@ class Target:
         if self._session_path:
             rest = self._session_path["rest"] or ""
             return self._session_path["root"] + "/{code}" + rest + ("/{id}" if self._session_path["id"] else "")
-        path = _FUNCTION_PATH.match(self._path)
+        path = _FUNCTION_PATH.match(self.path)
         return path[0] if path else "other"
 
 

@@ -123,7 +123,8 @@ def test_listening(pair: Pair) -> None:
     assert listening() is False
     with stream(pair):
         assert listening() is True
-    assert pair.parley.http.patch(pair.url, headers=pair.host).json()["listening"] is True
+        assert pair.parley.http.patch(pair.url, headers=pair.host).json()["listening"] is True
+    wait_until(lambda: not listening())
 
 
 @pytest.mark.parametrize("query", ["?host=", "?host=a/b", "?host=%C3%A4", "?host=" + "a" * 65, "?host=a&attempt=x"])

@@ -53,14 +53,14 @@ def agent(request: pytest.FixtureRequest, parley: Parley) -> Agent:
         *((f'{{"jsonrpc":"2.0","id":1,"method":{m}}}'.encode(), 400, -32600) for m in ("1", "null", "{}", '["ping"]')),
         (b'{"jsonrpc":"2.0","id":1}', 400, -32600),
         *((f"{{{PING},\"id\":{i}}}".encode(), 400, -32600) for i in ("null", "1.5", "1e3", "1.0", "{}", "[1]", "true")),
-        *((f"{{{PING},\"id\":1,\"params\":{p}}}".encode(), 400, -32602) for p in ("[]", "1", "null", '"x"')),
+        *((f"{{{PING},\"id\":1,\"params\":{p}}}".encode(), 400, -32602) for p in ("[]", "1", '"x"')),
         (f'{{{PING},"id":1,"params":{{"a":1,"a":2}}}}'.encode(), 400, -32602),
         (f'{{{PING},"id":1,"params":{{"_meta":1}}}}'.encode(), 400, -32602),
         (f'{{{PING},"id":1,"params":{{"_meta":{{"a":1,"a":2}}}}}}'.encode(), 400, -32602),
         (b'{"jsonrpc":"2.0","id":1,"method":"\\ud800"}', 200, -32601),
         (b'{"jsonrpc":"2.0","id":1,"method":"' + b"x" * 100_000 + b'"}', 200, -32601),
-        (b" " * 2_000_000, 413, 413),
-        (b'{"jsonrpc":"2.0","id":1,"method":"ping","x":"' + b"x" * 4_000_000 + b'"}', 413, 413),
+        (b" " * 2_000_000, 400, -32700),
+        (b'{"jsonrpc":"2.0","id":1,"method":"no","x":"' + b"x" * 4_000_000 + b'"}', 200, -32601),
     ],
     ids=lambda value: repr(value[:40]) if isinstance(value, bytes) else None,
 )  # fmt: skip
@@ -93,7 +93,7 @@ def test_content_types(agent: Agent) -> None:
         assert agent.post(body, {"Content-Type": kind}).json()["result"] == {}
 
 
-@pytest.mark.parametrize("arguments", ["1", "null", "[]", '"{}"', "true", '{"a":1,"a":2}'])
+@pytest.mark.parametrize("arguments", ["1", "[]", '"{}"', "true", '{"a":1,"a":2}'])
 def test_arguments_that_are_none(agent: Agent, arguments: str) -> None:
     body = f'{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"a","arguments":{arguments}}}}}'
     assert error(agent.post(body.encode())) == (200, -32602)

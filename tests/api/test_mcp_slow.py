@@ -71,14 +71,17 @@ def part_of(event: str) -> Any:
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("token", ["p", 10**30])
 def test_stream(parley: Parley, quick: str, version: str, token: object) -> None:
-    """A comment at once and then every 15 seconds, progress every 10, and the answer when it is there."""
+    """A comment at once, progress every 10 seconds, and the answer when it is there."""
     held = Held()
     with ToolHost(parley.url, {"a": held.tool}) as host:
         *parts, last = streamed(Agent(f"{quick}/mcp/{host.code}", version), held, 7, {"progressToken": token})
-        times = [part and part["params"]["progress"] / TICK for part in parts]
-        assert times[:7] == [None, *(time and pytest.approx(time) for time in (2, None, 4, 6, 8, None))]
-        told = {"progressToken": token, "progress": pytest.approx(2 * TICK), "message": "Waiting for the host"}
-        assert parts[1] == {"jsonrpc": "2.0", "method": "notifications/progress", "params": told}
+        assert parts[0] is None
+        numbers = [part["params"].pop("progress") for part in parts if part]
+        assert len(numbers) >= 3
+        assert numbers == sorted(set(numbers))
+        assert numbers[0] == pytest.approx(numbers[-1], abs=1e-9), "whatever the host reports next is above them"
+        beat = {"progressToken": token, "message": "Waiting for the host"}
+        assert parts[1] == {"jsonrpc": "2.0", "method": "notifications/progress", "params": beat}
         assert json.dumps(last["result"], separators=(",", ":")) == result_of(version, text_of("1"), "1")
 
 
@@ -112,12 +115,12 @@ def test_fault_in_a_stream(parley: Parley, quick: str) -> None:
 
 def test_longest_call(parley: Parley, quick: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """After 280 seconds the model is told, and the host."""
-    assert tool_call._TICKS * 5 == 280
-    monkeypatch.setattr(tool_call, "_TICKS", 3)
+    assert tool_call._SECONDS == 280
+    monkeypatch.setattr(tool_call, "_SECONDS", 2.5 * TICK)
     held = Held()
     with ToolHost(parley.url, {"a": held.tool}) as host:
         *comments, last = streamed(Agent(f"{quick}/mcp/{host.code}"), held, 99)
-        assert comments == [None, None]
+        assert comments == [None]
         assert last["result"]["isError"] is True
         assert last["result"]["content"][0]["text"].startswith("The host did not answer in time. It may still be at")
         told = Agent(f"{quick}/mcp/{host.code}", Accept="application/json").failed("a")
@@ -142,10 +145,8 @@ def test_no_host(parley: Parley, quick: str) -> None:
     assert pair.unanswered().json()["requests"] == []
 
 
-def test_host_that_goes(parley: Parley, quick: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is asked again, every minute, whether there is one."""
-    assert (tool_call._HOST_ASKED_AT, tool_call._HOST_ASKED_EVERY) == (2, 12)
-    monkeypatch.setattr(tool_call, "_HOST_ASKED_EVERY", 4)
+def test_host_that_goes(parley: Parley, quick: str) -> None:
+    """Ten seconds after its connection is closed the model is told, unless it is there again."""
     held = Held()
     with ToolHost(parley.url, {"a": held.tool}) as host:
         told: list[str] = []
@@ -154,8 +155,6 @@ def test_host_that_goes(parley: Parley, quick: str, monkeypatch: pytest.MonkeyPa
         calling.start()
         wait_until(lambda: len(host.asked) == 1)
         host.close()
-        time.sleep(3 * TICK)
-        parley.store.db.hdel(f"{parley.store.prefix}res:{host.code}", "~listeners")
         calling.join(20)
         assert told[0].startswith("No host listens")
         held.go.set()

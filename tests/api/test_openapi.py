@@ -13,7 +13,7 @@ import jsonschema_rs
 
 from dev.local import environment
 from lib import VERSION
-from lib.mcp import protocol
+from lib.mcp import results
 from lib.problems import Problem
 from lib.wait import host_stream
 from tests.support import documents
@@ -101,7 +101,8 @@ def test_every_example_is_one() -> None:
 def test_every_path_is_described() -> None:
     """Those to which vercel.json rewrites, and those of functions without parameters in their path."""
     rewrites = json.loads((PROJECT / "vercel.json").read_text("utf-8"))["rewrites"]
-    pretty = {re.sub(r":(\w+)", r"{\1}", rewrite["source"]): rewrite["destination"] for rewrite in rewrites}
+    sources = {rewrite["source"].removesuffix("{/}?"): rewrite["destination"] for rewrite in rewrites}
+    pretty = {re.sub(r":(\w+)", r"{\1}", source): destination for source, destination in sources.items()}
     own = {f"/api/{file.stem}" for file in (PROJECT / "api").glob("*.py")}
     only_with_parameters = {target.partition("?")[0] for target in pretty.values()} - {"/api/sessions"}
     also = {"/api/sessions/{code}/mcp"}  # told in the description of /mcp/{code}
@@ -130,7 +131,7 @@ def test_one_version() -> None:
     assert OPENAPI["info"]["version"] == VERSION
     assert re.findall(r"^## (.+)$", documents.read("CHANGELOG.md"), re.MULTILINE)[1] == VERSION
     told = OPENAPI["components"]["parameters"]["MCP-Protocol-Version"]["description"]
-    assert re.findall(r"[\d-]{10}", told) == [protocol.MODERN, *protocol.LEGACY]
+    assert re.findall(r"[\d-]{10}", told) == [results.MODERN, *results.LEGACY]
 
 
 def test_it_is_linked() -> None:

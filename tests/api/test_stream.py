@@ -313,7 +313,7 @@ def test_cost(api: Api) -> None:
     [
         ("{}", b"id: 1-0\nevent: x\ndata: {}\n\n"),
         ('{"a":\r\n1}', b'id: 1-0\nevent: x\ndata: {"a":  1}\n\n'),
-        ('"\u2028ä"', 'id: 1-0\nevent: x\ndata: "\u2028ä"\n\n'.encode()),
+        ('"\u2028\u2029\x85ä"', 'id: 1-0\nevent: x\ndata: "\\u2028\\u2029\\u0085ä"\n\n'.encode()),
     ],
 )
 def test_encode(data: str, expected: bytes) -> None:

@@ -60,7 +60,7 @@ def test_a_function_holds_what_it_needs(output: Path, name: str) -> None:
         r"api/\w+\.py|lib/(\w+/)?\w+\.py|lib/store/scripts/\w+\.lua|(api|lib(/\w+)?)/__pycache__/[\w.-]+\.pyc"
     )
     assert {file for file in ours if not allowed.fullmatch(file)} == set()
-    assert {f"api/{name}.py", "lib/kv.py", "lib/store/scripts/common.lua"} <= ours
+    assert {f"api/{name}.py", "lib/kv.py", "lib/store/scripts/common/session.lua"} <= ours
     packages = {file.split("/")[1].split("-")[0] for file in said["filePathMap"] if file.startswith("_vendor/")}
     assert packages & {"fakeredis", "pytest", "redis", "requests", "starlette", "uvicorn"} == set()
     assert any(file.endswith(".pyc") for file in said["filePathMap"])

@@ -144,7 +144,7 @@ FAULTS: dict[str, tuple[str, Call, Change, list[str]]] = {
     "GET at the session's": ("MCP access", Call("GET", SERVER), status(200), ["GET /mcp/{code} answered 200"]),
     "GET at the fixed one": ("MCP access", Call("GET", FIXED), status(200), ["GET /mcp answered 200"]),
     "DELETE": ("MCP access", Call("DELETE", SERVER), status(204), ["DELETE /mcp/{code} answered 204"]),
-    "no Allow": ("MCP access", Call("GET", FIXED), header("Allow"), ["GET /mcp: Allow is not POST, OPTIONS."]),
+    "no Allow": ("MCP access", Call("GET", FIXED), header("Allow"), ["GET /mcp: Allow lacks POST."]),
     "preflight for another method": (
         "MCP access",
         Call("OPTIONS", SERVER),

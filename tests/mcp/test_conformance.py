@@ -89,7 +89,22 @@ def test_conformance(version: str, tmp_path: Path) -> None:
         with deployed(store, variables) as parley:
             # As for a server on one's own machine. Its functions have not started yet.
             variables["CORS_ALLOW_ORIGIN"] = parley.url
-            with ToolHost(parley.url, {name: tool(name) for name in RESULTS}) as host:
+            tools = {name: tool(name) for name in RESULTS}
+            with ToolHost(parley.url, tools) as host:
+
+                def report_progress(_: Any) -> Any:
+                    for progress in (0, 50, 100):
+                        host.report(host.asked[-1]["id"], progress, total=100)
+                    return RESULTS["test_tool_with_progress"]
+
+                def change(_: Any) -> Any:
+                    host.tools[f"added_{len(host.tools)}"] = tool("test_simple_text")
+                    host.register()
+                    return RESULTS["test_tool_with_progress"]
+
+                host.tools["test_tool_with_progress"] = Tool(report_progress, {"description": "Reports progress."})
+                host.tools["test_trigger_tool_change"] = Tool(change, {"description": "Changes the list of tools."})
+                host.register()
                 arguments = ["--url", host.mcp_url, "--requirements", version, "--expected-failures", str(expected)]
                 done = subprocess.run(
                     [suite, "server", *arguments, "--output-dir", str(tmp_path / "results")],

@@ -450,7 +450,8 @@ def test_first_wait_beside_another(kv_store: Store, ear: Dispatcher, client: Soc
         response = messages.read(access, "q", wait.channel)
         assert wait.channel == ""
         ear.subscribe(Way())
-        assert wait.next(response, 0).answer is None
+        wait.follow(response)
+        assert wait.response.answer is None
         assert ear._channel in str(kv_store.db.hget(f"{kv_store.prefix}res:{access.code}", "~listeners"))
         messages.answer(access, "q", "", "result", JsonText(b"2"))
         assert wait.until_answered(response).answer == b"2"

@@ -92,9 +92,11 @@ def post_args(
     share: int = 2,
     bytes_held: int = 1000,
     sent: int = 1000,
+    call: str = "",
 ) -> list[Any]:
     """Return the arguments of `post_request`, with limits of three requests and of 1000 bytes read."""
-    return [*access, request_id, payload, digest, channel, network, 3, pending, share, bytes_held, sent, 1000, LIVE]
+    limits = [3, pending, share, bytes_held, sent, 1000, LIVE]
+    return [*access, request_id, payload, digest, channel, network, *limits, call]
 
 
 def answer_args(
@@ -132,10 +134,16 @@ POST, ANSWER, READ_REQUESTS, TAKE_OVER, READ_RESPONSE = (
 )
 LOOK = read_args(host="h/1", channel="a channel")
 RENEW: list[Any] = [*HOST, 600, 999_999_999, 1000, LIVE]
-READ_TOOLS: list[Any] = [*GUEST, 1000]
+READ_TOOLS: list[Any] = [*GUEST, 1000, ""]
+REPORT: list[Any] = [*HOST, "q", "{}", 1000]
 CHECK_KEYS = ["session:ABC12345", "req:ABC12345", "res:ABC12345"]
 CHECK: list[Any] = ["a channel", "echo 1", LIVE, "guest", "q", "", ""]
-COMMON = (PROJECT / "lib" / "store" / "scripts" / "common.lua").read_text("utf-8")
+SCRIPTS_FOLDER = PROJECT / "lib" / "store" / "scripts"
+# In an order in which each function comes after those that it uses.
+COMMON = "\n".join(
+    (SCRIPTS_FOLDER / "common" / f"{name}.lua").read_text("utf-8")
+    for name in ("clock", "counters", "session", "listeners", "messages")
+)
 
 type Held = dict[str, str | dict[str, str] | dict[str, float] | list[tuple[str, str, str]]]
 
@@ -155,6 +163,9 @@ ANSWERED = "answered 1800000000000 digest result 1"
 def responses(**held: str) -> Held:
     """Return what is in the store of a session whose hash of responses has these fields."""
     return {**FOUND, "res:ABC12345": {"~bytes": "3", **held}}
+
+
+CALLED = {**BACKLOG, **FOUND, "res:ABC12345": {"q": f"{PENDING} c", "~call:c": "q", "~bytes": "403"}}
 
 
 def shared(counted: int) -> Held:
@@ -283,6 +294,35 @@ REPLIES: list[tuple[str, list[str], list[Any], Held, str]] = [
     ("withdraw_request", KEYS, [*GUEST, "q"], responses(q=PENDING), "withdrawn"),
     ("withdraw_request", KEYS, [*GUEST, "q"], responses(q=ANSWERED), "already_answered"),
     ("withdraw_request", KEYS, [*GUEST, "q"], responses(q="foreign"), "unreadable"),
+    ("cancel_call", KEYS, [*GUEST, "c"], MISSING, "session_not_found"),
+    ("cancel_call", KEYS, [*GUEST, "c"], OVER, "session_ended"),
+    ("cancel_call", KEYS, [*GUEST, "c"], FOREIGN, "unreadable"),
+    ("cancel_call", KEYS, [*GUEST, "c"], FOUND | MANY, "rate_limited"),
+    ("cancel_call", KEYS, [*STALE, "c"], FOUND, "host_token_wrong"),
+    ("cancel_call", KEYS, [*GUEST, "c"], FOUND, "withdrawn"),
+    ("cancel_call", KEYS, [*GUEST, "c"], CALLED, "withdrawn"),
+    ("report_progress", SEND_KEYS, REPORT, MISSING, "session_not_found"),
+    ("report_progress", SEND_KEYS, REPORT, OVER, "session_ended"),
+    ("report_progress", SEND_KEYS, REPORT, FOREIGN, "unreadable"),
+    ("report_progress", SEND_KEYS, REPORT, MANY, "rate_limited"),
+    ("report_progress", SEND_KEYS, [*STALE, *REPORT[2:]], FOUND, "host_token_wrong"),
+    ("report_progress", SEND_KEYS, REPORT, FOUND, "request_not_found"),
+    ("report_progress", SEND_KEYS, REPORT, responses(q=ANSWERED), "request_not_found"),
+    ("report_progress", SEND_KEYS, REPORT, responses(q=PENDING) | {"rate:bytes:a": "999"}, "rate_limited"),
+    ("report_progress", SEND_KEYS, REPORT, responses(q=PENDING) | {"rate:bytes:a": "998"}, "reported"),
+    ("leave_session", KEYS, [*HOST, "h/1"], MISSING, "session_not_found"),
+    ("leave_session", KEYS, [*HOST, "h/1"], OVER, "session_ended"),
+    ("leave_session", KEYS, [*HOST, "h/1"], FOREIGN, "unreadable"),
+    ("leave_session", KEYS, [*HOST, "h/1"], MANY, "rate_limited"),
+    ("leave_session", KEYS, [*STALE, "h/1"], FOUND, "host_token_wrong"),
+    ("leave_session", KEYS, [*HOST, "h/1"], FOUND, "left"),
+    ("leave_session", KEYS, [*HOST, "h/1"], responses(**{"~hosts": "h/1"}), "left"),
+    ("watch_tools", KEYS, [*GUEST, "a channel"], MISSING, "session_not_found"),
+    ("watch_tools", KEYS, [*GUEST, "a channel"], OVER, "session_ended"),
+    ("watch_tools", KEYS, [*GUEST, "a channel"], FOREIGN, "unreadable"),
+    ("watch_tools", KEYS, [*GUEST, "a channel"], FOUND | MANY, "rate_limited"),
+    ("watch_tools", KEYS, [*STALE, "a channel"], FOUND, "host_token_wrong"),
+    ("watch_tools", KEYS, [*GUEST, "a channel"], FOUND, "watching"),
     ("write_tools", SEND_KEYS, [*HOST, "[]", 1000], MISSING, "session_not_found"),
     ("write_tools", SEND_KEYS, [*HOST, "[]", 1000], OVER, "session_ended"),
     ("write_tools", SEND_KEYS, [*HOST, "[]", 1000], FOREIGN, "unreadable"),
@@ -294,7 +334,7 @@ REPLIES: list[tuple[str, list[str], list[Any], Held, str]] = [
     ("read_tools", READ_KEYS, READ_TOOLS, OVER, "session_ended"),
     ("read_tools", READ_KEYS, READ_TOOLS, FOREIGN, "unreadable"),
     ("read_tools", READ_KEYS, READ_TOOLS, FOUND | MANY, "rate_limited"),
-    ("read_tools", READ_KEYS, [*STALE, 1000], FOUND, "host_token_wrong"),
+    ("read_tools", READ_KEYS, [*STALE, 1000, ""], FOUND, "host_token_wrong"),
     ("read_tools", READ_KEYS, READ_TOOLS, FOUND, "found"),
     ("read_tools", READ_KEYS, READ_TOOLS, FOUND | TOOLS | {"rate:read:a": "997"}, "found"),
     ("read_tools", READ_KEYS, READ_TOOLS, FOUND | TOOLS | {"rate:read:a": "998"}, "rate_limited"),
@@ -316,7 +356,7 @@ def test_reply(store: Store, name: str, keys: list[str], args: list[Any], before
     assert again[0] == {"answer_request answered": "repeated"}.get(f"{name} {outcome}", outcome)
     if outcome == "session_not_found" and "rate:misses:a" in after:  # each miss counts
         return
-    if name != "renew_session":  # which counts from now each time
+    if name not in ("renew_session", "report_progress"):  # which count each time
         assert listeners_aside(held(store)) == listeners_aside(after)
         if outcome in ("pending", "rate_limited"):  # where the time to live has gone on
             assert 0 <= again[1] <= reply[1]
@@ -326,7 +366,7 @@ def test_reply(store: Store, name: str, keys: list[str], args: list[Any], before
 
 def put_back(store: Store, name: str, before: Held) -> None:
     """Set the counters back that count each time: of what is read, and of what a renewal keeps."""
-    for counter in ("rate:read:a", *(["rate:bytes:a"] if name == "renew_session" else [])):
+    for counter in ("rate:read:a", *(["rate:bytes:a"] if name in ("renew_session", "report_progress") else [])):
         store.db.delete(store.prefix + counter)
         put(store, {key: value for key, value in before.items() if key == counter})
 
@@ -413,6 +453,18 @@ def test_the_minute_begins_with_the_first_use(store: Store) -> None:
             *("withdraw_request", KEYS, [*GUEST, "q"], responses(q=PENDING)),
             "host: ABC12345 withdrawn q; guest: ABC12345 withdrawn q",
         ),
+        ("cancel_call", KEYS, [*GUEST, "c"], CALLED, "host: ABC12345 withdrawn q; guest: ABC12345 withdrawn q"),
+        ("cancel_call", KEYS, [*GUEST, "other"], CALLED, ""),
+        (
+            *("report_progress", SEND_KEYS, [*HOST, "q", '{"progress":1}', 1000], responses(q=PENDING)),
+            'guest: ABC12345 progress q 14 {"progress":1}',
+        ),
+        ("leave_session", KEYS, [*HOST, "h/1"], responses(**{"~hosts": "h/1 g/1"}), "guest: ABC12345 left"),
+        ("leave_session", KEYS, [*HOST, "h/1"], responses(**{"~hosts": "h/2 h/1"}), ""),
+        ("write_tools", SEND_KEYS, [*HOST, "[]", 1000], FOUND, "guest: ABC12345 tools 1"),
+        ("write_tools", SEND_KEYS, [*HOST, "[1]", 1000], FOUND | TOOLS, ""),
+        ("read_tools", READ_KEYS, [*GUEST, 1000, '{"name":"é"}'], FOUND, 'host: ABC12345 guest 13 {"name":"é"}'),
+        ("read_tools", READ_KEYS, READ_TOOLS, FOUND, ""),
     ],
 )
 def test_bell(store: Store, name: str, keys: list[str], args: list[Any], before: Held, expected: str) -> None:
@@ -490,7 +542,7 @@ def test_a_record_keeps_what_it_has(store: Store) -> None:
     assert store.db.get(f"{store.prefix}session:{CODE}") == written.replace("true", "false")
 
 
-SCRIPTS = sorted(path.stem for path in (PROJECT / "lib" / "store" / "scripts").glob("*.lua") if path.stem != "common")
+SCRIPTS = sorted(path.stem for path in SCRIPTS_FOLDER.glob("*.lua"))
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
@@ -516,7 +568,7 @@ def test_header(name: str) -> None:
     assert replies == {outcome for script, *_, outcome in REPLIES if script == name}, "each is tested"
     assert replies <= REFUSED_BY_SCRIPTS.keys() | {
         *("created", "code_taken", "found", "ended", "pending", "answered", "repeated", "conflict"),
-        *("checked", "probed", "withdrawn", "written", "unreadable"),
+        *("checked", "probed", "reported", "left", "watching", "withdrawn", "written", "unreadable"),
     }
 
 
@@ -798,6 +850,8 @@ def test_check_of_waiting_calls(store: Store) -> None:
         ("host", "h/1", "0-0", expires, 1),
         ("host", "g/1", cursor, expires, 1),
         ("host", "h/1", cursor, "2026-01-01T00:00:00.000Z", 1),
+        ("watcher", "0", "", "", 0),
+        ("watcher", "1", "", "", 1),
     ]
     with messages(store, f"{store.prefix}bell:me") as heard:
         words = [word for *four, _ in calls for word in four]
@@ -820,18 +874,63 @@ def test_check_of_a_session_whose_end_was_cut_short(store: Store) -> None:
 
 
 def test_listening(store: Store) -> None:
-    """A guest who waits is no host that listens, and a host that was not renewed for a minute is gone."""
+    """A guest who waits is no host that listens, and a host that was not renewed for 45 seconds is gone."""
     put(store, FOUND)
     run(store, "post_request", POST_KEYS, post_args(channel="a channel"))
     assert run(store, "read_session", KEYS, GUEST)[3] == 0
     run(store, "take_over", READ_KEYS, TAKE_OVER)
-    assert run(store, "read_session", KEYS, GUEST)[3] == 1
+    assert 40_000 < run(store, "read_session", KEYS, GUEST)[3] <= 45_000
     lines = store.db.hget(f"{store.prefix}res:{CODE}", "~listeners") or ""
     at = int(lines[:13])
-    for seconds, listens in ((30, 1), (60, 0)):
+    for seconds, left in ((30, 15_000), (46, 0)):
         ago = f"{at - seconds * 1000} host a channel\n"
         store.db.hset(f"{store.prefix}res:{CODE}", "~listeners", ago)
-        assert run(store, "read_session", KEYS, GUEST)[3] == listens
+        assert max(left - 5000, 0) <= run(store, "read_session", KEYS, GUEST)[3] <= left
+
+
+def test_host_that_has_left(store: Store) -> None:
+    """It no longer listens, and neither does any host before it; one that came later stays, and so do guests."""
+    put(store, FOUND)
+    run(store, "post_request", POST_KEYS, post_args(channel="a channel"))
+    run(store, "take_over", READ_KEYS, TAKE_OVER)
+    run(store, "take_over", READ_KEYS, take_over_args(host="h/2"))
+    run(store, "leave_session", KEYS, [*HOST, "h/1"])
+    assert run(store, "read_session", KEYS, GUEST)[3] > 0
+    run(store, "leave_session", KEYS, [*HOST, "h/2"])
+    assert run(store, "read_session", KEYS, GUEST)[3] == 0
+    assert re.fullmatch(r"\d{13} guest a channel\n", store.db.hget(f"{store.prefix}res:{CODE}", "~listeners") or "")
+
+
+def test_name_of_a_call_goes_with_its_request(store: Store) -> None:
+    """However the request ends; what an earlier deployment has written has no such name."""
+    put(store, FOUND)
+    for script, keys, args in (
+        ("answer_request", SEND_KEYS, ANSWER),
+        ("withdraw_request", KEYS, [*GUEST, "q"]),
+        ("cancel_call", KEYS, [*GUEST, "c"]),
+    ):
+        run(store, "post_request", POST_KEYS, post_args(call="c", sent=99_999))
+        assert store.db.hget(f"{store.prefix}res:{CODE}", "~call:c") == "q"
+        run(store, script, keys, args)
+        assert store.db.hget(f"{store.prefix}res:{CODE}", "~call:c") is None
+        store.db.hdel(f"{store.prefix}res:{CODE}", "q")
+    post(store, "r")
+    marker = store.db.hget(f"{store.prefix}res:{CODE}", "r") or ""
+    store.db.hset(f"{store.prefix}res:{CODE}", "r", marker.rstrip())
+    assert answer(store, "r") == ["answered"]
+
+
+def test_watched_list_of_a_session_without_messages(store: Store) -> None:
+    """What is entered for it expires with the session, also when a check enters it again."""
+    put(store, {})
+    store.db.set(f"{store.prefix}session:{CODE}", RECORD, px=54_321)
+    for script, args in (
+        ("watch_tools", [*GUEST, "a channel"]),
+        ("check_waiting", ["a channel", "echo 1", LIVE, "watcher", "0", "", ""]),
+    ):
+        run(store, script, KEYS if script == "watch_tools" else CHECK_KEYS, args)
+        assert 0 < store.db.pttl(f"{store.prefix}res:{CODE}") <= 54_321
+        store.db.delete(f"{store.prefix}res:{CODE}")
 
 
 @pytest.mark.parametrize(

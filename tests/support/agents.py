@@ -7,12 +7,12 @@ from typing import Any
 import httpx
 
 from lib import VERSION
-from lib.mcp import protocol
+from lib.mcp import results
 from tests.support.tools import PATIENCE_SECONDS
 
-VERSIONS = (protocol.MODERN, *protocol.LEGACY)
+VERSIONS = (results.MODERN, *results.LEGACY)
 BOTH = {"Accept": "application/json, text/event-stream", "Content-Type": "application/json"}
-META = {"io.modelcontextprotocol/protocolVersion": protocol.MODERN, "io.modelcontextprotocol/clientCapabilities": {}}
+META = {"io.modelcontextprotocol/protocolVersion": results.MODERN, "io.modelcontextprotocol/clientCapabilities": {}}
 
 # One for all: making a client reads all certificates.
 _http = httpx.Client(timeout=PATIENCE_SECONDS, limits=httpx.Limits(max_connections=None, max_keepalive_connections=0))
@@ -21,7 +21,7 @@ _http = httpx.Client(timeout=PATIENCE_SECONDS, limits=httpx.Limits(max_connectio
 class Agent:
     """A client at a URL of MCP that speaks one version: it adds what that version wants to each request."""
 
-    def __init__(self, url: str, speaks: str = protocol.MODERN, **headers: str) -> None:
+    def __init__(self, url: str, speaks: str = results.MODERN, **headers: str) -> None:
         self.url = url
         self.speaks = speaks
         self.headers = BOTH | {"MCP-Protocol-Version": speaks} | headers
@@ -29,13 +29,13 @@ class Agent:
 
     def message(self, method: str, params: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return a request with the next id."""
-        meta = META if self.speaks == protocol.MODERN else {}
+        meta = META if self.speaks == results.MODERN else {}
         merged = {**(params or {}), "_meta": {**(params or {}).get("_meta", {}), **meta}}
         return {"jsonrpc": "2.0", "id": next(self._ids), "method": method, "params": merged}
 
     def headers_of(self, message: dict[str, Any]) -> dict[str, str]:
         """Return the headers that go with a message."""
-        if self.speaks != protocol.MODERN:
+        if self.speaks != results.MODERN:
             return self.headers
         name = {"Mcp-Name": message["params"]["name"]} if message["method"] == "tools/call" else {}
         return self.headers | {"Mcp-Method": message["method"]} | name
@@ -80,8 +80,8 @@ def error(answer: httpx.Response) -> tuple[int, int]:
 
 def result_of(version: str, content: str, structured: str = "", *, failed: bool = False, meta: str = "") -> str:
     """Return the text of a result, as far as the version allows it."""
-    modern = version == protocol.MODERN
-    allowed = structured and (modern or (structured.startswith("{") and version != "2025-03-26"))
+    modern = version == results.MODERN
+    allowed = structured and (modern or (structured.startswith("{") and version > "2025-03-26"))
     server = f'"io.modelcontextprotocol/serverInfo":{{"name":"parley","title":"Parley","version":"{VERSION}"}}'
     all_meta = ",".join(filter(None, [meta, server if modern else ""]))
     members = [

@@ -14,7 +14,7 @@ import pytest
 
 from dev.local.project import Project
 from lib import kv, log
-from lib.mcp import tool_call
+from lib.mcp import tool_call, tool_reply
 from lib.session import budgets
 from lib.store import health
 from lib.wait import dispatcher
@@ -88,6 +88,12 @@ def in_this_process(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[A
 def quick_mcp(store: Store, monkeypatch: pytest.MonkeyPatch, tick: float) -> Iterator[str]:
     """Serve all functions on a store, with so many seconds in place of the five of MCP, and give the address."""
     monkeypatch.setattr(tool_call, "TICK_SECONDS", tick)
+    for module, name, ticks in (
+        (tool_call, "_HOST_RETURNS_SECONDS", 2),
+        (tool_reply, "BEAT_SECONDS", 2),
+        (tool_reply, "KEEP_ALIVE_SECONDS", 3),
+    ):
+        monkeypatch.setattr(module, name, ticks * tick)
     with in_this_process(store, monkeypatch) as api:
         yield api.url
 

@@ -65,7 +65,8 @@ class ToolHost:
     """A host of a session of its own, in the `with` block. Its stream is open when the block begins.
 
     `tools` are by name; a request that is no tool call goes to `on_request`. `asked` has every request and `payloads`
-    what they ask, as text; `withdrawn` has the ids of those that were withdrawn; all in their order.
+    what they ask, as text; `withdrawn` has the ids of those that were withdrawn; `guests` has the MCP clients that have
+    listed the tools; all in their order.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class ToolHost:
         self.asked: list[dict[str, Any]] = []
         self.payloads: list[str] = []
         self.withdrawn: list[str] = []
+        self.guests: list[Any] = []
         self.ended = ""
         self._on_request = on_request
         self._base = url
@@ -104,8 +106,12 @@ class ToolHost:
     def register(self) -> None:
         """Tell the relay of the tools, as they are now."""
         listed = [{"name": name, **tool.fields} for name, tool in self.tools.items()]
-        answer = _http.put(f"{self.url}/tools", json={"tools": listed}, headers=self.headers)
+        answer = self._send("PUT", "tools", {"tools": listed})
         assert answer.status_code == 204, answer.text
+
+    def report(self, request_id: str, progress: float, **more: Any) -> httpx.Response:
+        """Report progress of a request."""
+        return self._send("POST", "progress", {"id": request_id, "progress": progress, **more})
 
     def end(self) -> None:
         """End the session; a second time, too."""
@@ -141,6 +147,8 @@ class ToolHost:
                 threading.Thread(target=self._respond, args=[event.data], daemon=True).start()
             case "withdrawn":
                 self.withdrawn.append(event.data["id"])
+            case "guest":
+                self.guests.append(event.data)
             case "ended":
                 self.ended = event.data["reason"]
 
@@ -153,6 +161,11 @@ class ToolHost:
         body = f'{{"id":{json.dumps(request["id"])},"{kind}":{text}}}'
         headers = self.headers | {"Content-Type": "application/json"}
         _http.post(f"{self.url}/responses", content=body.encode(), headers=headers)
+
+    def _send(self, method: str, path: str, body: Any) -> httpx.Response:
+        """Send JSON in ASCII, in which half a character can be written, too."""
+        headers = self.headers | {"Content-Type": "application/json"}
+        return _http.request(method, f"{self.url}/{path}", content=json.dumps(body).encode(), headers=headers)
 
     def _result(self, payload: Any) -> Any:
         if self._on_request and not (isinstance(payload, dict) and payload.get("method") == "tools/call"):

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lib.jsontext import JsonText, compose, shape, write
-from lib.mcp import jsonrpc, protocol
+from lib.mcp import jsonrpc, protocol, results
 from lib.mcp.jsonrpc import Fault
 from tests.support.values import JSON
 
@@ -42,7 +42,7 @@ def test_any_body_is_a_message_or_a_fault(body: bytes) -> None:
     headers=st.dictionaries(
         st.sampled_from(["MCP-Protocol-Version", "Mcp-Method", "Mcp-Name"]),
         st.text(alphabet=st.characters(max_codepoint=255, categories=["L", "N", "P"]))
-        | st.sampled_from(protocol.LEGACY),
+        | st.sampled_from(results.LEGACY),
     ),
 )
 def test_any_request_has_an_era_or_a_fault(
@@ -58,7 +58,7 @@ def test_any_request_has_an_era_or_a_fault(
             assert (fault.status, fault.code in _KNOWN) == (400, True)
         case request:
             assert (request.method, request.params) == (message.method, message.params)
-            assert isinstance(request.era, protocol.Modern | protocol.Legacy)
+            assert isinstance(request.era, results.Modern | results.Legacy)
 
 
 @given(st.text(), JSON)

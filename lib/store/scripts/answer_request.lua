@@ -24,7 +24,7 @@ if not held then return {'request_not_found'} end
 local at, _, held_kind, held_text = parse_answered(held)
 if at then return {held_kind == kind and held_text == text and 'repeated' or 'already_answered'} end
 
-local cursor, bytes, digest, network = parse_pending(held)
+local cursor, bytes, digest, network, call = parse_pending(held)
 if not cursor then return {'unreadable'} end
 if named_cursor ~= '' and named_cursor ~= cursor then return {'request_not_found'} end
 refusal = refuse_over(sent, string.len(text) + OVERHEAD, sent_limit)
@@ -38,7 +38,7 @@ local place = redis.call('HINCRBY', responses, '~answers', 1)
 local field = '~answer:' .. place
 redis.call('HSET', responses, id, answer, field, id)
 redis.call('HINCRBY', responses, '~bytes', change)
-close_request(requests, responses, cursor, network)
+close_request(requests, responses, cursor, network, call)
 increase(sent, string.len(text) + OVERHEAD, BYTES_SECONDS)
 local message = 'response ' .. id
 if fits(text) then message = table.concat({message, iso(answered), kind, string.len(text), text}, ' ') end

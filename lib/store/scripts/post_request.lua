@@ -7,8 +7,8 @@
 --       3 id  4 payload  5 the payload's digest  6 the channel if the guest waits for the response, else empty
 --       7 the guest's network  8 requests a minute  9 requests pending, at most  10 those of one network, at most
 --       11 bytes in the session, at most  12 bytes sent in ten minutes  13 bytes read in ten minutes
---       14 seconds that messages live
--- reply {'pending', ms to live, 1 if a host listens} | {'answered', when, kind, text} | {'id_conflict'}
+--       14 seconds that messages live  15 the call by which the guest may withdraw the request, empty for none
+-- reply {'pending', ms to live, ms that a host is known to listen} | {'answered', when, kind, text} | {'id_conflict'}
 --       | {'rate_limited', seconds, counter, room, codes or nothing} | {'too_many_pending', limit} | {'session_full', limit}
 --       | {'session_not_found'} | {'session_ended'} | {'host_token_wrong'} | {'unreadable'}
 -- A request that is known is not counted, and cannot be refused for a limit on what is sent.
@@ -17,6 +17,7 @@ local posted, sent, read = KEYS[7], KEYS[8], KEYS[9]
 local created, misses_limit, id, payload, digest, channel = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local network, posted_limit, pending_limit, share = ARGV[7], ARGV[8], tonumber(ARGV[9]), tonumber(ARGV[10])
 local bytes_limit, sent_limit, read_limit, seconds = tonumber(ARGV[11]), ARGV[12], ARGV[13], ARGV[14]
+local call = ARGV[15]
 
 local refusal, record = check_active(session, misses, known, created, misses_limit)
 if refusal then return refusal end
@@ -34,7 +35,7 @@ if held then
     return {'answered', iso(tonumber(at)), kind, text}
   end
   listen(responses, 'guest', channel)
-  return {'pending', redis.call('PTTL', session), has_host(responses)}
+  return {'pending', redis.call('PTTL', session), host_ms(responses)}
 end
 
 local bytes = string.len(payload)
@@ -45,9 +46,13 @@ if pending_of(requests, responses, network) >= share then return {'too_many_pend
 if not make_room(responses, bytes + OVERHEAD, bytes_limit) then return {'session_full', bytes_limit} end
 
 local cursor = redis.call('XADD', requests, '*', 'id', id, 'payload', payload)
-local marker = table.concat({'pending', cursor, bytes, digest, network}, ' ')
+local marker = table.concat({'pending', cursor, bytes, digest, network, call}, ' ')
 local previous = redis.call('HGET', responses, '~last') or '0-0'
 redis.call('HSET', responses, id, marker, '~last', cursor)
+if call ~= '' then
+  local call_field = '~call:' .. call
+  redis.call('HSET', responses, call_field, id)
+end
 local share_field = '~pending:' .. network
 redis.call('HINCRBY', responses, share_field, 1)
 redis.call('HINCRBY', responses, '~bytes', bytes + OVERHEAD)
@@ -62,4 +67,4 @@ if fits(payload) then
   message = table.concat({message, previous, at, id, bytes, payload}, ' ')
 end
 ring(responses, 'host', record, message)
-return {'pending', redis.call('PTTL', session), has_host(responses)}
+return {'pending', redis.call('PTTL', session), host_ms(responses)}

@@ -5,7 +5,7 @@
 -- ARGV  1 creation of the session that the host token is for, empty for a guest  2 unknown codes a minute
 --       3 id  4 the channel if the caller waits for the response, else empty  5 bytes read in ten minutes
 --       6 seconds that messages live
--- reply {'pending', ms to live, 1 if a host listens} | {'answered', when, kind, text} | {'request_not_found'}
+-- reply {'pending', ms to live, ms that a host is known to listen} | {'answered', when, kind, text} | {'request_not_found'}
 --       | {'rate_limited', seconds, counter, room, codes or nothing} | {'session_not_found'} | {'session_ended'}
 --       | {'host_token_wrong'} | {'unreadable'}
 local session, misses, known, requests, responses, read = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[7]
@@ -25,4 +25,4 @@ if at then
 end
 if not parse_pending(held) then return {'unreadable'} end
 listen(responses, 'guest', channel)
-return {'pending', redis.call('PTTL', session), has_host(responses)}
+return {'pending', redis.call('PTTL', session), host_ms(responses)}

@@ -6,7 +6,7 @@
 -- ARGV  1 creation of the session that the host token is for  2 unknown codes a minute
 --       3 seconds to live from now  4 seconds to live from its creation, at most  5 bytes sent in ten minutes
 --       6 seconds that messages live
--- reply {'found', record, ms to live, 1 if a host listens} | {'session_not_found'} | {'session_ended'}
+-- reply {'found', record, ms to live, ms that a host is known to listen} | {'session_not_found'} | {'session_ended'}
 --       | {'host_token_wrong'} | {'rate_limited', seconds, counter, room, codes or nothing} | {'unreadable'}
 -- A renewal never shortens a life.
 local session, misses, known, requests, responses, tools = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
@@ -31,4 +31,4 @@ expire_with(session, requests)
 expire_with(session, responses)
 expire_with(session, tools)
 ring(responses, 'host', record, string.format('renewed %s %.0f', iso(at + ttl), ttl))
-return {'found', record, ttl, has_host(responses)}
+return {'found', record, ttl, host_ms(responses)}

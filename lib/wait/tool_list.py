@@ -1,0 +1,92 @@
+"""A guest's watch over a session's list of tools: what happens to the list, as it happens."""
+
+import socket
+import time
+from collections.abc import Generator
+from enum import Enum
+
+from lib import settings
+from lib.problems import Problem, RateLimited, SessionEnded, SessionNotFound, StoreProblem
+from lib.session import tools
+from lib.session.access import Access
+from lib.wait import capacity, dispatcher, notifications
+from lib.wait.notifications import Notification, ToolsChanged
+from lib.wait.waiter import Waiter, Wakeup, Watched, expiry
+
+_QUIET_SECONDS = 15
+
+
+class Event(Enum):
+    """What a watch yields. The first event is `STANDS`."""
+
+    STANDS = "stands"  # the session is there, and its list is watched
+    CHANGED = "changed"  # the host offers another list
+    QUIET = "quiet"  # nothing has happened for 15 seconds
+    OVER = "over"  # the session is over, and with it the watch
+
+
+def watch(access: Access, client: socket.socket) -> Generator[Event]:
+    """Yield what happens, until the session is over, or without an `OVER` when the time of a stream is.
+
+    Before the first event it raises Busy, SessionNotFound, SessionEnded, RateLimited or a StoreProblem. Raises
+    ClientGone.
+    """
+    with capacity.take_to_watch(access.network):
+        watching = _Watch(access, client)
+        with watching.ear.waiting(watching.waiter):
+            stands = False
+            try:
+                watching.look()
+                stands = True
+                yield Event.STANDS
+                yield from watching.follow()
+            except Problem as problem:
+                if not stands or not isinstance(problem, SessionNotFound | SessionEnded | StoreProblem | RateLimited):
+                    raise
+                if isinstance(problem, SessionNotFound | SessionEnded):
+                    yield Event.OVER
+
+
+class _Watch:
+    """What is known of a list of tools, and since when."""
+
+    def __init__(self, access: Access, client: socket.socket) -> None:
+        self.ear = dispatcher.current()
+        self.waiter = Waiter(access.store, access.code, client, self._wants)
+        self._access = access
+        self._number = 0
+        self._expires = 0.0
+        self._until = time.monotonic() + settings.stream_seconds()
+
+    def look(self) -> bool:
+        """Ask the store for the list's state. Returns whether there is another list. Raises what `tools.watch` does."""
+        state = tools.watch(self._access, self.ear.channel)
+        known, self._number = self._number, state.number
+        self._expires = expiry(state.ttl_ms, time.monotonic())
+        return state.number != known
+
+    def follow(self) -> Generator[Event]:
+        """Yield what happens after the first look. Raises SessionEnded, SessionNotFound when the session is over."""
+        if not self.ear.channel:
+            self.ear.subscribe(self._access.store)
+            if self.look():
+                yield Event.CHANGED
+        quiet = time.monotonic() + _QUIET_SECONDS
+        while (now := time.monotonic()) < self._until:
+            if now >= quiet:
+                quiet = now + _QUIET_SECONDS
+                yield Event.QUIET
+            self.waiter.watched = Watched("watcher", str(self._number))
+            match self.waiter.wait(min(self._until, quiet, self._expires)):
+                case ToolsChanged(number=number):
+                    if number > self._number:
+                        self._number = number
+                        yield Event.CHANGED
+                case Wakeup.TIME if time.monotonic() < self._expires:
+                    pass
+                case _:
+                    if self.look():
+                        yield Event.CHANGED
+
+    def _wants(self, event: Notification) -> bool:
+        return isinstance(event, ToolsChanged | notifications.SessionEnded)
