@@ -276,3 +276,17 @@ def test_demo_has_the_same_list(window: Window, site: Parley) -> None:
         names.append(page.locator("#clients summary").all_text_contents())
     assert names[0] == names[1]
     assert len(names[0]) == 13
+
+
+@pytest.mark.parametrize("path", ["/", "/demo.html"])
+def test_agent_that_lists_the_tools(window: Window, site: Parley, beside: Beside, path: str) -> None:
+    page = window.open(f"{site.url}{path}")
+    expect(page.locator("#agent")).to_have_text("Waiting for an agent")
+    url = page.locator("#mcp-url").inner_text()
+
+    async def run() -> None:
+        async with Client(url) as client:
+            await client.list_tools()
+
+    beside(asyncio.run, run()).result()
+    expect(page.locator("#agent")).to_have_text(re.compile(r"^mcp.* is connected, no call yet$"))

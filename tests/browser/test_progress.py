@@ -171,3 +171,30 @@ def test_listener_that_throws(tab: Page) -> None:
     found = calling(tab, "ABC12345", ASK)
     assert (len(found["seen"]), found["outcome"]) == (2, 42)
     until(tab, "window.unhandled === 'mine'")
+
+
+def test_from_a_tool_to_its_guest(window: Window, tab: Page) -> None:
+    """Through the relay: the last report comes before the answer."""
+    code = tab.evaluate(WORKS)
+    guest = window.open(tab.url)
+    found = calling(
+        guest,
+        code,
+        """(async () => {
+          const seen = [];
+          const onProgress = (report) => seen.push(report);
+          const reports = [[1, 10, "first"], [2, 10], [3, 10, "last"]];
+          const result = await guest.callTool("work", { reports }, { onProgress });
+          return { seen, text: result.content[0].text };
+        })()""",
+    )
+    assert found["text"] == "done"
+    assert found["seen"][0] == {"progress": 1, "total": 10, "message": "first"}
+    assert found["seen"][-1] == {"progress": 3, "total": 10, "message": "last"}
+
+
+def test_guest_that_is_refused(window: Window, tab: Page) -> None:
+    """Before the stream begins, with the problem's status."""
+    refused = calling(tab, "ABC12345", "guest.request(1, { onProgress() {} })")
+    assert (refused["code"], refused["status"]) == ("session_not_found", 404)
+    window.forgive_the_network()

@@ -132,20 +132,13 @@ def test_registered_when_the_code_is_shown(tab: Page, site: Parley) -> None:
     assert tab.evaluate("session.mcpUrl") == f"{site.url}/mcp/{code}"
 
 
-def test_what_clients_of_mcp_may_understand(tab: Page) -> None:
-    """The client passes `_meta` and annotations of any kind on as they are."""
-    bodies: list[Any] = []
-
-    def take(route: Route) -> None:
-        bodies.append(route.request.post_data_json)
-        route.fulfill(status=204)
-
-    tab.route("**/tools", take)
+def test_what_clients_of_mcp_may_understand(tab: Page, site: Parley) -> None:
+    """`_meta` and annotations of any kind pass as they are."""
     hints = {"consequentialHint": True, "costHint": 0.5, "audience": "user"}
     tool = {"name": "rich", "annotations": hints, "_meta": {"example.com/size": {"max": 1}}}
-    offer(tab, tool)
-    (sent,) = bodies[0]["tools"]
-    assert (sent["annotations"], sent["_meta"]) == (tool["annotations"], tool["_meta"])
+    code = offer(tab, tool)
+    (found,) = offered(site, code)
+    assert (found["annotations"], found["_meta"]) == (tool["annotations"], tool["_meta"])
     assert tab.evaluate("session.tools[0]._meta") == tool["_meta"]
 
 
