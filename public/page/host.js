@@ -20,6 +20,9 @@ const STATE_LABELS = {
 /** @type {Partial<Record<EndReason, string>>} */
 const END_LABELS = { ended: "Ended", expired: "Expired", replaced: "Taken over by another tab or program" };
 const BUSY_LABEL = "The relay is busy, trying again";
+const END_LABEL = "End session";
+const END_QUESTION = "End it for everybody?";
+const END_QUESTION_MS = 10_000; // how long the question stands
 const WARNING_SECONDS = 60; // before the session ends
 
 const view = find("#host", HTMLElement);
@@ -39,6 +42,8 @@ const qr = find("#qr", HTMLElement);
 /** @type {Session | null} */
 let session = null;
 let opening = false;
+/** @type {ReturnType<typeof setTimeout>} */
+let endTimer;
 let warned = false; // whether the last minute has been announced
 
 export function showHost() {
@@ -46,7 +51,8 @@ export function showHost() {
   copyOnClick(copyCode, () => formatCode(session?.code ?? ""));
   copyOnClick(copyLink, guestLink);
   renew.addEventListener("click", () => attempt(() => session?.renew()));
-  end.addEventListener("click", () => attempt(() => session?.end()));
+  end.addEventListener("click", endAfterQuestion);
+  rememberChoice(autoRenew);
   autoRenew.addEventListener("change", () => session && (session.autoRenew = autoRenew.checked));
   rememberChoice(approval);
   approval.addEventListener("change", () => session && (session.approve = /** @type {Approve} */ (approval.value)));
@@ -105,6 +111,19 @@ function showSession(session) {
 function onState({ state, problem }) {
   if (state === "connected") showError(null);
   if (state !== "ended") showState(state, problem?.code === "busy" ? BUSY_LABEL : STATE_LABELS[state]);
+}
+
+/** The first click asks, and a second one soon after it ends the session, for everybody and for good. */
+function endAfterQuestion() {
+  clearTimeout(endTimer);
+  if (end.textContent === END_QUESTION) {
+    end.textContent = END_LABEL;
+    attempt(() => session?.end());
+    return;
+  }
+  end.textContent = END_QUESTION;
+  announce(END_QUESTION);
+  endTimer = setTimeout(() => (end.textContent = END_LABEL), END_QUESTION_MS);
 }
 
 /** @param {() => Promise<void> | undefined} action */

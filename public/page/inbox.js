@@ -1,10 +1,14 @@
 // The inbox of the host's view: what guests and agents ask, with a form for each answer.
 
 import { notify, showQuestions } from "./attention.js";
+import { keep, kept, rememberDraft } from "./remember.js";
 import { announce, createEntry, find, formatArguments, parseInput, prependEntry, submitByKey } from "./view.js";
 
 /** @import { HostRequest, RelayError, Session, Tool } from "../relay.js" */
 /** @import { Entry } from "./view.js" */
+
+const HISTORY_KEY = "history";
+const MAX_HISTORY = 50;
 
 const requests = find("#requests", HTMLElement);
 const answered = find("#answered", HTMLElement);
@@ -37,6 +41,7 @@ export const askPerson = {
 };
 
 export function showInbox() {
+  restoreHistory();
   echo.addEventListener("change", () => echo.checked && pending.forEach((request) => request.echo()));
 }
 
@@ -84,6 +89,7 @@ function onRequest(request) {
   const entry = createEntry(title, formatArguments(call.arguments));
   entry.close(isKnown ? "Refused: it asks nothing" : "Refused: there is no such tool", true);
   prependEntry(answered, entry.item);
+  record(entry);
   announce(`${title}: ${entry.outcome.textContent}`);
   updateCount();
 }
@@ -133,6 +139,7 @@ function showRequest({ id, call, createdAt }, title, content) {
     });
     entry.refuse.addEventListener("click", () => send(refuse, read(), "Answered with an error"));
     submitByKey(entry.form);
+    rememberDraft(entry.input, draftKey(id));
     requests.append(entry.item);
     pending.set(id, request);
     announce(call ? `${title}: ${content}` : `Request ${id} has come`);
@@ -149,6 +156,7 @@ function onAnswered({ id, problem }) {
   const outcome = problem ? problem.message : request.outcome;
   request.entry.setOutcome(outcome, Boolean(problem));
   request.entry.fold();
+  record(request.entry);
   announce(`${request.entry.title}: ${outcome}`);
   updateCount();
 }
@@ -160,6 +168,7 @@ function onWithdrawn(id) {
   const hadFocus = request.entry.form.contains(document.activeElement);
   request.cancel("Withdrawn by the guest");
   if (hadFocus) request.entry.item.focus();
+  record(request.entry);
   announce(`${request.entry.title}: withdrawn`);
   updateCount();
 }
@@ -169,5 +178,28 @@ function forget(id) {
   const request = pending.get(id);
   pending.delete(id);
   answers.delete(id);
+  keep(draftKey(id), null);
   return request;
+}
+
+/** @param {string} id */
+function draftKey(id) {
+  return `draft ${id}`;
+}
+
+/** Keep an entry that is done for after a reload. @param {Entry} entry */
+function record(entry) {
+  const history = [entry.texts(), ...JSON.parse(kept(HISTORY_KEY) ?? "[]")];
+  keep(HISTORY_KEY, JSON.stringify(history.slice(0, MAX_HISTORY)));
+}
+
+/** Show what was done before a reload. */
+function restoreHistory() {
+  for (const { title, question, answer, outcome, failed } of JSON.parse(kept(HISTORY_KEY) ?? "[]").reverse()) {
+    const entry = createEntry(title, question);
+    entry.close(outcome, failed);
+    if (answer) entry.showAnswer(answer);
+    entry.fold();
+    prependEntry(answered, entry.item);
+  }
 }

@@ -103,6 +103,8 @@ export function prependEntry(list, item) {
   for (const old of [...list.children].slice(MAX_ENTRIES)) old.remove();
 }
 
+const MAX_KEPT_CHARACTERS = 2_000; // of a text in an entry, after a reload
+
 /** @typedef {ReturnType<typeof createEntry>} Entry */
 
 /**
@@ -135,6 +137,12 @@ export function createEntry(title, payload) {
     close(text, failed = false) {
       this.form.remove();
       this.setOutcome(text, failed);
+    },
+    /** What the entry says, with long texts cut. */
+    texts() {
+      const [asked, answered] = [question, answer].map((shown) => shown.textContent.slice(0, MAX_KEPT_CHARACTERS));
+      const failed = item.classList.contains("failed");
+      return { title, question: asked, answer: answered, outcome: outcome.textContent, failed };
     },
     /** Show only the line with title and outcome, and a button for the rest. */
     fold() {

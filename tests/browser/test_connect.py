@@ -18,7 +18,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import Beside, Window
-from tests.browser.test_page import LOOKS, clipboard, open_host, tab_to
+from tests.browser.test_page import LOOKS, clipboard, end_session, open_host, tab_to
 from tests.browser.test_tools import call
 from tests.support.deployments import Parley
 
@@ -181,7 +181,7 @@ def test_keyboard_only(window: Window, site: Parley, beside: Beside) -> None:
 
 def test_ended_session_connects_nobody(window: Window, site: Parley) -> None:
     host, code = open_host(window, site)
-    host.get_by_role("button", name="End session").click()
+    end_session(host)
     expect(host.get_by_role("button", name="Copy URL")).to_be_disabled()
     expect(host.locator("#qr svg")).to_have_count(0)
     host.get_by_role("button", name="New session").click()
