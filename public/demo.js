@@ -73,14 +73,16 @@ const tools = [
   },
   {
     name: "set_columns",
-    description: "Sets the columns of the table. The rows keep their values of the columns that stay.",
+    description: "Sets the columns of the table. Rows keep their values of the columns that stay, or go if they have none.",
     inputSchema: { properties: { columns: { type: "array", items: { type: "string" } } }, required: ["columns"] },
     execute(/** @type {{ columns: string[] }} */ { columns }) {
       const isList = Array.isArray(columns) && columns.every((name) => name && typeof name === "string");
       check(isList && new Set(columns).size === columns.length, "columns has to be a list of different names.");
-      const rows = desk.rows.map((row) => Object.fromEntries(columns.map((name) => [name, row[name]])));
+      const cut = desk.rows.map((row) => Object.fromEntries(columns.map((name) => [name, row[name]])));
+      const kept = cut.filter((row) => Object.values(row).some((value) => value !== undefined));
+      const selected = desk.selected.map((number) => kept.indexOf(cut[number - 1]) + 1).filter(Boolean);
       const isShown = desk.plot && columns.includes(desk.plot.x) && columns.includes(desk.plot.y);
-      update({ columns, rows, plot: isShown ? desk.plot : null });
+      update({ columns, rows: kept, selected, plot: isShown ? desk.plot : null });
       return `The columns are: ${columns.join(", ")}.`;
     },
   },
@@ -130,6 +132,33 @@ const tools = [
     },
   },
   {
+    name: "walk_through",
+    description: "Selects one row after the other, so that the person can follow. It takes some seconds for each row.",
+    inputSchema: { properties: { seconds: { type: "number", description: "For each row, 1 by default, at most 10." } } },
+    async execute({ seconds = 1 }, { signal, progress }) {
+      check(seconds > 0 && seconds <= 10, "seconds has to be a number up to 10.");
+      const { length } = desk.rows;
+      for (let row = 1; row <= length; row++) {
+        signal.throwIfAborted(); // the agent may have given up
+        update({ selected: desk.rows[row - 1] ? [row] : [] });
+        progress(row, length, `row ${row}`);
+        await new Promise((resolve) => setTimeout(resolve, seconds * 1000));
+      }
+      return `The person has seen ${length} rows.`;
+    },
+  },
+  {
+    name: "get_picture",
+    description: "Returns a picture of the plot.",
+    annotations: { readOnlyHint: true },
+    execute() {
+      const picture = find("#plot svg");
+      check(picture, "There is nothing to plot yet.");
+      const [, data] = paint(picture).toDataURL("image/png").split(",");
+      return { content: [{ type: "image", mimeType: "image/png", data }] };
+    },
+  },
+  {
     name: "ask_person",
     description: "Asks the person at this page a question, and returns the answer. It may take a few minutes.",
     inputSchema: { properties: { question: { type: "string" } }, required: ["question"] },
@@ -171,12 +200,19 @@ function shown(tool) {
     async execute(args, context) {
       const before = desk;
       const outcome = element("span", {}, "…");
-      const line = element("li", {}, element("b", {}, tool.name), ": ", outcome);
+      const given = element("pre", { tabIndex: 0 }, JSON.stringify(args, null, 1).slice(0, MAX_CHARACTERS));
+      const summary = element("summary", {}, element("b", {}, tool.name), ": ", outcome);
+      const line = element("li", {}, element("details", {}, summary, given));
+      const progress = (/** @type {any[]} */ ...report) => {
+        const [done, total, message] = report;
+        outcome.textContent = [total ? `${done} of ${total}` : done, message].filter(Boolean).join(", ");
+        context.progress(done, total, message);
+      };
       find("#calls").prepend(line);
       for (const old of [...find("#calls").children].slice(MAX_CALLS)) old.remove();
       find("#no-calls").hidden = true;
       try {
-        const result = tool.execute(args, context);
+        const result = tool.execute(args, { ...context, progress });
         if (desk !== before) changes.push({ before, line });
         changes.splice(0, changes.length - MAX_CALLS);
         showUndo();
@@ -184,7 +220,8 @@ function shown(tool) {
         outcome.textContent = typeof value === "string" ? value : "Done.";
         return value;
       } catch (error) {
-        outcome.textContent = error instanceof Error ? error.message : "Failed.";
+        outcome.textContent = `Failed: ${error instanceof Error ? error.message : error}`;
+        line.className = "failed";
         throw error;
       }
     },
@@ -225,6 +262,7 @@ function showPlot() {
   const x = axis(points.map((point) => (isBar ? 0 : point.x)), 60, 440, false);
   write(255, 16, plot.title);
   write(255, 310, plot.x);
+  picture.append(svg("text", { x: -145, y: 12, "text-anchor": "middle", transform: "rotate(-90)" }, plot.y));
   for (const tick of y.ticks) {
     picture.append(svg("line", { x1: 60, x2: 450, y1: y.place(tick), y2: y.place(tick) }));
     write(54, y.place(tick) + 4, toText(tick), "end");
@@ -244,6 +282,42 @@ function showPlot() {
     }
   });
   find("#plot").replaceChildren(picture);
+}
+
+/** Paint a plot on a canvas: a browser makes no PNG of an SVG. @param {SVGSVGElement} picture */
+function paint(picture) {
+  const canvas = element("canvas", { width: 960, height: 640 });
+  const brush = canvas.getContext("2d");
+  brush.scale(2, 2);
+  brush.fillStyle = getComputedStyle(document.documentElement).backgroundColor;
+  brush.fillRect(0, 0, 480, 320);
+  for (const shape of /** @type {NodeListOf<SVGElement>} */ (picture.querySelectorAll(":scope > *"))) {
+    const style = getComputedStyle(shape);
+    const value = (/** @type {string} */ name) => Number(shape.getAttribute(name));
+    brush.fillStyle = style.fill;
+    brush.strokeStyle = style.stroke;
+    if (shape.localName === "rect") brush.fillRect(value("x"), value("y"), value("width"), value("height"));
+    if (shape.localName === "circle") {
+      brush.beginPath();
+      brush.arc(value("cx"), value("cy"), value("r"), 0, 2 * Math.PI);
+      brush.fill();
+    }
+    if (shape.localName === "line") {
+      brush.beginPath();
+      brush.moveTo(value("x1"), value("y1"));
+      brush.lineTo(value("x2"), value("y2"));
+      brush.stroke();
+    }
+    if (shape.localName === "text") {
+      brush.save();
+      if (shape.hasAttribute("transform")) brush.rotate(-Math.PI / 2);
+      brush.font = `${style.fontSize} ${style.fontFamily}`;
+      brush.textAlign = { start: "left", middle: "center", end: "right" }[style.textAnchor] ?? "left";
+      brush.fillText(shape.textContent, value("x"), value("y"));
+      brush.restore();
+    }
+  }
+  return canvas;
 }
 
 /** The rows that have numbers where the plot needs them. @param {Plot} plot */
@@ -307,7 +381,7 @@ function svg(name, attributes, ...content) {
 find("#undo").addEventListener("click", () => {
   const change = changes.pop();
   if (change) update(change.before);
-  change?.line.append(" Undone.");
+  change?.line.querySelector("summary")?.append(" Undone.");
   showUndo();
 });
 update({});
