@@ -1,5 +1,9 @@
-// A data desk, as an example of a page whose tools an agent uses. All that it needs of Parley is host({ tools }).
+// A data desk, as an example of a page whose tools an agent uses. All that it needs of Parley is host({ tools }), which
+// also asks the person before a tool runs that does not only read.
 
+import { notify, showQuestions } from "./page/attention.js"; // so that no question is missed
+import { showConnect } from "./page/connect.js"; // the panel that says how to connect an agent
+import { rememberChoice } from "./page/remember.js";
 import { host } from "./relay.js";
 
 /** @import { Tool } from "./relay.js" */
@@ -20,16 +24,37 @@ const BEGINNING = {
   selected: [],
   plot: { type: "bar", x: "planet", y: "moons", title: "Moons" },
 };
+// More would freeze the tab, or not fit into a message.
 const MAX_ROWS = 500;
+const MAX_COLUMNS = 30;
+const MAX_CHARACTERS = 200_000;
+const MAX_CELL_CHARACTERS = 200;
+const MAX_CALLS = 100; // that the page shows, and that can be undone
 
 /** @type {Desk} */
-let desk = JSON.parse(sessionStorage.getItem("desk") ?? "null") ?? BEGINNING; // as it was before a reload
+let desk = savedDesk() ?? BEGINNING;
 /** @type {{ before: Desk, line: HTMLElement }[]} What the agent has changed, and where the page tells of it. */
 const changes = [];
 
+/** The desk as it was before a reload. @returns {Desk | null} */
+function savedDesk() {
+  const saved = JSON.parse(sessionStorage.getItem("desk") ?? "null");
+  return saved && whatIsTooMuch(saved) ? null : saved;
+}
+
+/** What a desk has too much of, or an empty text. @param {Desk} desk */
+function whatIsTooMuch({ columns, rows, plot }) {
+  if (rows.length > MAX_ROWS) return `${MAX_ROWS} rows`;
+  if (columns.length > MAX_COLUMNS) return `${MAX_COLUMNS} columns`;
+  return JSON.stringify([columns, rows, plot]).length > MAX_CHARACTERS ? `${MAX_CHARACTERS} characters` : "";
+}
+
 /** @param {Partial<Desk>} changed */
 function update(changed) {
-  desk = { ...desk, ...changed };
+  const next = { ...desk, ...changed };
+  const limit = whatIsTooMuch(next);
+  check(!limit, `The desk takes no more than ${limit}.`);
+  desk = next;
   sessionStorage.setItem("desk", JSON.stringify(desk));
   showTable();
   showPlot();
@@ -48,14 +73,16 @@ const tools = [
   },
   {
     name: "set_columns",
-    description: "Sets the columns of the table. The rows keep their values of the columns that stay.",
+    description: "Sets the columns of the table. Rows keep their values of the columns that stay, or go if they have none.",
     inputSchema: { properties: { columns: { type: "array", items: { type: "string" } } }, required: ["columns"] },
     execute(/** @type {{ columns: string[] }} */ { columns }) {
       const isList = Array.isArray(columns) && columns.every((name) => name && typeof name === "string");
       check(isList && new Set(columns).size === columns.length, "columns has to be a list of different names.");
-      const rows = desk.rows.map((row) => Object.fromEntries(columns.map((name) => [name, row[name]])));
+      const cut = desk.rows.map((row) => Object.fromEntries(columns.map((name) => [name, row[name]])));
+      const kept = cut.filter((row) => Object.values(row).some((value) => value !== undefined));
+      const selected = desk.selected.map((number) => kept.indexOf(cut[number - 1]) + 1).filter(Boolean);
       const isShown = desk.plot && columns.includes(desk.plot.x) && columns.includes(desk.plot.y);
-      update({ columns, rows, plot: isShown ? desk.plot : null });
+      update({ columns, rows: kept, selected, plot: isShown ? desk.plot : null });
       return `The columns are: ${columns.join(", ")}.`;
     },
   },
@@ -67,7 +94,6 @@ const tools = [
       check(Array.isArray(rows) && rows.every((row) => row instanceof Object), "rows has to be a list of objects.");
       const unknown = rows.flatMap(Object.keys).find((name) => !desk.columns.includes(name));
       check(unknown === undefined, `There is no column ${unknown}, only: ${desk.columns.join(", ")}.`);
-      check(desk.rows.length + rows.length <= MAX_ROWS, `The table takes no more than ${MAX_ROWS} rows.`);
       update({ rows: [...desk.rows, ...rows] });
       return `The table has ${desk.rows.length} rows now.`;
     },
@@ -106,9 +132,37 @@ const tools = [
     },
   },
   {
+    name: "walk_through",
+    description: "Selects one row after the other, so that the person can follow. It takes some seconds for each row.",
+    inputSchema: { properties: { seconds: { type: "number", description: "For each row, 1 by default, at most 10." } } },
+    async execute({ seconds = 1 }, { signal, progress }) {
+      check(seconds > 0 && seconds <= 10, "seconds has to be a number up to 10.");
+      const { length } = desk.rows;
+      for (let row = 1; row <= length; row++) {
+        signal.throwIfAborted(); // the agent may have given up
+        update({ selected: desk.rows[row - 1] ? [row] : [] });
+        progress(row, length, `row ${row}`);
+        await new Promise((resolve) => setTimeout(resolve, seconds * 1000));
+      }
+      return `The person has seen ${length} rows.`;
+    },
+  },
+  {
+    name: "get_picture",
+    description: "Returns a picture of the plot.",
+    annotations: { readOnlyHint: true },
+    execute() {
+      const picture = find("#plot svg");
+      check(picture, "There is nothing to plot yet.");
+      const [, data] = paint(picture).toDataURL("image/png").split(",");
+      return { content: [{ type: "image", mimeType: "image/png", data }] };
+    },
+  },
+  {
     name: "ask_person",
     description: "Asks the person at this page a question, and returns the answer. It may take a few minutes.",
     inputSchema: { properties: { question: { type: "string" } }, required: ["question"] },
+    annotations: { readOnlyHint: true },
     execute({ question }, { signal }) {
       check(typeof question === "string", "question has to be a text.");
       return new Promise((resolve, reject) => {
@@ -118,13 +172,17 @@ const tools = [
           event.preventDefault();
           resolve(answer.value);
           form.remove();
+          countQuestions();
         });
         // The agent may give up, or the session end. Then nobody waits for the answer any more.
         signal.addEventListener("abort", () => {
           reject(signal.reason);
           form.remove();
+          countQuestions();
         });
         find("#questions").append(form);
+        notify(question);
+        countQuestions();
       });
     },
   },
@@ -142,18 +200,28 @@ function shown(tool) {
     async execute(args, context) {
       const before = desk;
       const outcome = element("span", {}, "…");
-      const line = element("li", {}, element("b", {}, tool.name), ": ", outcome);
+      const given = element("pre", { tabIndex: 0 }, JSON.stringify(args, null, 1).slice(0, MAX_CHARACTERS));
+      const summary = element("summary", {}, element("b", {}, tool.name), ": ", outcome);
+      const line = element("li", {}, element("details", {}, summary, given));
+      const progress = (/** @type {any[]} */ ...report) => {
+        const [done, total, message] = report;
+        outcome.textContent = [total ? `${done} of ${total}` : done, message].filter(Boolean).join(", ");
+        context.progress(done, total, message);
+      };
       find("#calls").prepend(line);
+      for (const old of [...find("#calls").children].slice(MAX_CALLS)) old.remove();
       find("#no-calls").hidden = true;
       try {
-        const result = tool.execute(args, context);
+        const result = tool.execute(args, { ...context, progress });
         if (desk !== before) changes.push({ before, line });
+        changes.splice(0, changes.length - MAX_CALLS);
         showUndo();
         const value = await result;
         outcome.textContent = typeof value === "string" ? value : "Done.";
         return value;
       } catch (error) {
-        outcome.textContent = error instanceof Error ? error.message : "Failed.";
+        outcome.textContent = `Failed: ${error instanceof Error ? error.message : error}`;
+        line.className = "failed";
         throw error;
       }
     },
@@ -174,7 +242,7 @@ function showTable() {
       find(`tr:nth-child(${index + 1}) input`).focus();
     });
     const number = element("td", {}, element("label", {}, box, `${index + 1}`));
-    const cells = columns.map((name) => element("td", {}, toText(row[name])));
+    const cells = columns.map((name) => element("td", {}, toText(row[name]).slice(0, MAX_CELL_CHARACTERS)));
     return element("tr", { className: isSelected ? "selected" : "" }, number, ...cells);
   });
   find("thead").replaceChildren(element("tr", {}, ...head));
@@ -194,6 +262,7 @@ function showPlot() {
   const x = axis(points.map((point) => (isBar ? 0 : point.x)), 60, 440, false);
   write(255, 16, plot.title);
   write(255, 310, plot.x);
+  picture.append(svg("text", { x: -145, y: 12, "text-anchor": "middle", transform: "rotate(-90)" }, plot.y));
   for (const tick of y.ticks) {
     picture.append(svg("line", { x1: 60, x2: 450, y1: y.place(tick), y2: y.place(tick) }));
     write(54, y.place(tick) + 4, toText(tick), "end");
@@ -213,6 +282,42 @@ function showPlot() {
     }
   });
   find("#plot").replaceChildren(picture);
+}
+
+/** Paint a plot on a canvas: a browser makes no PNG of an SVG. @param {SVGSVGElement} picture */
+function paint(picture) {
+  const canvas = element("canvas", { width: 960, height: 640 });
+  const brush = canvas.getContext("2d");
+  brush.scale(2, 2);
+  brush.fillStyle = getComputedStyle(document.documentElement).backgroundColor;
+  brush.fillRect(0, 0, 480, 320);
+  for (const shape of /** @type {NodeListOf<SVGElement>} */ (picture.querySelectorAll(":scope > *"))) {
+    const style = getComputedStyle(shape);
+    const value = (/** @type {string} */ name) => Number(shape.getAttribute(name));
+    brush.fillStyle = style.fill;
+    brush.strokeStyle = style.stroke;
+    if (shape.localName === "rect") brush.fillRect(value("x"), value("y"), value("width"), value("height"));
+    if (shape.localName === "circle") {
+      brush.beginPath();
+      brush.arc(value("cx"), value("cy"), value("r"), 0, 2 * Math.PI);
+      brush.fill();
+    }
+    if (shape.localName === "line") {
+      brush.beginPath();
+      brush.moveTo(value("x1"), value("y1"));
+      brush.lineTo(value("x2"), value("y2"));
+      brush.stroke();
+    }
+    if (shape.localName === "text") {
+      brush.save();
+      if (shape.hasAttribute("transform")) brush.rotate(-Math.PI / 2);
+      brush.font = `${style.fontSize} ${style.fontFamily}`;
+      brush.textAlign = { start: "left", middle: "center", end: "right" }[style.textAnchor] ?? "left";
+      brush.fillText(shape.textContent, value("x"), value("y"));
+      brush.restore();
+    }
+  }
+  return canvas;
 }
 
 /** The rows that have numbers where the plot needs them. @param {Plot} plot */
@@ -245,6 +350,10 @@ function toText(value) {
   return value === undefined || value === null ? "" : typeof value === "string" ? value : JSON.stringify(value);
 }
 
+function countQuestions() {
+  showQuestions(find("#questions").children.length, () => find("#questions input").focus());
+}
+
 function showUndo() {
   find("#undo").disabled = changes.length === 0;
 }
@@ -272,19 +381,20 @@ function svg(name, attributes, ...content) {
 find("#undo").addEventListener("click", () => {
   const change = changes.pop();
   if (change) update(change.before);
-  change?.line.append(" Undone.");
+  change?.line.querySelector("summary")?.append(" Undone.");
   showUndo();
-});
-find("#copy").addEventListener("click", () => {
-  find("#mcp-url").select();
-  navigator.clipboard?.writeText(find("#mcp-url").value); // without https there is only the selection
 });
 update({});
 
 // The session. After a reload it is the same one, and so is the code.
 
 try {
-  const session = await host({ tools: tools.map(shown) });
+  const approval = find("#approve");
+  rememberChoice(approval);
+  const session = await host({ tools: tools.map(shown), approve: approval.value });
+  const approve = () => (session.approve = approval.value);
+  approval.addEventListener("change", approve);
+  approve(); // it may have been changed while the session was opened
   const showState = () => {
     find("#state").textContent = session.state === "ended" ? "ended: reload for a new one" : session.state;
     find("#state").dataset.state = session.state;
@@ -292,7 +402,7 @@ try {
   session.addEventListener("state", showState);
   showState();
   find("#code").textContent = `${session.code.slice(0, 4)}-${session.code.slice(4)}`;
-  find("#mcp-url").value = session.mcpUrl;
+  showConnect(session);
 } catch (error) {
   find("#state").textContent = `No session: ${error instanceof Error ? error.message : error}`;
   find("#state").dataset.state = "disconnected";

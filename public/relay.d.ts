@@ -28,6 +28,14 @@ export interface ToolDefinition {
   outputSchema?: object;
   /** Hints for the agent, such as `{ readOnlyHint: true }`. */
   annotations?: object;
+  /** What clients of MCP may understand beyond that. */
+  _meta?: object;
+}
+
+/** A program that calls tools, as it names itself: nobody has proved it. */
+export interface AgentClient {
+  readonly name: string;
+  readonly version?: string;
 }
 
 export interface ToolContext {
@@ -35,13 +43,30 @@ export interface ToolContext {
   readonly signal: AbortSignal;
   /** The id of the request that the call is. */
   readonly id: string;
+  /** The agent's program, if it has said who it is. */
+  readonly client?: AgentClient;
+  /**
+   * Report how far the tool is, as often as it likes: at most two reports a second are sent, and always the last. It
+   * never throws.
+   */
+  progress(done: number, total?: number | null, message?: string): void;
+}
+
+/** How far the work on a request is. */
+export interface ProgressReport {
+  /** Greater in each report. */
+  progress: number;
+  /** What `progress` will be at the end, if that is known. */
+  total?: number;
+  message?: string;
 }
 
 /** A tool. It has the form that `document.modelContext.registerTool` takes, too. */
 export interface Tool<Arguments = any> extends ToolDefinition {
   /**
    * Called once for each call, without waiting for other calls. It returns, or resolves to, a text, any JSON value, a
-   * `CallToolResult`, or nothing. What it throws, and what is no JSON, becomes a result with `isError` and a text.
+   * `CallToolResult`, or nothing. What it throws becomes a result with `isError` and a text, and so does a result that
+   * JSON cannot say: one with a Map, a DOM node or NaN in it, for example.
    */
   execute(args: Arguments, context: ToolContext): unknown;
 }
@@ -59,6 +84,7 @@ export interface CallToolResult {
   structuredContent?: any;
   /** True if the tool has failed; then `content` tells why. */
   isError?: boolean;
+  _meta?: object;
 }
 
 /**
@@ -73,6 +99,8 @@ export interface ModelContext extends EventTarget {
 export interface ToolCall {
   readonly name: string;
   readonly arguments: any;
+  /** The agent's program, if it has said who it is. */
+  readonly client?: AgentClient;
 }
 
 /** A request of a guest. */
@@ -90,6 +118,26 @@ export interface HostRequest<Payload = any> {
   readonly signal: AbortSignal;
 }
 
+/** A call that somebody is asked to allow. */
+export interface ApprovalCall extends ToolCall {
+  readonly tool: ToolDefinition;
+  /** Aborted when the answer is not needed any more: the agent has given up, or two minutes are over. */
+  readonly signal: AbortSignal;
+}
+
+/** `once` allows the call, `tool` allows all calls of the tool until the page closes, anything else denies the call. */
+export type ApprovalAnswer = "once" | "tool" | "deny";
+
+/** Asks the person whether a call may run. No answer within two minutes is a denial. */
+export type Ask = (call: ApprovalCall) => ApprovalAnswer | Promise<ApprovalAnswer>;
+
+/**
+ * Which calls of tools need the person's approval: `never` any, the `first` of each tool, `each` call, or `writes`:
+ * tools with `readOnlyHint` run, those with `destructiveHint` or `consequentialHint` need it each time, others for the
+ * first call. Or a function that says whether a call may run.
+ */
+export type Approve = "never" | "first" | "writes" | "each" | ((call: ApprovalCall) => boolean | Promise<boolean>);
+
 /** Handles a request. What it returns or resolves to is the result; what it throws or rejects with is the error. */
 export type Handler<Payload = any> = (request: HostRequest<Payload>) => unknown;
 
@@ -98,7 +146,8 @@ interface AnyHostOptions<Payload> extends RelayOptions {
    * The tools that the host offers. More can be registered later.
    *
    * `document.modelContext` of a browser with WebMCP stands for all tools that the page registers there, now and later.
-   * The browser does not tell their `outputSchema`, nor why one has failed.
+   * The browser does not tell their `outputSchema`, nor why one has failed. One that the relay would refuse is left
+   * out, and the console says so.
    */
   tools?: readonly Tool[] | ModelContext | null;
   /**
@@ -114,6 +163,10 @@ interface AnyHostOptions<Payload> extends RelayOptions {
   onInterrupted?: Handler<Payload>;
   /** Whether to renew the session as long as the page is open. By default true. */
   autoRenew?: boolean;
+  /** Which calls of tools need the person's approval. By default `never`. A denied call is a result with `isError`. */
+  approve?: Approve;
+  /** Asks the person for approval. By default a dialog of the client's does, whose buttons no script can press. */
+  ask?: Ask;
 }
 
 /** A host has tools, or answers requests, or both. */
@@ -139,6 +192,8 @@ export interface SessionEvents<Payload = any> {
   answered: CustomEvent<{ id: string; problem: RelayError | null }>;
   /** The guest has withdrawn a request that is not answered. While the state is `polling`, hosts are not told. */
   withdrawn: CustomEvent<{ id: string }>;
+  /** An agent has listed the tools: this one, if its program has said who it is. */
+  guest: CustomEvent<{ client: AgentClient | null }>;
   /** The relay has accepted the tools, or refused the latest change of them with this problem. */
   tools: CustomEvent<{ tools: readonly ToolDefinition[]; problem: RelayError | null }>;
   renewed: CustomEvent<{ expiresAt: string }>;
@@ -169,6 +224,8 @@ export interface Session<Payload = any> extends EventTarget {
   readonly problem: RelayError | null;
   /** Whether the session is renewed automatically. */
   autoRenew: boolean;
+  /** Which calls of tools need the person's approval. It may be changed. */
+  approve: Approve;
   /** Renew the session for another ten minutes. Rejects with a RelayError. */
   renew(): Promise<void>;
   /**
@@ -218,6 +275,8 @@ export interface RequestOptions {
   signal?: AbortSignal;
   /** The request's id: 1 to 64 letters, digits or `_ . : -`. The same id with the same payload is the same request. */
   id?: string;
+  /** Called with each report of the host's, while the answer is waited for. */
+  onProgress?: (report: ProgressReport) => void;
 }
 
 export interface Guest {

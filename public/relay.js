@@ -5,13 +5,18 @@
 
 // Every module is named here, so that a browser fetches all of them at once instead of one after the other.
 import "./relay/api.js";
+import "./relay/approval.js";
 import "./relay/body.js";
 import "./relay/connection.js";
+import "./relay/definitions.js";
+import "./relay/dialog.js";
 import "./relay/events.js";
 import "./relay/host-api.js";
 import "./relay/json.js";
 import "./relay/lifetime.js";
 import "./relay/locks.js";
+import "./relay/places.js";
+import "./relay/progress.js";
 import "./relay/publication.js";
 import "./relay/requests.js";
 import "./relay/saved-session.js";

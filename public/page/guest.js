@@ -2,22 +2,29 @@
 
 import { guest } from "../relay.js";
 import { msSince, now } from "../relay/timing.js";
-import { announce, createEntry, find, formatCode, formatTime, parse, parseInput, submitByKey } from "./view.js";
+import { showGuestTools } from "./guest-tools.js";
+import { announce, createEntry, find, formatCode, formatTime } from "./view.js";
+import { parse, parseInput, prependEntry, submitByKey } from "./view.js";
 
 /** @import { RelayError } from "../relay.js" */
 
 const RETRY_MS = 5_000;
+const CHECK_MS = 8_000; // how often to ask whether a host listens, so that a guest hears of it within 20 s
 
 const codeInput = find("#guest-code", HTMLInputElement);
 const stateLabel = find("#guest-state", HTMLElement);
+const hostLabel = find("#guest-host", HTMLElement);
 const form = find("#request-form", HTMLFormElement);
 const payloadInput = find("#payload", HTMLTextAreaElement);
 
 /** How many milliseconds the session of the code in the input had when the relay was asked; 0 if it is not active. */
 let ttlMs = 0;
 let askedAt = now();
+let checkedAt = now();
 let retryPending = false;
 let requestCount = 0;
+let toolsCode = ""; // the code of the session whose tools are shown
+let hostListens = false;
 
 /** @param {string} code */
 export function showGuest(code) {
@@ -35,7 +42,7 @@ export function showGuest(code) {
 /** @param {string} code */
 export function setCode(code) {
   codeInput.value = code;
-  (code ? payloadInput : codeInput).focus();
+  if (!code) codeInput.focus();
   checkSession();
 }
 
@@ -45,28 +52,71 @@ async function checkSession() {
   askedAt = now();
   retryPending = false;
   const code = codeInput.value.trim();
+  if (code !== formatCode(toolsCode)) clearTools();
   if (!code) return showState("", "");
+  await lookUp(code);
+}
+
+/** @param {string} code */
+async function lookUp(code) {
+  checkedAt = now();
   try {
     const session = await guest(code).session();
     if (codeInput.value.trim() !== code) return; // another code was typed in the meantime
-    if (!session.active) return showState("ended", "The host has ended this session");
+    ttlMs = 0;
+    if (!session.active) {
+      clearTools();
+      return showState("ended", "The host has ended this session");
+    }
     ttlMs = session.ttl * 1000;
     askedAt = now();
     codeInput.value = formatCode(session.code);
     tick();
+    showHostLabel(session.listening);
+    const mayHaveChanged = toolsCode !== session.code || (session.listening && !hostListens);
+    hostListens = session.listening;
+    if (mayHaveChanged) await loadTools(session.code);
   } catch (error) {
     const { message, status } = /** @type {RelayError} */ (error);
+    ttlMs = 0;
     showState("disconnected", message);
     if (status === undefined || status >= 500 || status === 429) retryPending = true;
   }
 }
 
+/** @param {string} code */
+async function loadTools(code) {
+  const tools = await guest(code, { parse }).tools();
+  toolsCode = code;
+  showGuestTools(tools, () => guest(code, { parse }), showEntry);
+}
+
+function clearTools() {
+  toolsCode = "";
+  hostLabel.textContent = "";
+  showGuestTools([], () => guest(""), showEntry);
+}
+
+/** @param {HTMLElement} item */
+function showEntry(item) {
+  find("#answers-title", HTMLElement).hidden = false;
+  prependEntry(find("#answers", HTMLElement), item);
+  item.scrollIntoView({ block: "nearest" }); // on a phone it is below the forms
+}
+
 function tick() {
   if (retryPending && msSince(askedAt) > RETRY_MS) checkSession();
   if (!ttlMs) return;
+  if (msSince(checkedAt) > CHECK_MS && document.visibilityState === "visible") lookUp(codeInput.value.trim());
   const seconds = (ttlMs - msSince(askedAt)) / 1000;
   if (seconds > 0) showState("connected", `Open, ${formatTime(seconds)} left`);
   else checkSession(); // the host may have renewed it
+}
+
+/** @param {boolean} isThere */
+function showHostLabel(isThere) {
+  const label = isThere ? "The host is there." : "No host is there now. What you send waits until one comes back.";
+  if (hostLabel.textContent !== label) hostLabel.textContent = label; // a screen reader reads each change out
 }
 
 /** @param {string} state @param {string} label */
@@ -82,8 +132,7 @@ async function sendRequest() {
   const entry = createEntry(title, payload);
   entry.form.remove();
   entry.setOutcome("Waiting for the host");
-  find("#answers-title", HTMLElement).hidden = false;
-  find("#answers", HTMLElement).prepend(entry.item);
+  showEntry(entry.item);
   payloadInput.value = "";
   payloadInput.focus();
   try {

@@ -1,13 +1,14 @@
-// The host's view: the code, its time, and the requests with a form for each answer.
+// The host's view: the code, and its session's time and state. inbox.js has the requests.
 
 import { host } from "../relay.js";
+import { setTitle } from "./attention.js";
 import { showConnect } from "./connect.js";
+import { answerOf, askPerson, closeInbox, showInbox, watchRequests } from "./inbox.js";
 import { encode } from "./qr.js";
-import { announce, copyOnClick, createEntry, drawModules, find, formatArguments, formatCode } from "./view.js";
-import { formatTime, parse, parseInput, submitByKey } from "./view.js";
+import { rememberChoice } from "./remember.js";
+import { announce, copyOnClick, drawModules, find, formatCode, formatTime, parse } from "./view.js";
 
-/** @import { EndReason, HostRequest, RelayError, Session, SessionState, Tool } from "../relay.js" */
-/** @import { Entry } from "./view.js" */
+/** @import { Approve, EndReason, RelayError, Session, SessionState } from "../relay.js" */
 
 /** @type {Record<Exclude<SessionState, "ended">, string>} */
 const STATE_LABELS = {
@@ -19,14 +20,16 @@ const STATE_LABELS = {
 /** @type {Partial<Record<EndReason, string>>} */
 const END_LABELS = { ended: "Ended", expired: "Expired", replaced: "Taken over by another tab or program" };
 const BUSY_LABEL = "The relay is busy, trying again";
+const END_LABEL = "End session";
+const END_QUESTION = "End it for everybody?";
+const END_QUESTION_MS = 10_000; // how long the question stands
 const WARNING_SECONDS = 60; // before the session ends
-const MAX_ANSWERED = 100; // so that a page that is open for hours does not grow without end
 
 const view = find("#host", HTMLElement);
 const stateLabel = find("#state", HTMLElement);
 const timeLeft = find("#time-left", HTMLProgressElement);
 const autoRenew = find("#auto-renew", HTMLInputElement);
-const echo = find("#echo", HTMLInputElement);
+const approval = find("#approve", HTMLSelectElement);
 const copyCode = find("#copy-code", HTMLButtonElement);
 const copyLink = find("#copy-link", HTMLButtonElement);
 const renew = find("#renew", HTMLButtonElement);
@@ -35,47 +38,25 @@ const newSession = find("#new-session", HTMLButtonElement);
 const errorBox = find("#error", HTMLElement);
 const tryAgain = find("button", HTMLButtonElement, errorBox);
 const qr = find("#qr", HTMLElement);
-const requests = find("#requests", HTMLElement);
-const answered = find("#answered", HTMLElement);
 
 /** @type {Session | null} */
 let session = null;
 let opening = false;
+/** @type {ReturnType<typeof setTimeout>} */
+let endTimer;
 let warned = false; // whether the last minute has been announced
-
-/**
- * A request that has no answer yet, or one (with its outcome) that the relay has not accepted yet.
- * @typedef {{ entry: Entry, outcome: string, echo: () => void, cancel: (outcome: string) => void }} Pending
- */
-/** @type {Map<string, Pending>} By the request's id. */
-const pending = new Map();
-/** @type {Map<string, Promise<unknown>>} What the person answers, by the request's id. */
-const answers = new Map();
-let callCount = 0;
-
-/** @type {Tool} */
-const askPerson = {
-  name: "ask_person",
-  title: "Ask the person",
-  description: "Asks the person at this page a question, and returns the answer. It may take them a few minutes.",
-  inputSchema: {
-    properties: { question: { type: "string", description: "What to ask." } },
-    required: ["question"],
-  },
-  execute(args, { id }) {
-    if (!isQuestion(args)) throw new TypeError("question is missing: the text to ask the person.");
-    return answers.get(id);
-  },
-};
 
 export function showHost() {
   view.hidden = false;
   copyOnClick(copyCode, () => formatCode(session?.code ?? ""));
   copyOnClick(copyLink, guestLink);
   renew.addEventListener("click", () => attempt(() => session?.renew()));
-  end.addEventListener("click", () => attempt(() => session?.end()));
+  end.addEventListener("click", endAfterQuestion);
+  rememberChoice(autoRenew);
   autoRenew.addEventListener("change", () => session && (session.autoRenew = autoRenew.checked));
-  echo.addEventListener("change", () => echo.checked && pending.forEach((request) => request.echo()));
+  rememberChoice(approval);
+  approval.addEventListener("change", () => session && (session.approve = /** @type {Approve} */ (approval.value)));
+  showInbox();
   for (const button of [newSession, tryAgain]) {
     button.addEventListener("click", async () => {
       await openSession();
@@ -91,14 +72,16 @@ async function openSession() {
   opening = true;
   showError(null);
   try {
-    session = await host({ tools: [askPerson], onRequest: answerOf, onInterrupted: answerOf, parse });
+    const approve = /** @type {Approve} */ (approval.value);
+    session = await host({ tools: [askPerson], onRequest: answerOf, onInterrupted: answerOf, approve, parse });
   } catch (error) {
     showState("disconnected", "No session");
     return showError(error);
   } finally {
     opening = false;
   }
-  session.autoRenew = autoRenew.checked;
+  session.autoRenew = autoRenew.checked; // both may have been changed while the session was opened
+  session.approve = /** @type {Approve} */ (approval.value);
   showSession(session);
 }
 
@@ -116,13 +99,11 @@ function showSession(session) {
     announce(`Renewed, ${formatTime(session.ttl)} left`);
     tick();
   });
-  session.addEventListener("request", ({ detail }) => onRequest(detail));
-  session.addEventListener("answered", ({ detail }) => onAnswered(detail));
-  session.addEventListener("withdrawn", ({ detail }) => onWithdrawn(detail.id));
+  watchRequests(session);
   session.addEventListener("ended", ({ detail }) => onEnded(detail.reason));
   announce(`Your code is ${spelled}`);
   onState(session);
-  updateCount();
+  showTitle();
   tick();
 }
 
@@ -130,6 +111,19 @@ function showSession(session) {
 function onState({ state, problem }) {
   if (state === "connected") showError(null);
   if (state !== "ended") showState(state, problem?.code === "busy" ? BUSY_LABEL : STATE_LABELS[state]);
+}
+
+/** The first click asks, and a second one soon after it ends the session, for everybody and for good. */
+function endAfterQuestion() {
+  clearTimeout(endTimer);
+  if (end.textContent === END_QUESTION) {
+    end.textContent = END_LABEL;
+    attempt(() => session?.end());
+    return;
+  }
+  end.textContent = END_QUESTION;
+  announce(END_QUESTION);
+  endTimer = setTimeout(() => (end.textContent = END_LABEL), END_QUESTION_MS);
 }
 
 /** @param {() => Promise<void> | undefined} action */
@@ -174,11 +168,9 @@ function onEnded(reason) {
   showState("ended", END_LABELS[reason] ?? "Refused by the relay");
   const focused = document.activeElement;
   setEnded(true);
-  pending.forEach((request) => request.cancel("Not answered"));
-  pending.clear();
-  answers.clear();
+  closeInbox();
   if (!focused?.isConnected || focused.matches(":disabled") || focused.closest("[hidden]")) newSession.focus();
-  updateCount();
+  showTitle();
   tick();
 }
 
@@ -193,112 +185,6 @@ function tick() {
   warned = warning;
 }
 
-function updateCount() {
-  find("#no-requests", HTMLElement).hidden = Boolean(requests.firstChild || answered.firstChild);
-  const count = pending.size ? `(${pending.size}) ` : "";
-  document.title = session && session.state !== "ended" ? `${count}${formatCode(session.code)} · Parley` : "Parley";
-}
-
-/** @param {HostRequest} request */
-function answerOf({ id }) {
-  return answers.get(id);
-}
-
-/** A request without an answer at a reload comes again, and is shown again. @param {HostRequest} request */
-function onRequest(request) {
-  const { id, payload, call } = request;
-  if (!call) return answers.set(id, showRequest(request, id, payload));
-  const title = `Call ${++callCount}: ${call.name}`;
-  const isKnown = call.name === askPerson.name;
-  if (isKnown && isQuestion(call.arguments)) {
-    return answers.set(id, showRequest(request, title, call.arguments.question));
-  }
-  const entry = createEntry(title, formatArguments(call.arguments));
-  entry.close(isKnown ? "Refused: it asks nothing" : "Refused: there is no such tool", true);
-  answered.prepend(entry.item);
-  announce(`${title}: ${entry.outcome.textContent}`);
-  updateCount();
-}
-
-/** @param {any} args */
-function isQuestion(args) {
-  return typeof args?.question === "string";
-}
-
-/**
- * Show a request, and resolve to its answer.
- * @param {HostRequest} request @param {string} title @param {unknown} content
- */
-function showRequest({ id, call, createdAt }, title, content) {
-  return new Promise((resolve, reject) => {
-    const entry = createEntry(title, content);
-    const time = new Date(createdAt).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" });
-    const read = () => (call ? entry.input.value : parseInput(entry.input.value));
-    const refuse = call ? (/** @type {string} */ text) => reject(new Error(text || "The person does not answer.")) : reject;
-    /** @param {(value: any) => void} settle @param {unknown} answer @param {string} outcome */
-    const send = (settle, answer, outcome) => {
-      if (request.outcome) return; // it has its answer already
-      const hadFocus = entry.form.contains(document.activeElement);
-      entry.showAnswer(answer);
-      entry.close("Sending");
-      answered.prepend(entry.item);
-      request.outcome = outcome;
-      settle(answer);
-      if (hadFocus) (requests.querySelector("textarea") ?? entry.item).focus();
-    };
-    const request = {
-      entry,
-      outcome: "",
-      echo: () => send(resolve, content, "Echoed"),
-      /** @param {string} outcome */
-      cancel: (outcome) => {
-        if (entry.input.value) entry.showAnswer(`Not sent: ${entry.input.value}`);
-        entry.close(outcome, true);
-        answered.prepend(entry.item);
-      },
-    };
-    entry.setOutcome(`Came at ${time}`);
-    find(".as-json", HTMLElement, entry.form).hidden = Boolean(call);
-    entry.form.addEventListener("submit", (event) => {
-      event.preventDefault();
-      send(resolve, read(), "Answered");
-    });
-    entry.refuse.addEventListener("click", () => send(refuse, read(), "Answered with an error"));
-    submitByKey(entry.form);
-    requests.append(entry.item);
-    pending.set(id, request);
-    announce(call ? `${title}: ${content}` : `Request ${id} has come`);
-    if (echo.checked) request.echo();
-    updateCount();
-  });
-}
-
-/** @param {{ id: string, problem: RelayError | null }} detail */
-function onAnswered({ id, problem }) {
-  const request = forget(id);
-  if (!request) return;
-  const outcome = problem ? problem.message : request.outcome;
-  request.entry.setOutcome(outcome, Boolean(problem));
-  announce(`${request.entry.title}: ${outcome}`);
-  for (const item of [...answered.children].slice(MAX_ANSWERED)) item.remove();
-  updateCount();
-}
-
-/** @param {string} id */
-function onWithdrawn(id) {
-  const request = forget(id);
-  if (!request) return;
-  const hadFocus = request.entry.form.contains(document.activeElement);
-  request.cancel("Withdrawn by the guest");
-  if (hadFocus) request.entry.item.focus();
-  announce(`${request.entry.title}: withdrawn`);
-  updateCount();
-}
-
-/** @param {string} id */
-function forget(id) {
-  const request = pending.get(id);
-  pending.delete(id);
-  answers.delete(id);
-  return request;
+function showTitle() {
+  setTitle(session && session.state !== "ended" ? `${formatCode(session.code)} · Parley` : "Parley");
 }

@@ -2,6 +2,7 @@
 
 import { setCode, showGuest } from "./guest.js";
 import { showHost } from "./host.js";
+import { find } from "./view.js";
 
 /** The code in the page's address, or null. */
 function codeOfAddress() {
@@ -10,8 +11,13 @@ function codeOfAddress() {
 }
 
 const code = codeOfAddress();
-if (code === null) showHost();
-else showGuest(code);
+if (code === null) {
+  showHost();
+  find("#join", HTMLFormElement).addEventListener("submit", (event) => {
+    event.preventDefault();
+    location.hash = find("#join-code", HTMLInputElement).value.trim();
+  });
+} else showGuest(code);
 
 addEventListener("hashchange", () => {
   const newCode = codeOfAddress();

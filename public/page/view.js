@@ -16,6 +16,8 @@ export function formatCode(code) {
   return `${code.slice(0, 4)}-${code.slice(4)}`;
 }
 
+export { visible } from "../relay/dialog.js";
+
 /** Minutes and seconds. @param {number} seconds */
 export function formatTime(seconds) {
   const whole = Math.round(seconds);
@@ -69,11 +71,39 @@ function formatValue(value) {
   return text.length * maxDepth > MAX_INDENT_CHARACTERS ? text : JSON.stringify(value, null, 2);
 }
 
+const MAX_SHOWN_CHARACTERS = 20_000; // a megabyte takes the browser seconds to lay out
+
+/** Show a value, a long one up to a button that shows the rest. @param {HTMLElement} shown @param {unknown} value */
+export function showValue(shown, value) {
+  const text = formatValue(value);
+  shown.textContent = text.slice(0, MAX_SHOWN_CHARACTERS);
+  if (text.length <= MAX_SHOWN_CHARACTERS) return;
+  const more = document.createElement("button");
+  more.type = "button";
+  more.textContent = `Show all ${text.length.toLocaleString("en")} characters`;
+  more.addEventListener("click", () => {
+    shown.textContent = text;
+    more.remove();
+    shown.focus();
+  });
+  shown.after(more);
+}
+
 /** The arguments of a call, a line each. @param {any} args */
 export function formatArguments(args) {
   const entries = Object.entries(args ?? {});
   return entries.map(([name, value]) => `${name}: ${formatValue(value)}`).join("\n") || "No arguments";
 }
+
+const MAX_ENTRIES = 100; // so that a page that is open for hours does not grow without end
+
+/** Put an entry at the beginning of a list, which loses its oldest. @param {HTMLElement} list @param {Element} item */
+export function prependEntry(list, item) {
+  list.prepend(item);
+  for (const old of [...list.children].slice(MAX_ENTRIES)) old.remove();
+}
+
+const MAX_KEPT_CHARACTERS = 2_000; // of a text in an entry, after a reload
 
 /** @typedef {ReturnType<typeof createEntry>} Entry */
 
@@ -88,7 +118,7 @@ export function createEntry(title, payload) {
   const question = find(".payload", HTMLElement, item);
   const answer = find(".answer", HTMLElement, item);
   find("h3", HTMLElement, item).textContent = title;
-  question.textContent = formatValue(payload);
+  showValue(question, payload);
   question.ariaLabel = `${title}: what was asked`;
   answer.ariaLabel = `${title}: the answer`;
   return {
@@ -108,9 +138,27 @@ export function createEntry(title, payload) {
       this.form.remove();
       this.setOutcome(text, failed);
     },
+    /** What the entry says, with long texts cut. */
+    texts() {
+      const [asked, answered] = [question, answer].map((shown) => shown.textContent.slice(0, MAX_KEPT_CHARACTERS));
+      const failed = item.classList.contains("failed");
+      return { title, question: asked, answer: answered, outcome: outcome.textContent, failed };
+    },
+    /** Show only the line with title and outcome, and a button for the rest. */
+    fold() {
+      const button = Object.assign(document.createElement("button"), { type: "button", ariaLabel: `Show ${title}` });
+      const toggle = () => {
+        const folded = item.classList.toggle("folded");
+        button.textContent = folded ? "Show" : "Hide";
+        button.ariaExpanded = `${!folded}`;
+      };
+      button.addEventListener("click", toggle);
+      outcome.after(button);
+      toggle();
+    },
     /** @param {unknown} value */
     showAnswer(value) {
-      answer.textContent = formatValue(value);
+      showValue(answer, value);
       answer.hidden = false;
     },
   };

@@ -6,12 +6,15 @@ import { POLL_SECONDS, randomId } from "./api.js";
 import { readText } from "./body.js";
 import { RelayError, throwUnreachable, toRelayError } from "./errors.js";
 import { readEvents } from "./events.js";
+import { takePlace } from "./places.js";
+import { toClient } from "./toolbox.js";
 import { TIMED_OUT, backoffMs, msSince, now, sleep } from "./timing.js";
 
 /** @import * as Declared from "../relay.d.ts" */
 /** @import { HostApi } from "./host-api.js" */
 /** @import { Expiry } from "./lifetime.js" */
-/** @typedef {Pick<Declared.HostRequest, "id" | "payload" | "createdAt">} SentRequest As the relay sends it. */
+/** @import { Release } from "./locks.js" */
+/** @typedef {Pick<Declared.HostRequest, "id" | "payload" | "createdAt"> & { cursor: string }} SentRequest */
 /**
  * What a connection tells its session. `onReturn` is called when the browser shows a page again that it has kept.
  * @typedef {{
@@ -19,6 +22,7 @@ import { TIMED_OUT, backoffMs, msSince, now, sleep } from "./timing.js";
  *   onExpiry: (expiry: Expiry) => void,
  *   onRequest: (request: SentRequest) => void,
  *   onWithdrawn: (id: string) => void,
+ *   onGuest: (client: Declared.AgentClient | null) => void,
  *   onEnded: (reason: Declared.EndReason) => void,
  *   onReturn: () => void,
  * }} Listener
@@ -27,6 +31,7 @@ import { TIMED_OUT, backoffMs, msSince, now, sleep } from "./timing.js";
 const STREAM_OPEN_TIMEOUT_MS = 8_000; // nothing comes for so long if a proxy buffers the stream
 const STREAM_IDLE_TIMEOUT_MS = 40_000; // more than two of the relay's keep-alive comments, which it sends every 15 s
 const STALE_MS = 30_000; // a page that was hidden connects again after such a silence; longer than POLL_SECONDS
+const PAUSE_MS = 3_000; // between polls that do not wait
 const POLLING_MS = 300_000; // how long to poll before the stream is tried again
 const SHORT_STREAM_MS = 5_000; // a stream that breaks sooner counts as a failure, so that there is a backoff
 
@@ -44,6 +49,7 @@ export class Connection {
   #lastDataAt = now();
   #abort = new AbortController();
   #pollUntil = 0;
+  #place = /** @type {Release | null} */ (null); // gives the browser's connection for the stream or poll back
   #busy = false; // whether the relay had no place for the stream or poll: it always has for one that does not wait
   #pageShown = Promise.resolve();
   #failedOpens = 0; // in a row
@@ -71,13 +77,30 @@ export class Connection {
       this.#lastDataAt = now();
       this.#attempt++;
       try {
-        if (busy || performance.now() < this.#pollUntil) await this.#poll(connection);
-        else await this.#listen(connection);
+        await this.#connect(connection);
         if (!busy) this.#failures = 0;
+        if (!this.#place) await this.#pause(PAUSE_MS);
       } catch (error) {
         if (connection.signal.reason !== RECONNECT) await this.#recover(error);
       }
     }
+  }
+
+  /** @param {AbortController} connection */
+  async #connect(connection) {
+    this.#place = await takePlace(this.#api.url);
+    try {
+      if (this.#busy || !this.#place || performance.now() < this.#pollUntil) await this.#poll(connection);
+      else await this.#listen(connection);
+    } finally {
+      this.#place?.();
+    }
+  }
+
+  /** @param {number} milliseconds */
+  async #pause(milliseconds) {
+    this.#backoff = new AbortController();
+    await sleep(milliseconds, this.#backoff.signal);
   }
 
   /** @param {unknown} error */
@@ -86,8 +109,7 @@ export class Connection {
     const problem = toRelayError(error);
     this.#busy = problem.code === "busy";
     if (!this.#busy || this.#state !== "polling") this.#setState("disconnected", problem);
-    this.#backoff = new AbortController();
-    await sleep(backoffMs(++this.#failures, error), this.#backoff.signal);
+    await this.#pause(backoffMs(++this.#failures, error));
   }
 
   /** Read the stream to its end. Rejects if it did not open, or broke at once. @param {AbortController} connection */
@@ -114,7 +136,7 @@ export class Connection {
           this.#setState("connected");
         }
         if (event === "reconnect") closedByRelay = true;
-        this.#pass(event, content);
+        this.#pass(event, content, id);
       }
     } catch (error) {
       if (!(error instanceof RelayError) || error.refused) throw error;
@@ -132,17 +154,19 @@ export class Connection {
     this.#pollUntil = performance.now() + POLLING_MS;
   }
 
-  /** Pass an event of the stream on. @param {string} event @param {any} content */
-  #pass(event, content) {
+  /** Pass an event of the stream on. @param {string} event @param {any} content @param {string} cursor */
+  #pass(event, content, cursor) {
     if (event === "open" || event === "renewed") this.#listener.onExpiry(content);
-    if (event === "request") this.#listener.onRequest(content);
+    if (event === "request") this.#listener.onRequest({ ...content, cursor });
     if (event === "withdrawn") this.#listener.onWithdrawn(content.id);
+    if (event === "guest") this.#listener.onGuest(toClient(content.client));
     if (event === "ended") this.#listener.onEnded(content.reason);
   }
 
-  /** Read requests with one call, which waits for some. @param {AbortController} connection */
+  /** Read requests with one call, which waits for some if it has a place. @param {AbortController} connection */
   async #poll({ signal }) {
-    const wait = this.#state === "polling" && !this.#busy ? POLL_SECONDS : 0; // the first call shows whether it works
+    const waits = this.#place && this.#state === "polling" && !this.#busy; // the first call shows whether it works
+    const wait = waits ? POLL_SECONDS : 0;
     const after = this.#cursor && `&after=${this.#cursor}`;
     const path = `/requests?wait=${wait}${after}&${this.#query()}`;
     const { requests, cursor } = await this.#api.call(path, { signal, wait });
@@ -178,6 +202,7 @@ export class Connection {
 
   /** While the browser keeps the page for its Back button, another page of this tab may go on with the session. */
   #onPageHide = (/** @type {PageTransitionEvent} */ { persisted }) => {
+    this.#place?.();
     if (!persisted) return;
     const shown = new Promise((resolve) => addEventListener("pageshow", resolve, { once: true }));
     this.#pageShown = shown.then(() => {

@@ -36,7 +36,12 @@ export async function errorOf(response) {
   const retryAfter = secondsOf(response.headers.get("Retry-After") ?? "");
   const details = { status: response.status, ...(retryAfter > 0 && { retryAfter }) };
   if (typeof problem?.code !== "string") return response.status === 413 ? tooLarge(details) : unexpectedAnswer(details);
-  return new RelayError(problem.detail, { ...details, code: problem.code, refused: true });
+  return toProblem(problem, details);
+}
+
+/** The error that a problem document stands for. @param {any} problem @param {ErrorDetails} details */
+export function toProblem({ detail, code }, details) {
+  return new RelayError(detail, { ...details, code, refused: true });
 }
 
 /** The seconds that a Retry-After header asks for, as a number or a date. NaN if it is neither. @param {string} value */

@@ -17,8 +17,8 @@ export function guest(code, { relay, parse } = {}) {
   const api = new Api(relay, parse);
   const path = sessionPath(code);
   /** @type {Declared.Guest["request"]} */
-  const request = async (payload, { id = randomId(), timeout = Infinity, signal } = {}) =>
-    sendRequest(api, path, `{"id":${toJson(id)},"payload":${toJson(payload)}}`, { id, timeout, signal });
+  const request = async (payload, { id = randomId(), timeout = Infinity, ...options } = {}) =>
+    sendRequest(api, path, `{"id":${toJson(id)},"payload":${toJson(payload)}}`, { id, timeout, ...options });
   return {
     code,
     request,
@@ -35,7 +35,7 @@ export function guest(code, { relay, parse } = {}) {
  * @param {Api} api @param {string} path @param {string} body
  * @param {Declared.RequestOptions & { id: string, timeout: number }} options
  */
-async function sendRequest(api, path, body, { id, timeout, signal }) {
+async function sendRequest(api, path, body, { id, timeout, signal, onProgress }) {
   const deadline = performance.now() + timeout; // Date may be set back or forward
   const abort = abortAfter(timeout, new RelayError("The host did not answer in time.", { code: "timeout" }), signal);
   let called = false;
@@ -51,9 +51,10 @@ async function sendRequest(api, path, body, { id, timeout, signal }) {
       let response;
       called = true;
       try {
+        const options = { signal: abort.signal, wait, onProgress };
         response = accepted
-          ? await api.call(`${messagePath(path, "responses", id)}wait=${wait}`, { signal: abort.signal, wait })
-          : await api.call(`${path}/requests?wait=${wait}`, { method: "POST", body, signal: abort.signal, wait });
+          ? await api.call(`${messagePath(path, "responses", id)}wait=${wait}`, options)
+          : await api.call(`${path}/requests?wait=${wait}`, { ...options, method: "POST", body });
         if (!["answered", "pending"].includes(response?.status)) throw unexpectedAnswer();
       } catch (error) {
         abort.signal.throwIfAborted();

@@ -3,6 +3,7 @@
 // Opening a session as its host: the one that this tab has already, or a new one.
 
 import { Api, sessionPath } from "./api.js";
+import { Approval } from "./approval.js";
 import { RelayError, isPermanent } from "./errors.js";
 import { toJson } from "./json.js";
 import { SavedSession } from "./saved-session.js";
@@ -13,11 +14,12 @@ import { Toolbox } from "./toolbox.js";
 /** @import { HostSession, OpenSession } from "./session.js" */
 
 /** @template [P=any] @param {Declared.HostOptions<P>} options @returns {Promise<Declared.Session<P>>} */
-export async function host({ tools, onRequest, onInterrupted = rejectInterrupted, autoRenew = true, relay, parse }) {
+export async function host(options) {
+  const { tools, onRequest, onInterrupted = rejectInterrupted, autoRenew = true, relay, parse } = options;
   if (onRequest ? typeof onRequest !== "function" : !tools) {
     throw new TypeError("host() needs tools, or onRequest: a function that answers a request");
   }
-  const toolbox = new Toolbox(tools ?? []);
+  const toolbox = new Toolbox(tools ?? [], new Approval(options.approve ?? "never", options.ask));
   const api = new Api(relay, parse);
   const saved = new SavedSession(api.url);
   try {

@@ -2,9 +2,31 @@
 //
 // JSON from whatever a page returns or throws.
 
-/** The JSON text of a value; `null` for what has none, such as undefined. Throws for a BigInt, for example. */
-export function toJson(/** @type {unknown} */ value) {
-  return JSON.stringify(value) ?? "null";
+const JSON_TYPES = ["Object", "Array", "String", "Number", "Boolean"]; // of objects, as Object.prototype.toString says
+
+/**
+ * The JSON text of a value; `null` for undefined. Throws a TypeError for what JSON cannot say, such as a Map, of which
+ * JSON.stringify makes `{}`, or NaN, of which it makes `null`. Members that are undefined are left out.
+ * @param {unknown} value @param {string} [where] How the error's message begins.
+ */
+export function toJson(value, where = "There is") {
+  /** @param {string} name @param {unknown} member */
+  const check = (name, member) => {
+    const type = foreignType(member);
+    if (type) throw new TypeError(`${where} ${type}${name && ` (at ${name})`}, which is no JSON.`);
+    return member;
+  };
+  return JSON.stringify(value, check) ?? "null";
+}
+
+/** What a value is, with its article, if JSON cannot say it. Otherwise an empty text. @param {unknown} value */
+function foreignType(value) {
+  if (typeof value === "number") return Number.isFinite(value) ? "" : `${value}`;
+  if (typeof value === "bigint") return "a BigInt";
+  if (typeof value === "function" || typeof value === "symbol") return `a ${typeof value}`;
+  if (Object(value) !== value) return "";
+  const type = Object.prototype.toString.call(value).slice("[object ".length, -"]".length);
+  return JSON_TYPES.includes(type) ? "" : `a value of the type ${type}`;
 }
 
 /** Whether it is a JSON object. */
@@ -17,7 +39,7 @@ export function errorToJson(/** @type {unknown} */ thrown) {
   try {
     if (!(thrown instanceof Error)) return toJson(thrown);
     const { name, message, code } = /** @type {Error & { code?: unknown }} */ (thrown);
-    return toJson({ name, message, code });
+    return JSON.stringify({ name, message, code });
   } catch {
     return toJson({ message: "The host failed." });
   }

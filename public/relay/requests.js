@@ -4,13 +4,14 @@
 
 import { RelayError, isPermanent, toRelayError } from "./errors.js";
 import { errorToJson, toJson } from "./json.js";
+import { Progress } from "./progress.js";
 import { backoffMs, sleep } from "./timing.js";
 import { toToolCall, toToolResult } from "./toolbox.js";
 
 /** @import * as Declared from "../relay.d.ts" */
 /** @import { SentRequest } from "./connection.js" */
 /** @import { HostApi } from "./host-api.js" */
-/** @import { SavedSession } from "./saved-session.js" */
+/** @import { RequestName, SavedSession } from "./saved-session.js" */
 /** @import { Emit } from "./session.js" */
 /** @import { Toolbox } from "./toolbox.js" */
 /** @typedef {Required<Pick<Declared.HostOptions, "onRequest" | "onInterrupted">>} Handlers */
@@ -24,8 +25,8 @@ export class Requests {
   #toolbox;
   #handlers;
   #emit;
-  #accepted = /** @type {Set<string>} */ (new Set()); // the ids of all requests: the relay may repeat them
-  #interrupted = /** @type {Set<string>} */ (new Set()); // the ids of requests without an answer at a reload
+  #accepted = /** @type {Map<string, RequestName>} */ (new Map()); // all, by id: the relay may repeat them
+  #interrupted = /** @type {Map<string, RequestName>} */ (new Map()); // those without an answer at a reload, by id
   #running = /** @type {Map<string, AbortController>} */ (new Map()); // by id, until the relay has the answer
 
   /**
@@ -45,29 +46,33 @@ export class Requests {
 
   /** Go on with what another page of this tab has saved. */
   restore() {
-    for (const [id, answer] of this.#saved.requests()) {
-      if (this.#accepted.has(id)) continue;
-      (answer ? this.#accepted : this.#interrupted).add(id);
-      if (answer) this.#sendAnswer(id, answer, this.#begin(id));
+    for (const { request, answer } of this.#saved.requests()) {
+      if (this.#accepted.has(request.id)) continue;
+      (answer ? this.#accepted : this.#interrupted).set(request.id, request);
+      if (answer) this.#sendAnswer(request, answer, this.#begin(request.id));
     }
   }
 
   /** @param {SentRequest} request */
-  accept({ id, payload, createdAt }) {
+  accept({ id, cursor, payload, createdAt }) {
+    const known = this.#accepted.get(id) ?? this.#interrupted.get(id);
+    if (known?.cursor && known.cursor !== cursor) this.withdraw(id); // the relay holds one request with an id
     if (this.#accepted.has(id)) return;
-    this.#accepted.add(id);
+    const name = { id, cursor };
+    this.#accepted.set(id, name);
     const interrupted = this.#interrupted.delete(id);
-    this.#saved.put(id);
+    this.#saved.put(name);
     const request = { id, payload, call: toToolCall(payload), createdAt, interrupted, signal: this.#begin(id) };
     this.#emit("request", request);
-    this.#handle(request);
+    this.#handle(request, name);
   }
 
   /** Forget a request, whose id a guest may use again. @param {string} id */
   withdraw(id) {
     const abort = this.#running.get(id);
-    for (const ids of [this.#running, this.#accepted, this.#interrupted]) ids.delete(id);
-    this.#saved.remove(id);
+    const name = this.#accepted.get(id) ?? this.#interrupted.get(id);
+    for (const requests of [this.#running, this.#accepted, this.#interrupted]) requests.delete(id);
+    if (name) this.#saved.remove(name);
     if (!abort) return;
     abort.abort(new RelayError("The guest has withdrawn the request.", { code: "withdrawn" }));
     this.#emit("withdrawn", { id });
@@ -80,31 +85,40 @@ export class Requests {
     return abort.signal;
   }
 
-  /** @param {Declared.HostRequest} request */
-  async #handle(request) {
+  /** @param {Declared.HostRequest} request @param {RequestName} name */
+  async #handle(request, name) {
     const { id, call, interrupted, signal } = request;
     const { onRequest, onInterrupted } = this.#handlers;
+    const progress = new Progress(this.#api, id, signal);
     let answer;
     try {
-      const run = interrupted ? onInterrupted : call ? () => this.#toolbox.call(call, { signal, id }) : onRequest;
+      const context = { signal, id, client: call?.client, progress: progress.report };
+      const callTool = call && (() => this.#toolbox.call(call, context));
+      const run = interrupted ? onInterrupted : (callTool ?? onRequest);
       const result = await run(request);
-      answer = `"result":${toJson(call ? toToolResult(result) : result)}`;
+      answer = `"result":${toJson(call ? toToolResult(result) : result, "The host returned")}`;
     } catch (thrown) {
       answer = `"error":${errorToJson(thrown)}`;
     }
-    await this.#sendAnswer(id, answer, signal);
+    await progress.finish();
+    await this.#sendAnswer(name, answer, signal);
   }
 
-  /** Send it until it is taken or refused. @param {string} id @param {string} answer @param {AbortSignal} signal */
-  async #sendAnswer(id, answer, signal) {
+  /**
+   * Send an answer until it is taken or refused.
+   * @param {RequestName} name @param {string} answer @param {AbortSignal} signal
+   */
+  async #sendAnswer(name, answer, signal) {
     if (signal.aborted) return;
-    this.#saved.put(id, answer);
+    const { id, cursor } = name;
+    this.#saved.put(name, answer);
     /** @type {RelayError | null} */
     let problem = null;
     let closed = true; // whether the request needs no other answer
     for (let failures = 1; !signal.aborted; failures++) {
       try {
-        await this.#api.call("/responses", { method: "POST", body: `{"id":${toJson(id)},${answer}}`, signal });
+        const body = `{"id":${toJson(id)},${cursor && `"cursor":${toJson(cursor)},`}${answer}}`;
+        await this.#api.call("/responses", { method: "POST", body, signal });
         break;
       } catch (error) {
         if (!isPermanent(error)) {
@@ -122,8 +136,8 @@ export class Requests {
     if (signal.aborted) return;
     this.#running.delete(id);
     if (problem?.code === "request_not_found") this.#accepted.delete(id);
-    if (closed) this.#saved.remove(id);
-    else this.#saved.put(id); // after a reload the relay delivers the request again, and it must not run twice
+    if (closed) this.#saved.remove(name);
+    else this.#saved.put(name); // after a reload the relay delivers the request again, and it must not run twice
     this.#emit("answered", { id, problem });
   }
 }

@@ -1,7 +1,8 @@
 // @ts-check
 //
 // What survives a reload of the page, in sessionStorage. One key holds the session's code and token. One more key for
-// each accepted request holds its answer, or the empty string before there is one, until the relay has the answer.
+// each accepted request, with its id and cursor, holds its answer, or the empty string before there is one, until the
+// relay has the answer.
 //
 // A window that a script opens, and a duplicate of the tab, begin with a copy of the storage. A lock with the session's
 // code, which a page keeps as long as it lives, says whose session it is.
@@ -9,6 +10,7 @@
 import { takeLock } from "./locks.js";
 
 /** @import { Release } from "./locks.js" */
+/** @typedef {{ id: string, cursor: string }} RequestName A guest may use an id again: the cursor tells which it is. */
 
 const RELOAD_MS = 2_000; // until the browser has done away with the page before, and given back its lock
 
@@ -75,27 +77,29 @@ export class SavedSession {
     this.#write(this.key, JSON.stringify({ code, token }));
   }
 
-  /** @param {string} id @param {string} answer */
-  put(id, answer = "") {
-    this.#write(`${this.key}/${id}`, answer);
+  /** @param {RequestName} request @param {string} answer */
+  put({ id, cursor }, answer = "") {
+    this.#write(`${this.key}/${id}/${cursor}`, answer);
   }
 
-  /** @param {string} id */
-  remove(id) {
-    this.storage?.removeItem(`${this.key}/${id}`);
+  /** @param {RequestName} request */
+  remove({ id, cursor }) {
+    this.storage?.removeItem(`${this.key}/${id}/${cursor}`);
   }
 
   clear() {
-    for (const [id] of this.requests()) this.remove(id);
+    for (const { request } of this.requests()) this.remove(request);
     this.storage?.removeItem(this.key);
   }
 
-  /** The id and the answer of each request. */
+  /** Each request and its answer. */
   requests() {
     const prefix = `${this.key}/`;
-    return Object.keys(this.storage ?? {})
-      .filter((key) => key.startsWith(prefix))
-      .map((key) => [key.slice(prefix.length), this.storage?.getItem(key) ?? ""]);
+    const keys = Object.keys(this.storage ?? {}).filter((key) => key.startsWith(prefix));
+    return keys.map((key) => {
+      const [id, cursor = ""] = key.slice(prefix.length).split("/");
+      return { request: { id, cursor }, answer: this.storage?.getItem(key) ?? "" };
+    });
   }
 
   /** @param {string} key @param {string} value */

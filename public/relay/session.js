@@ -60,6 +60,7 @@ export class Session extends EventTarget {
       onExpiry: (expiry) => this.#lifetime.update(expiry),
       onRequest: (request) => this.#requests.accept(request),
       onWithdrawn: (id) => this.#requests.withdraw(id),
+      onGuest: (client) => this.#emit("guest", { client }),
       onEnded: (reason) => this.#finish(reason),
       onReturn: () => {
         this.#requests.restore();
@@ -88,6 +89,14 @@ export class Session extends EventTarget {
 
   set autoRenew(wanted) {
     this.#lifetime.autoRenew = wanted;
+  }
+
+  get approve() {
+    return this.#toolbox.approval.policy;
+  }
+
+  set approve(policy) {
+    this.#toolbox.approval.policy = policy;
   }
 
   async renew() {

@@ -2,18 +2,24 @@
 //
 // The tools of a host: the ones that it has made, and those that its page has registered with the browser.
 
+import { toAdoptedDefinition, toDefinition } from "./definitions.js";
 import { isObject, messageOf, toJson } from "./json.js";
 
 /** @import * as Declared from "../relay.d.ts" */
+/** @import { Approval } from "./approval.js" */
 /** @typedef {Declared.Tool & { definition: Declared.ToolDefinition }} OwnTool Its definition is a copy. */
+
+const TOOL_RETURNED = "The tool returned";
 
 export class Toolbox {
   #own = /** @type {Map<unknown, OwnTool>} */ (new Map());
   /** @type {Declared.ModelContext | undefined} */
   #context;
+  #leftOut = /** @type {Set<string>} */ (new Set()); // which tools of the context, and why, as the console says
 
-  /** @param {readonly Declared.Tool[] | Declared.ModelContext} tools */
-  constructor(tools) {
+  /** @param {readonly Declared.Tool[] | Declared.ModelContext} tools @param {Approval} approval */
+  constructor(tools, approval) {
+    this.approval = approval;
     if (Array.isArray(tools)) for (const tool of tools) this.add(tool);
     else if ("getTools" in tools && "executeTool" in tools) this.#context = tools;
     else throw new TypeError("tools has to be an array, or a document.modelContext that has getTools and executeTool");
@@ -44,42 +50,68 @@ export class Toolbox {
   async definitions() {
     const definitions = new Map(Array.from(this.#own.values(), ({ name, definition }) => [name, definition]));
     for (const tool of (await this.#context?.getTools()) ?? []) {
-      if (!definitions.has(tool.name)) definitions.set(tool.name, toDefinition(tool));
+      const definition = definitions.get(tool.name) ?? this.#adoptedDefinition(tool);
+      if (definition) definitions.set(tool.name, definition);
     }
     return [...definitions.values()];
   }
 
+  /** A faulty tool must not keep the others from guests. @param {Declared.ToolDefinition} tool */
+  #adoptedDefinition(tool) {
+    try {
+      return toAdoptedDefinition(tool);
+    } catch (error) {
+      const warning = `Parley leaves out the tool ${tool.name}: ${messageOf(error)}`;
+      if (!this.#leftOut.has(warning)) console.warn(warning);
+      this.#leftOut.add(warning);
+    }
+  }
+
   /** The result of a call, which says in its text what has failed. Throws the error of an unknown tool. */
   async call(/** @type {Declared.ToolCall} */ call, /** @type {Declared.ToolContext} */ context) {
-    const execute = this.#own.get(call.name)?.execute ?? (await this.#adopted(call.name));
-    if (!execute) throw { code: "unknown_tool", message: `There is no tool ${call.name}.` };
+    const tool = this.#own.get(call.name) ?? (await this.#adopted(call.name));
+    if (!tool) throw { code: "unknown_tool", message: `There is no tool ${call.name}.` };
     try {
       if (!isObject(call.arguments)) throw new TypeError("The arguments have to be an object.");
-      const result = toToolResult(await execute(call.arguments, context));
-      toJson(result); // throws for what is no JSON
+      await this.approval.check(call, tool.definition, context);
+      const result = toToolResult(await tool.execute(call.arguments, context));
+      toJson(result, TOOL_RETURNED); // throws for what is no JSON
       return result;
     } catch (thrown) {
       return { content: [{ type: "text", text: messageOf(thrown) }], isError: true };
     }
   }
 
-  /** What executes a tool that the page has registered with the browser. @param {string} name */
+  /**
+   * A tool that the page has registered with the browser.
+   * @param {string} name @returns {Promise<OwnTool | undefined>}
+   */
   async #adopted(name) {
     const context = this.#context;
     const tool = (await context?.getTools())?.find((tool) => tool.name === name);
-    if (!context || !tool) return undefined;
-    return async (/** @type {any} */ args, /** @type {Declared.ToolContext} */ { signal }) => {
+    const definition = tool && this.#adoptedDefinition(tool);
+    if (!context || !definition) return undefined;
+    const execute = async (/** @type {any} */ args, /** @type {Declared.ToolContext} */ { signal }) => {
       // Chrome takes an object since version 155, and took JSON before: to that this object converts.
       const input = Object.defineProperty({ ...args }, Symbol.toPrimitive, { value: () => JSON.stringify(args) });
       return fromModelContext(await context.executeTool(tool, input, { signal }));
     };
+    return { name, definition, execute };
   }
 }
 
 /** The call of a tool that a request is, or null. @param {any} payload @returns {Declared.ToolCall | null} */
 export function toToolCall(payload) {
   const { name, arguments: args } = (payload?.method === "tools/call" && payload.params) || {};
-  return typeof name === "string" ? { name, arguments: args ?? {} } : null;
+  if (typeof name !== "string") return null;
+  const client = toClient(payload.client);
+  return { name, arguments: args ?? {}, ...(client && { client }) };
+}
+
+/** The program that calls, if it says who it is. @param {any} given @returns {Declared.AgentClient | null} */
+export function toClient(given) {
+  const { name, version } = given ?? {};
+  return typeof name === "string" ? { name, ...(typeof version === "string" && { version }) } : null;
 }
 
 /** The result of a tool in the words of MCP. @param {any} value @returns {Declared.CallToolResult} */
@@ -87,17 +119,7 @@ export function toToolResult(value = "") {
   const { content } = Object(value);
   if (Array.isArray(content) && content.every((block) => typeof block?.type === "string")) return value;
   if (typeof value === "string") return { content: [{ type: "text", text: value }] };
-  const text = JSON.stringify(value);
-  if (text === undefined) throw new TypeError(`The tool returned a ${typeof value}, which is no JSON.`);
-  return { content: [{ type: "text", text }], structuredContent: value };
-}
-
-/** What guests see of a tool. @param {Declared.ToolDefinition} tool @returns {Declared.ToolDefinition} */
-function toDefinition({ name, title, description, inputSchema, outputSchema, annotations }) {
-  const schema = typeof inputSchema === "string" ? JSON.parse(inputSchema || "{}") : inputSchema; // Chrome before 155
-  const input = isObject(schema) ? { type: "object", ...schema } : schema;
-  const text = toJson({ name, title: title || undefined, description, inputSchema: input, outputSchema, annotations });
-  return JSON.parse(text);
+  return { content: [{ type: "text", text: toJson(value, TOOL_RETURNED) }], structuredContent: value };
 }
 
 /** What a tool has returned, from the text or JSON that the browser makes of it. @param {any} result */

@@ -1,11 +1,15 @@
 """public/index.html: connecting an agent, and what it asks, in a real Chromium."""
 
 import asyncio
+import base64
 import io
 import json
+import re
 import tomllib
 from typing import Any
+from urllib.parse import unquote
 
+import httpx
 import pytest
 import zxingcpp
 from mcp import Client
@@ -14,7 +18,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import Beside, Window
-from tests.browser.test_page import LOOKS, clipboard, open_host, tab_to
+from tests.browser.test_page import LOOKS, clipboard, end_session, open_host, tab_to
 from tests.browser.test_tools import call
 from tests.support.deployments import Parley
 
@@ -177,7 +181,7 @@ def test_keyboard_only(window: Window, site: Parley, beside: Beside) -> None:
 
 def test_ended_session_connects_nobody(window: Window, site: Parley) -> None:
     host, code = open_host(window, site)
-    host.get_by_role("button", name="End session").click()
+    end_session(host)
     expect(host.get_by_role("button", name="Copy URL")).to_be_disabled()
     expect(host.locator("#qr svg")).to_have_count(0)
     host.get_by_role("button", name="New session").click()
@@ -198,3 +202,91 @@ def test_qr_code_on_the_screen(chromium: Browser, site: Parley, look: str) -> No
         guest = window.open(found.text)
         expect(guest.locator("#guest-state")).to_contain_text("Open, ")
         assert window.complaints == []
+
+
+def test_more_to_paste(window: Window, site: Parley) -> None:
+    window.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    host, code = open_host(window, site)
+    shown = f"{code[:4]}-{code[4:]}"
+    for label, url, given in [
+        ("For this session", f"{site.url}/mcp/{code}", [shown]),
+        ("Once, for every session", f"{site.url}/mcp", []),
+    ]:
+        host.get_by_label(label).check()
+        for name in ("ChatGPT", "n8n"):
+            assert pasted(host, name) == url
+        assert json.loads(pasted(host, "Gemini CLI")) == {"mcpServers": {"parley": {"httpUrl": url}}}
+        assert json.loads(pasted(host, "LM Studio")) == {"mcpServers": {"parley": {"url": url}}}
+        assert json.loads(pasted(host, "Windsurf")) == {"mcpServers": {"parley": {"serverUrl": url}}}
+        assert json.loads(pasted(host, "Zed")) == {"context_servers": {"parley": {"url": url}}}
+        command = json.loads(pasted(host, "Clients that start a command, such as Claude Desktop"))
+        arguments = ["relay.py", "mcp", *given, "--relay", site.url]
+        assert command == {"mcpServers": {"parley": {"command": "python3", "args": arguments}}}
+        host.locator("details[open] summary").click()
+
+
+def test_one_click(window: Window, site: Parley) -> None:
+    host, code = open_host(window, site)
+    url = f"{site.url}/mcp/{code}"
+
+    def link(name: str) -> httpx.URL:
+        return httpx.URL(host.get_by_role("link", name=name, exact=True).get_attribute("href") or "")
+
+    cursor = link("Cursor")
+    assert (cursor.scheme, cursor.host, cursor.path) == ("cursor", "anysphere.cursor-deeplink", "/mcp/install")
+    studio = link("LM Studio")
+    assert (studio.scheme, studio.host) == ("lmstudio", "add_mcp")
+    for found in (cursor, studio):
+        assert found.params["name"] == "parley"
+        assert json.loads(base64.b64decode(found.params["config"])) == {"url": url}
+    code_link = link("VS Code")
+    assert (code_link.scheme, code_link.path) == ("vscode", "mcp/install")
+    assert json.loads(unquote(code_link.query.decode())) == {"name": "parley", "type": "http", "url": url}
+
+
+@pytest.mark.parametrize("path", ["/", "/demo.html"])
+def test_who_is_there(window: Window, site: Parley, path: str) -> None:
+    """The page waits for an agent, until one has listed the tools or called one."""
+    events = f"event: open\nid: 1-0\ndata: {json.dumps({'expiresAt': '2100-01-01T00:00:00.000Z'})}\n\n"
+    guest = {"client": {"name": "claude\u202e-code", "version": "2.1"}}
+    call = {"id": "q1", "createdAt": "2026-11-28T08:00:00.000Z", "payload": {"method": "tools/call", "client": None}}
+    call["payload"]["params"] = {"name": "none"}  # type: ignore[index]
+    bodies = [events, f"{events}event: guest\nid: 1-0\ndata: {json.dumps(guest)}\n\n"]
+    bodies.append(f"{bodies[1]}event: request\nid: 2-0\ndata: {json.dumps(call)}\n\n")
+    place = [0]
+    window.context.route(
+        "**/stream?*", lambda route: route.fulfill(content_type="text/event-stream", body=bodies[place[0]])
+    )
+    window.context.route("**/responses", lambda route: route.fulfill(status=201, json={}))
+    page = window.open(f"{site.url}{path}")
+    agent = page.locator("#agent")
+    expect(agent).to_have_text("Waiting for an agent")
+    place[0] = 1
+    expect(agent).to_have_text("claude⟨U+202E⟩-code 2.1 is connected, no call yet")
+    place[0] = 2
+    expect(agent).to_have_text(re.compile(r"^claude⟨U\+202E⟩-code 2\.1 is connected, last call \d+ s ago$"))
+    window.forgive_the_network()
+
+
+def test_demo_has_the_same_list(window: Window, site: Parley) -> None:
+    names = []
+    for path in ("/", "/demo.html"):
+        page = window.open(f"{site.url}{path}")
+        expect(page.locator("#mcp-url")).to_contain_text("/mcp/")
+        names.append(page.locator("#clients summary").all_text_contents())
+    assert names[0] == names[1]
+    assert len(names[0]) == 13
+
+
+@pytest.mark.parametrize("path", ["/", "/demo.html"])
+def test_agent_that_lists_the_tools(window: Window, site: Parley, beside: Beside, path: str) -> None:
+    page = window.open(f"{site.url}{path}")
+    expect(page.locator("#agent")).to_have_text("Waiting for an agent")
+    url = page.locator("#mcp-url").inner_text()
+
+    async def run() -> None:
+        async with Client(url) as client:
+            await client.list_tools()
+
+    beside(asyncio.run, run()).result()
+    expect(page.locator("#agent")).to_have_text(re.compile(r"^mcp.* is connected, no call yet$"))

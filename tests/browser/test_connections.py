@@ -137,3 +137,37 @@ def test_busy_relay(window: Window, tab: Page, site: Parley, streams: bool) -> N
     hurry_until(tab, "session.state === 'connected'")
     assert ask(site, code, "streamed", "q4")["result"] == {"echo": "streamed"}
     window.forgive_the_network()
+
+
+def test_seven_tabs(window: Window, site: Parley) -> None:
+    """Over HTTP/1.1 a browser has six connections for all tabs: from the fourth on they poll, and all are served."""
+    tabs = [window.open(f"{site.url}/problems.html") for _ in range(7)]
+    codes = [start(tab) for tab in tabs]
+    assert len(set(codes)) == 7
+    assert [ask(site, code, 1)["result"] for code in codes] == [{"echo": 1}] * 7
+    assert [tab.evaluate("session.state") for tab in tabs] == ["connected"] * 3 + ["polling"] * 4
+    tabs.pop(0).close()
+    wait_until(lambda: sum(tab.evaluate("session.state === 'connected'") for tab in tabs) == 3)
+
+
+@pytest.mark.parametrize(
+    ("url", "protocol", "places"),
+    [
+        ("http://relay.example/", "", 3),
+        ("https://relay.example/", "http/1.1", 3),
+        ("https://relay.example/", "h2", 5),
+        ("https://relay.example/", "", 5),  # as the browser says of another origin that does not allow it to say more
+    ],
+)
+def test_places_of_a_browser(tab: Page, url: str, protocol: str, places: int) -> None:
+    taken = tab.evaluate(
+        """async ([url, nextHopProtocol]) => {
+          performance.getEntriesByType = () => [{ name: `${url}relay.js`, nextHopProtocol }];
+          const { takePlace } = await import("/relay/places.js");
+          const taken = [];
+          for (let count = 0; count < 5; count++) taken.push(await takePlace(url));
+          return taken.filter(Boolean).length;
+        }""",
+        [url, protocol],
+    )
+    assert taken == places

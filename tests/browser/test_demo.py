@@ -1,16 +1,20 @@
 """public/demo.html: an agent's tools for a table and a plot, in a real Chromium."""
 
 import asyncio
+import base64
+import io
 from typing import Any
 
 import pytest
 from mcp import Client
-from playwright.sync_api import Browser, expect
+from PIL import Image
+from playwright.sync_api import Browser, Request, expect
 
 from tests.browser.conftest import Beside, Window
 from tests.browser.test_page import LOOKS, SCREENSHOTS, check_look, clipboard, tab_to
 from tests.browser.test_tools import call
 from tests.support.deployments import Parley
+from tests.support.tools import wait_until
 
 PLANETS = [
     {"planet": "Venus", "radius": 6052, "moons": 0},
@@ -22,9 +26,10 @@ PLANETS = [
 class Desk:
     """The page, and an agent's calls of its tools."""
 
-    def __init__(self, window: Window, site: Parley) -> None:
+    def __init__(self, window: Window, site: Parley, approve: str = "never") -> None:
         self.site = site
         self.page = window.open(f"{site.url}/demo.html")
+        self.page.get_by_label("Ask me before a tool runs").select_option(approve)
         expect(self.page.locator("#state")).to_have_text("connected")
         self.code = self.page.locator("#code").inner_text().replace("-", "")
         self.count = 0
@@ -65,7 +70,7 @@ def test_get_data(desk: Desk) -> None:
     assert data["columns"] == ["planet", "radius", "moons"]
     assert data["rows"][1] == {"planet": "Earth", "radius": 6371, "moons": 1}
     assert (data["selected"], data["plot"]["type"]) == ([], "bar")
-    expect(desk.page.locator("#calls li")).to_have_text(["get_data: Done."])
+    expect(desk.page.locator("#calls summary")).to_have_text(["get_data: Done."])
     expect(desk.page.locator("#undo")).to_be_disabled()
 
 
@@ -88,6 +93,12 @@ def test_set_columns(desk: Desk) -> None:
     assert desk.told("set_columns", columns=["planet", "mass"]) == "The columns are: planet, mass."
     expect(desk.page.locator("th")).to_have_text(["#", "planet", "mass"])
     assert desk.rows()[0] == ["1", "Mercury", ""]
+    desk.told("add_rows", rows=[{"mass": 5}])
+    desk.told("select", rows=[1, 4])
+    desk.told("set_columns", columns=["mass"])
+    assert desk.rows() == [["1", "5"]], "rows without any value go"
+    assert desk.data()["selected"] == [1]
+    desk.told("set_columns", columns=["planet", "mass"])
     expect(desk.page.locator("#plot")).to_have_text("There is nothing to plot yet.")
     for columns in ["planet", ["a", "a"], ["a", 1], [""]]:
         assert "list of different names" in desk.refused("set_columns", columns=columns)
@@ -151,6 +162,53 @@ def test_select(desk: Desk) -> None:
     assert sorted(desk.data()["selected"]) == [2, 3]
     for rows in ([0], [4], [1.5], ["1"], "1", None):
         assert desk.refused("select", rows=rows) == "rows has to be a list of numbers from 1 to 3."
+
+
+def test_walk_through(desk: Desk, beside: Beside) -> None:
+    """The person follows, and so does the agent."""
+    reports: list[Any] = []
+
+    def note(request: Request) -> None:
+        if request.url.endswith("/progress"):
+            reports.append(request.post_data_json)
+
+    desk.page.on("request", note)
+    walked = beside(desk.call, "walk_through", seconds=0.6)
+    expect(desk.page.locator("#calls li").first).to_contain_text("2 of 3, row 2")
+    expect(desk.page.locator("tr.selected td:nth-child(2)")).to_have_text(["Earth"])
+    wait_until(lambda: bool(desk.page.evaluate("1")) and walked.done())
+    assert walked.result()["content"][0]["text"] == "The person has seen 3 rows."
+    assert reports[-1] == {"id": "q1", "progress": 3, "total": 3, "message": "row 3"}
+    assert "number up to 10" in desk.refused("walk_through", seconds=11)
+
+
+def test_get_picture(desk: Desk) -> None:
+    """The agent sees the plot, with its marks and labels."""
+    SCREENSHOTS.mkdir(exist_ok=True)
+    for kind, x in [("bar", "planet"), ("scatter", "radius")]:
+        desk.told("plot", type=kind, x=x, y="moons")
+        expect(desk.page.locator("#plot text").filter(has_text="moons").first).to_be_visible()
+        (block,) = desk.call("get_picture")["content"]
+        assert (block["type"], block["mimeType"]) == ("image", "image/png")
+        with Image.open(io.BytesIO(base64.b64decode(block["data"]))) as picture:
+            assert picture.size == (960, 640)
+            picture.convert("RGB").save(SCREENSHOTS / f"picture-{kind}.png")
+            colours = picture.convert("RGB").getcolors(picture.width * picture.height) or []
+        assert len(colours) > 20, "text is smoothed"
+        assert max(colours)[0] < 0.99 * 960 * 640
+    desk.told("set_columns", columns=["planet"])
+    assert desk.refused("get_picture") == "There is nothing to plot yet."
+
+
+def test_calls_unfold(desk: Desk) -> None:
+    """Arguments are there to be read, and a failed call looks failed."""
+    desk.refused("plot", type="pie", x="planet", y="moons")
+    line = desk.page.locator("#calls li").first
+    expect(line).to_have_class("failed")
+    expect(line.locator("summary")).to_have_text("plot: Failed: type has to be bar or scatter.")
+    expect(line.locator("pre")).to_be_hidden()
+    line.locator("summary").click()
+    expect(line.locator("pre")).to_contain_text('"type": "pie"')
 
 
 def test_ask_person(desk: Desk, beside: Beside) -> None:
@@ -220,6 +278,46 @@ def test_reload(desk: Desk) -> None:
     expect(desk.page.locator("tbody tr")).to_have_count(6)
     expect(desk.page.locator("#state")).to_have_text("connected")
     assert len(desk.data()["rows"]) == 6
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "limit"), [(500, 600, "30 columns"), (501, 3, "500 rows"), (100, 30, "200000 characters")]
+)
+def test_desk_that_would_freeze_the_tab(desk: Desk, rows: int, columns: int, limit: str) -> None:
+    """It is refused, and a desk that the tab has from a page without the limit is not shown."""
+    names = [f"c{number}" for number in range(columns)]
+    row = dict.fromkeys(names, "a text" * 12 if limit.endswith("characters") else 1)
+    if columns > 30:
+        assert desk.refused("set_columns", columns=names) == f"The desk takes no more than {limit}."
+    else:
+        desk.told("set_columns", columns=names)
+        assert desk.refused("add_rows", rows=[row] * rows) == f"The desk takes no more than {limit}."
+    saved = {"columns": names, "rows": [row] * rows, "selected": [], "plot": None}
+    desk.page.evaluate("(saved) => sessionStorage.setItem('desk', JSON.stringify(saved))", saved)
+    desk.page.reload()
+    expect(desk.page.locator("#state")).to_have_text("connected")
+    expect(desk.page.locator("th")).to_have_text(["#", "planet", "radius", "moons"])
+
+
+def test_largest_desk(desk: Desk) -> None:
+    """What is allowed is drawn, and the agent can read it."""
+    names = [f"c{number}" for number in range(30)]
+    desk.told("set_columns", columns=names)
+    desk.told("add_rows", rows=[dict.fromkeys(names, number) for number in range(400)])
+    desk.told("plot", type="scatter", x="c0", y="c1")
+    assert len(desk.data()["rows"]) == 400
+    desk.page.reload()
+    expect(desk.page.locator("tbody tr")).to_have_count(400)
+
+
+def test_list_of_calls_has_an_end(desk: Desk) -> None:
+    for _ in range(103):
+        desk.told("select", rows=[1])
+    expect(desk.page.locator("#calls li")).to_have_count(100)
+    undo = desk.page.get_by_role("button", name="Undo")
+    for _ in range(100):
+        undo.click()
+    expect(undo).to_be_disabled()
 
 
 def test_copy_and_keyboard(window: Window, desk: Desk) -> None:

@@ -26,6 +26,12 @@ def open_host(window: Window, site: Parley) -> tuple[Page, str]:
     return host, host.locator("#code").inner_text().replace("-", "")
 
 
+def end_session(host: Page) -> None:
+    """End it; the page asks once."""
+    host.get_by_role("button", name="End session").click()
+    host.get_by_role("button", name="End it for everybody?").click()
+
+
 def clipboard(tab: Page) -> str:
     return str(tab.evaluate("navigator.clipboard.readText()"))
 
@@ -149,6 +155,32 @@ def test_deep_nesting_does_not_fill_the_memory(window: Window, site: Parley) -> 
     assert len(str(host.locator(".payload").text_content())) < 200_000
 
 
+def test_large_payload(window: Window, site: Parley, beside: Beside) -> None:
+    """Of a megabyte the page shows a part, until it is asked for the rest, and the answer has all of it."""
+    host, code = open_host(window, site)
+    payload = "x" * 1_000_000
+    asking = beside(ask, site, code, payload)
+    shown = host.locator("#requests .payload")
+    expect(shown).to_have_text("x" * 20_000)
+    host.get_by_role("button", name="Show all 1,000,000 characters").click()
+    assert shown.evaluate("(shown) => shown.textContent.length") == 1_000_000
+    expect(shown).to_be_focused()
+    host.get_by_label("Echo").check()
+    assert asking.result()["result"] == payload
+
+
+def test_lists_have_an_end(window: Window, site: Parley) -> None:
+    """Of what is answered, refused ones too, the page keeps the latest hundred."""
+    host, code = open_host(window, site)
+    host.get_by_label("Echo").check()
+    for number in range(60):
+        payload = {"method": "tools/call", "params": {"name": f"paint{number}"}}
+        assert ask(site, code, payload, f"refused{number}")["error"]["code"] == "unknown_tool"
+        assert ask(site, code, number, f"echoed{number}")["result"] == number
+    expect(host.locator("#answered li")).to_have_count(100)
+    expect(host.locator("#answered h3").first).to_have_text("echoed59")
+
+
 def test_guest_page_in_a_second_tab(window: Window, site: Parley) -> None:
     host, code = open_host(window, site)
     guest = window.open(f"{site.url}/?code={code.lower()}")
@@ -247,7 +279,7 @@ def test_end_and_begin_again(window: Window, site: Parley) -> None:
     host, code = open_host(window, site)
     site.http.post(f"/api/sessions/{code}/requests", json={"payload": 1})
     expect(host.locator("#requests li")).to_have_count(1)
-    host.get_by_role("button", name="End session").click()
+    end_session(host)
     expect(host.locator("#state")).to_have_text("Ended")
     expect(host.locator(".outcome")).to_have_text("Not answered")
     assert not site.http.get(f"/api/sessions/{code}").json()["active"]
@@ -279,6 +311,7 @@ def test_ended_while_answering(window: Window, site: Parley) -> None:
 def test_expiry(window: Window) -> None:
     with running_site(SESSION_TTL_SECONDS="10") as site:
         host, code = open_host(window, site)
+        host.get_by_label("Renew by itself").uncheck()
         expect(host.locator("#announcer")).to_have_text("The session ends within a minute")
         guest = window.open(f"{site.url}/?code={code}")
         expect(guest.locator("#guest-state")).to_contain_text("Open, ")
@@ -304,7 +337,7 @@ def test_clock_that_is_set(window: Window, site: Parley, hours: int) -> None:
 def test_renewed_by_itself(window: Window) -> None:
     with running_site(SESSION_TTL_SECONDS="4") as site:
         host, code = open_host(window, site)
-        host.get_by_label("Renew by itself").check()
+        expect(host.get_by_label("Renew by itself")).to_be_checked()
         created = site.http.get(f"/api/sessions/{code}").json()["expiresAt"]
         wait_until(lambda: site.http.get(f"/api/sessions/{code}").json()["expiresAt"] > created)
         host.close()
@@ -320,6 +353,39 @@ def test_reload_in_the_middle_of_a_request(window: Window, site: Parley, beside:
     host.get_by_label("Answer", exact=True).fill("yes")
     host.get_by_role("button", name="Send answer").click()
     assert asking.result()["result"] == "yes"
+
+
+def test_reload_keeps_what_was_typed_and_answered(window: Window, site: Parley, beside: Beside) -> None:
+    host, code = open_host(window, site)
+    answered = beside(ask, site, code, "first?")
+    host.get_by_label("Answer", exact=True).fill("<b>one</b>")
+    host.get_by_role("button", name="Send answer").click()
+    assert answered.result()["result"] == "<b>one</b>"
+    expect(host.locator("#answered .outcome")).to_have_text("Answered")
+    call = {"method": "tools/call", "params": {"name": "paint"}}
+    assert ask(site, code, call, "q2")["error"]["code"] == "unknown_tool"
+    asking = beside(ask, site, code, "second?", "q3")
+    host.get_by_label("Answer", exact=True).fill("half an ans")
+    host.get_by_label("Renew by itself").uncheck()
+    host.reload()
+    expect(host.get_by_label("Answer", exact=True)).to_have_value("half an ans")
+    expect(host.get_by_label("Renew by itself")).not_to_be_checked()
+    expect(host.locator("#answered h3")).to_have_text(["Call 1: paint", "q1"])
+    expect(host.locator("#answered .outcome")).to_have_text(["Refused: there is no such tool", "Answered"])
+    expect(host.locator("#answered li").last.locator(".answer")).to_have_text("<b>one</b>")
+    host.get_by_label("Answer", exact=True).press("Control+Enter")
+    assert asking.result()["result"] == "half an ans"
+    assert host.evaluate("Object.keys(sessionStorage).filter((key) => key.startsWith('draft'))") == []
+
+
+def test_end_that_was_not_meant(window: Window, site: Parley) -> None:
+    """The question goes after a while, and the session goes on."""
+    window.context.clock.install()
+    host, code = open_host(window, site)
+    host.get_by_role("button", name="End session").click()
+    window.context.clock.run_for(10_001)
+    host.get_by_role("button", name="End session").click()
+    assert site.http.get(f"/api/sessions/{code}").json()["active"]
 
 
 def test_offline_and_online_again(window: Window, site: Parley, beside: Beside) -> None:
@@ -404,6 +470,8 @@ def test_keyboard_only(window: Window, site: Parley, beside: Beside) -> None:
     assert {one.result()["result"] for one in asking} == {"first", "second"}
     tab_to(host, "End session")
     host.keyboard.press("Space")
+    expect(host.get_by_role("button", name="End it for everybody?")).to_be_focused()
+    host.keyboard.press("Space")
     expect(host.get_by_role("button", name="New session")).to_be_focused()
     host.keyboard.press("Enter")
     expect(host.locator("#state")).to_have_text("Connected")
@@ -475,7 +543,7 @@ def test_looks(chromium: Browser, site: Parley, look: str) -> None:
         host.locator("summary").filter(has_text="VS Code").click()
         check_look(host, SCREENSHOTS / f"host-{look}.png")
         check_look(guest, SCREENSHOTS / f"guest-{look}.png")
-        host.get_by_role("button", name="End session").click()
+        end_session(host)
         expect(host.locator("#state")).to_have_text("Ended")
         check_look(host, SCREENSHOTS / f"ended-{look}.png")
         check_look(window.open(f"{site.url}/problems.html"), SCREENSHOTS / f"problems-{look}.png")

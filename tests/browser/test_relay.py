@@ -31,7 +31,7 @@ def test_answers(tab: Page, site: Parley) -> None:
         ({"throw": "just a text"}, {"error": "just a text"}),
         ({"throw": {"code": 7}}, {"error": {"code": 7}}),
         ({"give": "none"}, {"result": None}),
-        ({"give": "loop"}, {"result": None}),
+        ({"give": "loop"}, {"error": {"message": "The host returned Infinity, which is no JSON."}}),
         ({"give": "big"}, {"error": {"name": "TypeError"}}),
         ({"give": "odd"}, {"error": {"message": "The host failed."}}),
         ({"give": "large"}, {"error": {"code": "payload_too_large"}}),

@@ -1,10 +1,12 @@
 """public/relay.js: the tools that a host offers, and their calls."""
 
+import re
 import time
 from itertools import pairwise
 from typing import Any
 
-from playwright.sync_api import Page, Route
+import pytest
+from playwright.sync_api import Page, Request, Route
 
 from tests.browser.conftest import HOST, Beside, Window, ask, refuse, start, until
 from tests.support.deployments import Parley
@@ -45,6 +47,19 @@ TOOLS = """async ({ tools = [], requests, resumes, parses } = {}) => {
     throwObject: async () => { throw { code: 7 } },
     throwNothing: () => { throw undefined },
     throwOdd: () => { throw 1n },
+    map: () => ({ rows: new Map([[1, 2]]) }),
+    set: () => new Set([1]),
+    element: () => [document.body],
+    nan: () => ({ mean: NaN }),
+    infinite: () => -Infinity,
+    nanInResult: () => ({ content: [], structuredContent: { mean: NaN } }),
+    functionInside: () => ({ a: () => 1 }),
+    symbolInside: () => [Symbol("s")],
+    bytes: () => new Uint8Array(2),
+    error: () => new Error("returned"),
+    promise: () => ({ later: Promise.resolve(1) }),
+    instance: () => new (class { x = 1; #y = 2; skipped = undefined; })(),
+    meta: () => ({ content: [], _meta: { "a/b": [1] } }),
     large: () => "x".repeat(1_200_000),
   };
   window.make = (name, more = {}) => ({
@@ -117,6 +132,61 @@ def test_registered_when_the_code_is_shown(tab: Page, site: Parley) -> None:
     assert tab.evaluate("session.mcpUrl") == f"{site.url}/mcp/{code}"
 
 
+def test_what_clients_of_mcp_may_understand(tab: Page, site: Parley) -> None:
+    """`_meta` and annotations of any kind pass as they are."""
+    hints = {"consequentialHint": True, "costHint": 0.5, "audience": "user"}
+    tool = {"name": "rich", "annotations": hints, "_meta": {"example.com/size": {"max": 1}}}
+    code = offer(tab, tool)
+    (found,) = offered(site, code)
+    assert (found["annotations"], found["_meta"]) == (tool["annotations"], tool["_meta"])
+    assert tab.evaluate("session.tools[0]._meta") == tool["_meta"]
+
+
+@pytest.mark.parametrize(
+    ("client", "seen"),
+    [
+        ({"name": "claude-code", "version": "2.1"}, {"name": "claude-code", "version": "2.1"}),
+        ({"name": "x", "version": 1, "more": 2}, {"name": "x"}),
+        ({"version": "1"}, None),
+        ("claude", None),
+        (None, None),
+    ],
+)
+def test_client_that_calls(tab: Page, site: Parley, client: Any, seen: Any) -> None:
+    """Its name reaches the tool, and the page."""
+    code = offer(tab, "hold", requests=True)
+    tab.evaluate("session.registerTool({ name: 'who', execute: (_, { client }) => ({ client: client ?? null }) })")
+    payload = {"method": "tools/call", "params": {"name": "who"}, "client": client}
+    assert ask(site, code, payload)["result"]["structuredContent"] == {"client": seen}
+    assert tab.evaluate("told.find(([type]) => type === 'request')[1].call.client ?? null") == seen
+
+
+def test_agent_that_lists_the_tools(tab: Page) -> None:
+    """The stream says so, and which program it is."""
+    events = "".join(
+        f"id: 1-0\nevent: {name}\ndata: {data}\n\n"
+        for name, data in [
+            ("open", '{"code":"ABC12345","expiresAt":"2100-01-01T00:00:00.000Z"}'),
+            ("guest", '{"client":{"name":"claude-code","version":"2.1"}}'),
+            ("guest", "{}"),
+        ]
+    )
+    tab.route("**/stream?*", lambda route: route.fulfill(content_type="text/event-stream", body=events))
+    tab.evaluate(
+        """async () => {
+          const { host } = await import("/relay.js");
+          window.guests = [];
+          window.session = await host({ onRequest: () => 1 });
+          session.addEventListener("guest", ({ detail }) => guests.push(detail));
+        }"""
+    )
+    until(tab, "guests.length >= 2")
+    assert tab.evaluate("guests.slice(0, 2)") == [
+        {"client": {"name": "claude-code", "version": "2.1"}},
+        {"client": None},
+    ]
+
+
 def test_call(tab: Page, site: Parley) -> None:
     code = offer(tab, "echo")
     arguments = {"a": [1, None, "ü"], "b": {}}
@@ -147,6 +217,8 @@ RESULTS: dict[str, dict[str, Any]] = {
     },
     "failure": {"content": [{**TEXT, "text": "no"}], "isError": True},
     "empty": {"content": []},
+    "instance": {"content": [{**TEXT, "text": '{"x":1}'}], "structuredContent": {"x": 1}},
+    "meta": {"content": [], "_meta": {"a/b": [1]}},
     "likeResult": {
         "content": [{**TEXT, "text": '{"content":"not a list"}'}],
         "structuredContent": {"content": "not a list"},
@@ -162,6 +234,17 @@ FAILURES = {
     "bigint": "BigInt",
     "bigintInResult": "BigInt",
     "cyclic": "circular",
+    "map": "The tool returned a value of the type Map (at rows), which is no JSON.",
+    "set": "The tool returned a value of the type Set, which is no JSON.",
+    "element": "The tool returned a value of the type HTMLBodyElement (at 0), which is no JSON.",
+    "nan": "The tool returned NaN (at mean), which is no JSON.",
+    "infinite": "The tool returned -Infinity, which is no JSON.",
+    "nanInResult": "The tool returned NaN (at mean), which is no JSON.",
+    "functionInside": "The tool returned a function (at a), which is no JSON.",
+    "symbolInside": "The tool returned a symbol (at 0), which is no JSON.",
+    "bytes": "The tool returned a value of the type Uint8Array, which is no JSON.",
+    "error": "The tool returned a value of the type Error, which is no JSON.",
+    "promise": "The tool returned a value of the type Promise (at later), which is no JSON.",
     "throwError": "no way",
     "throwNameless": "AbortError",
     "throwText": "no",
@@ -494,3 +577,56 @@ def test_host_with_requests_only_registers_nothing(tab: Page) -> None:
     tab.evaluate(HOST, {})
     until(tab, "session.state === 'connected'")
     assert made == []
+
+
+def test_id_that_is_used_again(window: Window, tab: Page, site: Parley) -> None:
+    """A host that is not told of a withdrawal takes the next request with the id for a new one, by its cursor."""
+    tab.route("**/stream?*", lambda route: route.abort())
+    code = offer(tab, "hold")
+    url = f"/api/sessions/{code}/requests"
+    answers: list[Any] = []
+
+    def note(request: Request) -> None:
+        if request.url.endswith("/responses"):
+            answers.append(request.post_data_json)
+
+    tab.on("request", note)
+
+    def post() -> None:
+        body = {"id": "q1", "payload": {"method": "tools/call", "params": {"name": "hold"}}}
+        site.http.post(url, json=body).raise_for_status()
+
+    post()
+    until(tab, "held.has('q1')")
+    tab.evaluate("window.first = held.get('q1')")
+    site.http.delete(f"{url}/q1").raise_for_status()
+    post()
+    until(tab, "held.get('q1') !== first")
+    assert tab.evaluate("first.signal.reason.code") == "withdrawn"
+    tab.evaluate("first.resolve('too late'); held.get('q1').resolve('in time')")
+    answer = site.http.get(f"/api/sessions/{code}/responses/q1?wait=10").json()
+    assert answer["result"]["content"][0]["text"] == "in time"
+    until(tab, "told.at(-1)[0] === 'answered'")
+    assert [answer["result"]["content"][0]["text"] for answer in answers] == ["in time"]
+    assert re.fullmatch(r"\d+-\d+", answers[0]["cursor"])
+    window.forgive_the_network()
+
+
+def test_id_that_is_used_again_while_its_answer_is_saved(window: Window, tab: Page, site: Parley) -> None:
+    """After a reload the answer to the request before is not sent as the new one's."""
+    code = offer(tab, "echo")
+    tab.route("**/responses", lambda route: route.abort())
+    url = f"/api/sessions/{code}/requests"
+    body = {"id": "q1", "payload": {"method": "tools/call", "params": {"name": "echo", "arguments": {"a": 1}}}}
+    site.http.post(url, json=body).raise_for_status()
+    until(tab, "Object.values(sessionStorage).some((text) => text.startsWith('\"result\"'))")
+    tab.goto("about:blank")
+    site.http.delete(f"{url}/q1").raise_for_status()
+    body["payload"]["params"]["arguments"] = {"a": 2}  # type: ignore[index]
+    site.http.post(url, json=body).raise_for_status()
+    tab.unroute_all()
+    tab.goto(f"{site.url}/problems.html")
+    assert offer(tab, "echo") == code
+    answer = site.http.get(f"/api/sessions/{code}/responses/q1?wait=10").json()
+    assert answer["result"]["structuredContent"] == {"a": 2}
+    window.forgive_the_network()

@@ -23,7 +23,10 @@ new RelayError("", {}).code?.length;
 const add: Tool<{ a: number; b: number }> = {
   name: "add",
   inputSchema: { type: "object", properties: { a: { type: "number" }, b: { type: "number" } } },
-  execute: ({ a, b }, { signal, id }) => (signal.aborted ? id : a + b),
+  execute({ a, b }, { signal, id, client, progress }) {
+    progress(1, 2, client?.name);
+    return signal.aborted ? id : a + b;
+  },
 };
 const offering = await host({ tools: [add], onInterrupted: ({ call }) => call?.arguments.a });
 await offering.registerTool({ name: "now", execute: () => Date.now() }, { signal: new AbortController().signal });
@@ -33,6 +36,8 @@ offering.addEventListener("tools", ({ detail }) => detail.tools.length + (detail
 offering.addEventListener("withdrawn", ({ detail }) => detail.id.length);
 const result: CallToolResult = await guest("ABC1-2345").callTool("add", { a: 1, b: 2 }, { timeout: 1, id: "x" });
 result.content[0]?.type.length;
+await guest("ABC1-2345").request(1, { onProgress: ({ progress, total = 1 }) => progress / total });
+offering.addEventListener("guest", ({ detail }) => detail.client?.version?.length);
 (await guest("ABC1-2345").tools())[0]?.name.length;
 (await guest("ABC1-2345").session()).listening.valueOf();
 await host({ tools: (document as unknown as { modelContext: ModelContext }).modelContext });

@@ -158,3 +158,43 @@ def test_tools_are_put_only_if_they_have_changed(adopting: Page, site: Parley) -
     adopting.evaluate("document.modelContext.dispatchEvent(new Event('toolchange'))")
     adopting.wait_for_timeout(100)
     assert made == ["PUT"]
+
+
+# What a page may register with the browser, and the relay would refuse with the whole list.
+FAULTY = {
+    "notAnObject": "{ name: 'notAnObject', inputSchema: { type: 'string' } }",
+    "notJson": "{ name: 'notJson', inputSchema: '{' }",
+    "notAName": "{ name: 'not a name' }",
+    "notSchemas": "{ name: 'notSchemas', inputSchema: { properties: { a: 1 } } }",
+    "notNames": "{ name: 'notNames', inputSchema: { required: 'a' } }",
+    "header": "{ name: 'header', inputSchema: { properties: { a: { 'x-mcp-header': 'A' } } } }",
+}
+
+
+def test_faulty_tool_among_others(chromium: Browser, site: Parley) -> None:
+    """It is left out, the console says why, once, and the others are offered."""
+    with chromium.new_context() as context:
+        warnings: list[str] = []
+        context.on("console", lambda message: warnings.append(message.text) if message.type == "warning" else None)
+        tab = context.new_page()
+        tab.goto(f"{site.url}/problems.html")
+        code = tab.evaluate(
+            f"""async () => {{
+              const faulty = [{", ".join(FAULTY.values())}];
+              const context = new EventTarget();
+              const tools = [{{ name: "one" }}, ...faulty, {{ name: "two", description: "d" }}];
+              Object.assign(context, {{ getTools: async () => tools, executeTool: async () => "called" }});
+              const {{ host }} = await import("/relay.js");
+              window.session = await host({{ tools: context }});
+              window.change = () => {{
+                tools.push({{ name: "three" }});
+                context.dispatchEvent(new Event("toolchange"));
+              }};
+              return session.code;
+            }}"""
+        )
+        assert names(site, code) == ["one", "two"]
+        tab.evaluate("change()")
+        wait_until(lambda: names(site, code) == ["one", "two", "three"])
+        assert len(warnings) == len(FAULTY)
+        assert any("the tool not a name: its name has to be 1 to 128" in warning for warning in warnings)
