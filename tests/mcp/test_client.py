@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import os
 from collections.abc import Coroutine, Iterator
 from typing import Any
 
@@ -10,15 +11,19 @@ import anyio
 import pytest
 from mcp import Client
 from mcp.shared.exceptions import MCPError
-from mcp_types import CallToolResult, ImageContent, TextContent
+from mcp.shared.subscriptions import ToolsListChanged
+from mcp_types import CallToolResult, ImageContent, TextContent, ToolListChangedNotification
 
 from tests.support.deployments import Parley
 from tests.support.functions import quick_mcp
 from tests.support.toolhosts import Held, Refused, Tool, ToolHost
-from tests.support.tools import wait_until
+from tests.support.tools import PATIENCE_SECONDS, wait_until
+
+type Report = tuple[float, float | None, str | None]
 
 TICK = 0.2
 PIXEL = base64.b64encode(b"no picture, but bytes").decode()
+REPORTS: list[Report] = [(1, 10, "rows"), (2.5, 10, "rows of Zoë"), (10, 10, "rows")]
 SUM = {"type": "object", "properties": {"sum": {"type": "number"}}, "required": ["sum"]}
 NUMBERS = {"type": "array", "items": {"type": "number"}}
 
@@ -182,9 +187,100 @@ def test_tool_that_takes_its_time(parley: Parley, quick: str, mode: str) -> None
         run(test())
 
 
+@pytest.mark.parametrize("path", ["/mcp/{code}", "/mcp"])
+def test_reports_of_progress(parley: Parley, mode: str, path: str) -> None:
+    """The client has each report before the host sends the next, with its total and its message."""
+    held = Held("done")
+    seen: list[Report] = []
+
+    def report_next() -> None:
+        wait_until(lambda: len(host.asked) == 1)
+        reported = [report for report in seen if report in REPORTS]
+        if reported == REPORTS:
+            held.go.set()
+            return
+        progress, total, message = REPORTS[len(reported)]
+        assert host.report(host.asked[0]["id"], progress, total=total, message=message).status_code == 204
+
+    async def note(progress: float, total: float | None, message: str | None) -> None:
+        seen.append((progress, total, message))
+        if seen[-1] in REPORTS:  # not a beat of the relay's, which comes if the machine is busy
+            await anyio.to_thread.run_sync(report_next)
+
+    async def test() -> None:
+        name, arguments = ("slow", {}) if "{" in path else ("call_tool", {"code": host.code, "name": "slow"})
+        async with (
+            Client(f"{parley.url}{path.format(code=host.code)}", mode=mode) as client,
+            anyio.create_task_group() as both,
+        ):
+            both.start_soon(anyio.to_thread.run_sync, report_next)
+            assert told(await client.call_tool(name, arguments, progress_callback=note)) == "done"
+        assert [report for report in seen if report in REPORTS] == REPORTS
+        numbers = [progress for progress, _, _ in seen]
+        assert numbers == sorted(set(numbers))
+
+    with ToolHost(parley.url, {"slow": held.tool}) as host:
+        run(test())
+
+
+def test_list_that_changes(parley: Parley, mode: str) -> None:
+    """A client that listens is notified of a new tool, and finds it in the list."""
+    changed = anyio.Event()
+
+    async def note(message: object) -> None:
+        if isinstance(message, ToolListChangedNotification):
+            changed.set()
+
+    def has_listener() -> bool:
+        listeners = parley.store.db.hget(f"{parley.store.prefix}res:{host.code}", "~listeners")
+        return " guest " in (listeners or "")
+
+    async def listen(client: Client, listens: anyio.Event) -> None:
+        async with client.listen(tools_list_changed=True) as subscription:
+            listens.set()
+            async for event in subscription:
+                assert isinstance(event, ToolsListChanged)
+                changed.set()
+                return
+
+    async def test() -> None:
+        async with Client(host.mcp_url, mode=mode, message_handler=note) as client, anyio.create_task_group() as both:
+            assert len((await client.list_tools()).tools) == 1
+            if mode == "auto":
+                listens = anyio.Event()
+                both.start_soon(listen, client, listens)
+                await listens.wait()
+            else:
+                await anyio.to_thread.run_sync(lambda: wait_until(has_listener))
+            host.tools["hello"] = TOOLS["hello"]
+            await anyio.to_thread.run_sync(host.register)
+            with anyio.fail_after(PATIENCE_SECONDS):
+                await changed.wait()
+            assert [tool.name for tool in (await client.list_tools()).tools] == ["add", "hello"]
+
+    with ToolHost(parley.url, {"add": TOOLS["add"]}) as host:
+        run(test())
+
+
+@pytest.mark.parametrize("size", [300_000, 900_000])
+def test_large_images(parley: Parley, mode: str, size: int) -> None:
+    """Screenshots and plots arrive to the letter, as base64 of so many bytes."""
+    data = base64.b64encode(os.urandom(size * 3 // 4)).decode()
+    picture = Tool(lambda _: {"content": [{"type": "image", "data": data, "mimeType": "image/png"}]})
+
+    async def test() -> None:
+        async with Client(host.mcp_url, mode=mode) as client:
+            (block,) = (await client.call_tool("picture")).content
+            assert isinstance(block, ImageContent)
+            assert (len(block.data), block.data) == (size, data)
+
+    with ToolHost(parley.url, {"picture": picture}) as host:
+        run(test())
+
+
 @pytest.mark.parametrize("streaming", [False, True], ids=["before the stream", "in the stream"])
 def test_call_that_is_cancelled(parley: Parley, quick: str, mode: str, *, streaming: bool) -> None:
-    """The host is told at once; of a client of the old era, which stays on the line, when it leaves."""
+    """The host hears of it at once, also from a client of the legacy era, which keeps its connection."""
     held = Held()
 
     in_stream = anyio.Event()
@@ -206,9 +302,7 @@ def test_call_that_is_cancelled(parley: Parley, quick: str, mode: str, *, stream
                 both.start_soon(cancel, both.cancel_scope)
                 await client.call_tool("slow", progress_callback=note if streaming else None)
             assert both.cancel_scope.cancelled_caught
-            if mode == "auto":
-                await anyio.to_thread.run_sync(lambda: wait_until(lambda: len(host.withdrawn) == 1))
-        wait_until(lambda: len(host.withdrawn) == 1)
+            await anyio.to_thread.run_sync(lambda: wait_until(lambda: len(host.withdrawn) == 1))
 
     with ToolHost(parley.url, {"slow": held.tool}) as host:
         run(test())
