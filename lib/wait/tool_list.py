@@ -54,20 +54,22 @@ class _Watch:
         self.ear = dispatcher.current()
         self.waiter = Waiter(access.store, access.code, client, self._wants)
         self._access = access
+        self._channel = ""  # where the store publishes changes of the list, as far as this watch has asked it to
         self._number = 0
         self._expires = 0.0
         self._until = time.monotonic() + settings.stream_seconds()
 
     def look(self) -> bool:
         """Ask the store for the list's state. Returns whether there is another list. Raises what `tools.watch` does."""
-        state = tools.watch(self._access, self.ear.channel)
+        self._channel = self.ear.channel
+        state = tools.watch(self._access, self._channel)
         known, self._number = self._number, state.number
         self._expires = expiry(state.ttl_ms, time.monotonic())
         return state.number != known
 
     def follow(self) -> Generator[Event]:
         """Yield what happens after the first look. Raises SessionEnded, SessionNotFound when the session is over."""
-        if not self.ear.channel:
+        if not self._channel:
             self.ear.subscribe(self._access.store)
             if self.look():
                 yield Event.CHANGED

@@ -16,7 +16,7 @@ from lib.mcp import tool_call
 from tests.support.agents import VERSIONS, Agent, result_of, text_of
 from tests.support.deployments import Pair, Parley
 from tests.support.functions import quick_mcp
-from tests.support.toolhosts import Held, Refused, ToolHost
+from tests.support.toolhosts import Held, Refused, Tool, ToolHost
 from tests.support.tools import wait_until
 
 TICK = 0.2
@@ -116,11 +116,11 @@ def test_fault_in_a_stream(parley: Parley, quick: str) -> None:
 def test_longest_call(parley: Parley, quick: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """After 280 seconds the model is told, and the host."""
     assert tool_call._SECONDS == 280
-    monkeypatch.setattr(tool_call, "_SECONDS", 2.5 * TICK)
+    monkeypatch.setattr(tool_call, "_SECONDS", 10 * TICK)
     held = Held()
     with ToolHost(parley.url, {"a": held.tool}) as host:
         *comments, last = streamed(Agent(f"{quick}/mcp/{host.code}"), held, 99)
-        assert comments == [None]
+        assert set(comments) == {None}
         assert last["result"]["isError"] is True
         assert last["result"]["content"][0]["text"].startswith("The host did not answer in time. It may still be at")
         told = Agent(f"{quick}/mcp/{host.code}", Accept="application/json").failed("a")
@@ -157,6 +157,24 @@ def test_host_that_goes(parley: Parley, quick: str) -> None:
         host.close()
         calling.join(20)
         assert told[0].startswith("No host listens")
+        held.go.set()
+
+
+def test_host_that_comes_back(parley: Parley, quick: str) -> None:
+    """A page that is loaded again under a call: it gets the request once more, and the call is answered."""
+    held = Held()
+    session = parley.create()
+    with ToolHost(parley.url, {"a": held.tool}, session=session) as host:
+        answers: list[Any] = []
+        agent = Agent(f"{quick}/mcp/{host.code}", Accept="application/json")
+        calling = threading.Thread(target=lambda: answers.append(agent.call("a")))
+        calling.start()
+        wait_until(lambda: len(host.asked) == 1)
+        host.close()
+        with ToolHost(parley.url, {"a": Tool(lambda _: "again")}, session=session) as other:
+            calling.join(20)
+            assert answers[0]["content"] == [{"type": "text", "text": "again"}]
+            assert other.asked == host.asked
         held.go.set()
 
 

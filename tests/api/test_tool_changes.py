@@ -10,7 +10,7 @@ import pytest
 
 from dev.events import events_of
 from tests.support.agents import Agent, error
-from tests.support.deployments import Pair, Parley, refusal
+from tests.support.deployments import Api, Pair, Parley, refusal
 from tests.support.toolhosts import Tool, ToolHost
 from tests.support.tools import PATIENCE_SECONDS, wait_until
 
@@ -88,6 +88,16 @@ def test_session_that_expires(pair: Pair) -> None:
     with modern(pair) as new:
         wait_until(lambda: new and new[-1] is None)
         assert new == [ACKNOWLEDGED, COMPLETE, None]
+
+
+def test_stream_that_has_had_its_time(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It just ends: clients listen again after a stream that drops, and not after one that says it is complete."""
+    monkeypatch.setenv("STREAM_SECONDS", "1")
+    pair = Pair(api)
+    with modern(pair) as new, legacy(pair) as old:
+        wait_until(lambda: None in new and None in old)
+        assert new == [ACKNOWLEDGED, None]
+        assert old == [None]
 
 
 def test_nothing_to_listen_to(pair: Pair) -> None:

@@ -3,8 +3,9 @@
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack, closing, contextmanager
+from functools import partial
 from itertools import islice
 
 import pytest
@@ -17,9 +18,10 @@ from lib.problems import Busy, SessionNotFound, StoreUnavailable
 from lib.session import messages, sessions
 from lib.session.access import Access
 from lib.store.subscription import Subscription
-from lib.wait import capacity, dispatcher, host_stream, long_poll
+from lib.wait import capacity, dispatcher, host_stream, long_poll, tool_list
 from lib.wait.dispatcher import Dispatcher
 from lib.wait.notifications import Notification, RequestAnswered, SessionEnded, SessionRenewed
+from lib.wait.tool_list import Event
 from lib.wait.waiter import Waiter, Wakeup, Watched, expiry
 from lib.web.connection import ClientGone, require_client
 from tests.support.stores import Store
@@ -402,6 +404,45 @@ def test_idle_stream_costs_little(
     assert set(sent[1:-1]) == {b":\n\n"}
     assert 5 <= len(sent[1:-1]) <= 8
     assert 3 <= kv_store.faults.calls <= 6
+
+
+def test_idle_watches_cost_little(
+    kv_store: Store, ear: Dispatcher, client: Sockets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three hundred clients that listen for changed tools: after the opening, three calls each half minute for all.
+
+    A minute at a hundredth of its length. None of them ends before its time, and none sends what did not happen.
+    """
+    monkeypatch.setenv("MAX_WAITS", "9600")
+    for module, name in (
+        (dispatcher, "_CHECK_SECONDS"),
+        (dispatcher, "_TICK_SECONDS"),
+        (tool_list, "_QUIET_SECONDS"),
+    ):
+        monkeypatch.setattr(module, name, vars(module)[name] / 100)
+    access = host_access()
+    with ExitStack() as open_now:
+        pairs = [socket.socketpair() for _ in range(300)]
+        watches = []
+        for ours, theirs in pairs:
+            open_now.enter_context(ours)
+            open_now.enter_context(theirs)
+            watches.append(open_now.enter_context(closing(tool_list.watch(access, ours))))
+        assert [next(watches[0]), next(watches[0])] == [Event.STANDS, Event.QUIET]  # the first one subscribes
+        assert {next(watch) for watch in watches[1:]} == {Event.STANDS}
+        followed = [threading.Thread(target=partial(follow, watch, 0.6)) for watch in watches]
+        kv_store.faults.heal()
+        for thread in followed:
+            thread.start()
+        for thread in followed:
+            thread.join()
+        assert kv_store.faults.calls <= 9, "a check more where the machine is slow"
+
+
+def follow(watch: Generator[Event], seconds: float) -> None:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        assert next(watch) is Event.QUIET
 
 
 def test_requests_come_without_a_look(kv_store: Store, ear: Dispatcher, client: Sockets) -> None:
