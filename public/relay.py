@@ -4041,6 +4041,9 @@ class _Process:
         self._buried = threading.Event()
         self._process = _popen(command, environment, folder)
         self._error_reader = threading.Thread(target=self._read_errors, daemon=True)
+
+    def listen(self) -> None:
+        """Begin to read and to write. What is called then may use this object."""
         self._error_reader.start()
         for work in (self._read, self._write, self._bury):
             threading.Thread(target=work, daemon=True).start()
@@ -4165,6 +4168,7 @@ class _Program:
         self._lock = threading.Lock()
         self.end: _ProgramError | None = None
         self._process = _Process(command, environment, folder, self._take, self._ended)
+        self._process.listen()
 
     def begin(self, seconds: float, *, asks_first: bool) -> None:
         """Agree on a version of the protocol, within some time. Raises RelayError.
