@@ -132,7 +132,7 @@ async function attempt(action) {
   try {
     await action();
   } catch (error) {
-    showError(error);
+    if (session?.state !== "ended") showError(error); // else the page says why it has ended
   }
 }
 

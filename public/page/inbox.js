@@ -7,6 +7,7 @@ import { announce, createEntry, find, formatArguments, parseInput, prependEntry,
 /** @import { HostRequest, RelayError, Session, Tool } from "../relay.js" */
 /** @import { Entry } from "./view.js" */
 
+const NO_ANSWER = "The person does not answer.";
 const HISTORY_KEY = "history";
 const MAX_HISTORY = 50;
 
@@ -108,7 +109,8 @@ function showRequest({ id, call, createdAt }, title, content) {
     const entry = createEntry(title, content);
     const time = new Date(createdAt).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" });
     const read = () => (call ? entry.input.value : parseInput(entry.input.value));
-    const refuse = call ? (/** @type {string} */ text) => reject(new Error(text || "The person does not answer.")) : reject;
+    /** @param {any} answer */
+    const refuse = (answer) => reject(call ? new Error(answer || NO_ANSWER) : answer === "" ? NO_ANSWER : answer);
     /** @param {(value: any) => void} settle @param {unknown} answer @param {string} outcome */
     const send = (settle, answer, outcome) => {
       if (request.outcome) return; // it has its answer already

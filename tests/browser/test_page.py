@@ -498,7 +498,7 @@ def test_trouble_at_the_start(window: Window, site: Parley) -> None:
 
 
 def test_security_headers(site: Parley) -> None:
-    for path in ("/", "/demo.html", "/problems.html", "/relay.js"):
+    for path in ("/", "/demo.html", "/problems.html", "/api.html", "/relay.js"):
         headers = site.http.get(path).headers
         assert "default-src 'none'" in headers["content-security-policy"]
         assert "unsafe" not in headers["content-security-policy"]
@@ -511,6 +511,40 @@ LOOKS: dict[str, dict[str, Any]] = {
     "dark": {"viewport": {"width": 1280, "height": 900}, "color_scheme": "dark"},
     "phone": {"viewport": {"width": 360, "height": 740}, "device_scale_factor": 2, "has_touch": True},
 }
+
+
+def test_error_without_a_text(window: Window, site: Parley, beside: Beside) -> None:
+    host, code = open_host(window, site)
+    asking = beside(ask, site, code, 1)
+    host.get_by_role("button", name="Send as error").click()
+    assert asking.result()["error"] == "The person does not answer."
+
+
+def test_call_of_a_session_that_has_expired(window: Window, site: Parley) -> None:
+    """The host is not asked to ask the host for a new code."""
+    host, _ = open_host(window, site)
+    problem = "session_not_found"
+    host.route(re.compile("/api/sessions/[^/]+$"), lambda route: refuse(route, 404, problem))
+    host.get_by_role("button", name="Renew").click()
+    expect(host.locator("#state")).to_have_text("Expired")
+    expect(host.get_by_role("alert")).to_be_hidden()
+    window.forgive_the_network()
+
+
+def test_api(window: Window, site: Parley) -> None:
+    """Each call of openapi.json is on the page that its link leads to, with what it takes and answers."""
+    page = window.open(f"{site.url}/")
+    page.get_by_role("link", name="API", exact=True).click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("The API")
+    described = site.http.get("/openapi.json").json()["paths"]
+    calls = [f"{method.upper()} {path}" for path in described for method in described[path] if method != "parameters"]
+    shown = page.locator("section > p:first-of-type > code")
+    expect(shown).to_have_count(len(calls))
+    assert sorted(shown.all_inner_texts()) == sorted(calls)
+    post = page.locator("#postRequest")
+    expect(post).to_contain_text("wait (query)")
+    expect(post).to_contain_text('"question": "6 x 7?"')
+    expect(post.get_by_role("row").filter(has_text="409")).to_be_visible()
 
 
 @pytest.mark.parametrize("look", LOOKS)
@@ -547,6 +581,9 @@ def test_looks(chromium: Browser, site: Parley, look: str) -> None:
         expect(host.locator("#state")).to_have_text("Ended")
         check_look(host, SCREENSHOTS / f"ended-{look}.png")
         check_look(window.open(f"{site.url}/problems.html"), SCREENSHOTS / f"problems-{look}.png")
+        reference = window.open(f"{site.url}/api.html")
+        expect(reference.locator("#postRequest")).to_be_visible()
+        check_look(reference, SCREENSHOTS / f"api-{look}.png")
         window.forgive_the_network()
         assert window.complaints == []
 
