@@ -9,7 +9,7 @@ from typing import ClassVar, NamedTuple
 
 from lib import VERSION, jsontext
 from lib.jsontext import JsonText, array, compose, write
-from lib.problems import Busy, InvalidJson, InvalidRequest, Problem
+from lib.problems import Busy, InvalidJson, InvalidRequest, PayloadTooLarge, Problem
 from lib.session.messages import Response
 
 MODERN = "2026-07-28"
@@ -217,9 +217,13 @@ def _error_message(answer: JsonText) -> str:
     """Return what the host's `error` says. Raises UnknownTool."""
     error = jsontext.shape(answer)
     message = error.get("message") if isinstance(error, dict) else error
-    if isinstance(error, dict) and error.get("code") == "unknown_tool":
+    code = error.get("code") if isinstance(error, dict) else None
+    if code == "unknown_tool":
         raise UnknownTool(message if isinstance(message, str) else "The session has no such tool.")
-    return message if isinstance(message, str) else answer.decode()
+    found = message if isinstance(message, str) else answer.decode()
+    if code == PayloadTooLarge.code:  # what a client answers instead of a result that the relay refuses
+        return f"The tool has run, but its result is too large to be passed on: {found}"
+    return found
 
 
 def _is_content(text: JsonText | None) -> bool:

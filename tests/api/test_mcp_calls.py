@@ -90,6 +90,14 @@ def test_failures_of_a_tool(parley: Parley, version: str) -> None:
         (Refused({"code": "other", "message": "no", "more": 1}), text_of("no"), ""),
         (Refused({"code": "other"}), text_of('{"code": "other"}'), ""),
         (Refused({"message": 1}), text_of('{"message": 1}'), ""),
+        (
+            Refused({"code": "payload_too_large", "message": "2 bytes are too many: send at most 1 bytes."}),
+            text_of(
+                "The tool has run, but its result is too large to be passed on: "
+                "2 bytes are too many: send at most 1 bytes."
+            ),
+            "",
+        ),
         (Refused(None), text_of("null"), ""),
         (Refused([1]), text_of("[1]"), ""),
     ]
