@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Mapping
 from functools import cache, lru_cache
 from http.client import HTTPException, HTTPResponse
-from typing import Any, Protocol, cast
+from typing import Any, cast
 from urllib.parse import quote, urlsplit
 
 _CONNECT_SECONDS = 3.0
@@ -217,11 +217,7 @@ class _Reader(io.RawIOBase):
         return self._read(memoryview(buffer).cast("B"))
 
 
-class _Opener(Protocol):
-    def __call__(self) -> _Connection: ...
-
-
-def _opener(url: str) -> _Opener:
+def _opener(url: str) -> Callable[[], _Connection]:
     """Return what opens a connection to the host of a URL. It raises OSError; ValueError if the URL has no host."""
 
     def connect() -> _Connection:

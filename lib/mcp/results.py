@@ -35,6 +35,15 @@ class UnknownTool(Exception):
     """The host says that it has no such tool."""
 
 
+class Outcome(NamedTuple):
+    """What a tool call has led to: content blocks, any JSON as structured content, and `_meta`, all as JSON text."""
+
+    content: JsonText
+    structured: JsonText | None = None
+    is_error: bool = False
+    meta: JsonText | None = None
+
+
 class Introduction(NamedTuple):
     """What a server says of itself to a client that gets to know it."""
 
@@ -56,19 +65,12 @@ class Era(ABC):
         """Return the result of `tools/list`."""
 
     @abstractmethod
-    def called(
-        self,
-        content: JsonText,
-        structured: JsonText | None = None,
-        *,
-        is_error: bool = False,
-        meta: JsonText | None = None,
-    ) -> JsonText:
-        """Return the result of `tools/call`; `structured` is left out if the version does not allow it."""
+    def called(self, outcome: Outcome) -> JsonText:
+        """Return the result of `tools/call`; structured content is left out if the version does not allow it."""
 
     def failed(self, message: str) -> JsonText:
         """Return a result of `tools/call` that says to a model what went wrong."""
-        return self.called(text(message), is_error=True)
+        return self.called(Outcome(text(message), is_error=True))
 
     def refused(self, problem: Problem) -> JsonText:
         """Return a result of `tools/call` that says to a model what the relay refuses."""
@@ -91,17 +93,10 @@ class Modern(Era):
         """Return the tools as they are."""
         return _modern(tools=tools, **_CACHE)
 
-    def called(
-        self,
-        content: JsonText,
-        structured: JsonText | None = None,
-        *,
-        is_error: bool = False,
-        meta: JsonText | None = None,
-    ) -> JsonText:
+    def called(self, outcome: Outcome) -> JsonText:
         """Return a result with any JSON as `structuredContent`."""
-        members = {} if structured is None else {"structuredContent": structured}
-        return _modern(_members(meta), content=content, **members, isError=is_error)
+        members = {} if outcome.structured is None else {"structuredContent": outcome.structured}
+        return _modern(_members(outcome.meta), content=outcome.content, **members, isError=outcome.is_error)
 
 
 class Legacy(Era):
@@ -130,22 +125,16 @@ class Legacy(Era):
             return compose(tools=tools)
         return compose(tools=array(self._tool(jsontext.members(tool)) for tool in jsontext.elements(tools)))
 
-    def called(
-        self,
-        content: JsonText,
-        structured: JsonText | None = None,
-        *,
-        is_error: bool = False,
-        meta: JsonText | None = None,
-    ) -> JsonText:
+    def called(self, outcome: Outcome) -> JsonText:
         """Return a result whose `structuredContent`, if the version has any, is an object."""
-        members: dict[str, JsonText] = {}
-        if structured is not None and structured.startswith(b"{") and self._version not in _WITHOUT_STRUCTURE:
+        members: dict[str, object] = {"content": outcome.content}
+        structured = outcome.structured or _NULL
+        if structured.startswith(b"{") and self._version not in _WITHOUT_STRUCTURE:
             members["structuredContent"] = structured
-        extra = _members(meta)
-        if extra:
-            return compose(content=content, **members, isError=is_error, _meta=compose(**extra))
-        return compose(content=content, **members, isError=is_error)
+        members["isError"] = outcome.is_error
+        if extra := _members(outcome.meta):
+            members["_meta"] = compose(**extra)
+        return compose(**members)
 
     def _tool(self, tool: dict[str, JsonText]) -> JsonText:
         schema = jsontext.shape(tool.get("outputSchema", _NULL))
@@ -183,16 +172,12 @@ def result_of(response: Response, era: Era) -> JsonText:
     if response.kind == "error":
         result = era.failed(_error_message(answer))
     elif is_error or _is_content(members.get("content")):
-        result = era.called(
-            _content(members, answer),
-            members.get("structuredContent"),
-            is_error=is_error,
-            meta=members.get("_meta"),
-        )
+        content = _content(members, answer)
+        result = era.called(Outcome(content, members.get("structuredContent"), is_error, members.get("_meta")))
     elif answer.startswith(b'"'):
-        result = era.called(text(answer))
+        result = era.called(Outcome(text(answer)))
     else:
-        result = era.called(text(answer.decode()), answer)
+        result = era.called(Outcome(text(answer.decode()), answer))
     return result
 
 

@@ -10,7 +10,7 @@ from lib.jsontext import JsonText, array, compose
 from lib.mcp import jsonrpc, results, tool_call
 from lib.mcp.jsonrpc import INVALID_PARAMS, Fault
 from lib.mcp.protocol import Request
-from lib.mcp.results import Introduction, UnknownTool
+from lib.mcp.results import Introduction, Outcome, UnknownTool
 from lib.mcp.tool_call import Results
 from lib.problems import InvalidCode, InvalidRequest
 from lib.session import codes, tools
@@ -144,7 +144,7 @@ class FixedServer:
         access = self._access(codes.parse(_string(arguments, "code")))
         if name == "list_tools":
             found = compose(tools=tools.read(access, self._request.client or compose()))
-            yield self._request.era.called(results.text(found.decode()), found)
+            yield self._request.era.called(Outcome(results.text(found.decode()), found))
             return
         payload = self._payload(arguments) if name == "call_tool" else arguments["payload"]
         try:
