@@ -107,7 +107,7 @@ def test_slow_tool(tab: Page, agent: Agent) -> None:
     result = agent(tab.evaluate("session.mcpUrl"), work).result()
     assert text_of(result) == "took 20 s"
     assert 20 <= time.monotonic() - began < 26
-    assert heard[:1] == [(10.0, "Waiting for the host")]
+    assert heard[0][1] == "Waiting for the host"
     assert tab.evaluate("signal.aborted") is False
 
 

@@ -424,7 +424,7 @@ def test_no_relay() -> None:
     with Piped(relay="") as server:
         assert server.process.wait(60) == 2
         assert server.rest() == []
-        assert "has to be a URL" in server.errors
+        assert "say --relay" in server.errors
 
 
 # With the official client for Python
