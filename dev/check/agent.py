@@ -30,7 +30,9 @@ class Agent:
         tools = {} if self._path == "/mcp" else {"listChanged": True}
         common = {"capabilities": {"tools": tools}, "instructions": str}
         if self._version == MODERN:
-            self.ask("server/discover", supportedVersions=list, ttlMs=int, cacheScope=str, **common)
+            found = self.ask("server/discover", supportedVersions=list, ttlMs=int, cacheScope=str, **common)
+            shown = reading.printable(json.dumps(found["supportedVersions"]))
+            require(MODERN in found["supportedVersions"], f"server/discover: supportedVersions is {shown}.")
             return
         hello = {"protocolVersion": self._version, "capabilities": {}, "clientInfo": CLIENT}
         self.ask("initialize", hello, protocolVersion=self._version, serverInfo=dict, **common)

@@ -121,9 +121,8 @@ class Listener:
                 for event in events_of(answer.iter_content(1)):
                     if not isinstance(data := event.data, dict):
                         raise ValueError("no JSON object")
-                    if event.name == "guest":  # comes whenever an agent lists the tools
-                        continue
-                    self._received.put(Received(event.name, data, time.perf_counter()))
+                    if event.name != "guest":  # which comes whenever an agent lists the tools
+                        self._received.put(Received(event.name, data, time.perf_counter()))
             end = Failed(*diagnosis.STREAM_ENDED)
         except Failed as failure:
             end = failure

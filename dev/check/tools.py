@@ -106,7 +106,6 @@ class Checks(SessionChecks):
         for path, params, asked, answer, expected in calls:
             for version in (MODERN, LEGACY):
                 ask = partial(Agent(caller, path, version).ask, "tools/call", params, isError=False, **expected)
-                # Only a modern request says who sends it.
                 posted = {**asked, "client": CLIENT} if version == MODERN and isinstance(asked, dict) else asked
                 slowest = max(slowest, self.exchange(ask, {"payload": posted}, answer)[1])
         return f"{len(calls) * 2} answered, the slowest after {slowest} ms"

@@ -41,7 +41,7 @@ def function_url(parley: Parley) -> str:
 COMMON = {
     "cache-control": "no-store",
     "access-control-allow-origin": "*",
-    "access-control-expose-headers": "Location, Retry-After, Preference-Applied, Server-Timing",
+    "access-control-expose-headers": "Location, Retry-After, Preference-Applied, Server-Timing, Mcp-Session-Id",
 }
 
 

@@ -57,7 +57,7 @@ def test_a_function_holds_what_it_needs(output: Path, name: str) -> None:
     said = bundle.config(output / "functions" / "api" / f"{name}.func")
     ours = {file for file in said["filePathMap"] if not file.startswith("_vendor/")}
     allowed = re.compile(
-        r"api/\w+\.py|lib/(\w+/)?\w+\.py|lib/store/scripts/\w+\.lua|(api|lib(/\w+)?)/__pycache__/[\w.-]+\.pyc"
+        r"api/\w+\.py|lib/(\w+/)?\w+\.py|lib/store/scripts/(common/)?\w+\.lua|(api|lib(/\w+)?)/__pycache__/[\w.-]+\.pyc"
     )
     assert {file for file in ours if not allowed.fullmatch(file)} == set()
     assert {f"api/{name}.py", "lib/kv.py", "lib/store/scripts/common/session.lua"} <= ours
