@@ -31,8 +31,7 @@ class Agent:
         common = {"capabilities": {"tools": tools}, "instructions": str}
         if self._version == MODERN:
             found = self.ask("server/discover", supportedVersions=list, ttlMs=int, cacheScope=str, **common)
-            shown = reading.printable(json.dumps(found["supportedVersions"]))
-            require(MODERN in found["supportedVersions"], f"server/discover: supportedVersions is {shown}.")
+            require(MODERN in found["supportedVersions"], f"server/discover: supportedVersions lacks {MODERN}.")
             return
         hello = {"protocolVersion": self._version, "capabilities": {}, "clientInfo": CLIENT}
         self.ask("initialize", hello, protocolVersion=self._version, serverInfo=dict, **common)

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 _PARAMETER = re.compile(r":([A-Za-z]\w*)")
-_PATTERNS = {"(.*)": "(.*)", "{/}?": "/?"}
 
 
 class Route(NamedTuple):
@@ -68,6 +67,6 @@ def _pattern(source: str) -> re.Pattern[str]:
     for literal in parts[::2]:
         if re.search(r"[(){}*+?:\\|]", literal):
             raise ValueError(f"vercel.json: {literal!r} in {source!r} is not understood by the local platform")
-    parts[1::2] = [_PATTERNS.get(part, f"(?P<{part[1:]}>[^/]+?)") for part in parts[1::2]]
+    parts[1::2] = [{"(.*)": "(.*)", "{/}?": "/?"}.get(part, f"(?P<{part[1:]}>[^/]+?)") for part in parts[1::2]]
     parts[::2] = [re.escape(literal) for literal in parts[::2]]
     return re.compile("".join(parts))

@@ -145,21 +145,22 @@ def _is_whole(text: str, size: str) -> bool:
     return len(text.encode(errors="replace")) == int(size)
 
 
-# Each kind with the pattern of its words and what is made of them. The scripts write what these read.
-_KINDS: dict[str, tuple[re.Pattern[str], Callable[[str, re.Match[str]], Notification | None]]] = {
-    "request": (re.compile(rf"({_CURSOR})(?: ({_CURSOR}) ({_TIME}) ({_ID}) ([0-9]{{1,5}}) (.+))?"), _posted),
-    "response": (re.compile(rf"({_ID})(?: ({_TIME}) (result|error) ([0-9]{{1,5}}) (.+))?"), _answered),
-    "withdrawn": (re.compile(rf"({_ID})"), lambda code, words: RequestWithdrawn(code, words[1])),
-    "progress": (re.compile(rf"({_ID}) ([0-9]{{1,5}}) (.+)"), _reported),
-    "tools": (re.compile("([0-9]{1,15})"), lambda code, words: ToolsChanged(code, int(words[1]))),
-    "guest": (re.compile("([0-9]{1,5}) (.+)"), _read),
-    "left": (re.compile(""), lambda code, _: HostLeft(code)),
+# Each kind with the pattern of its words and what is made of them. The scripts write what these read. The patterns are
+# compiled when they are first used, because most calls do not wait.
+_KINDS: dict[str, tuple[str, Callable[[str, re.Match[str]], Notification | None]]] = {
+    "request": (rf"({_CURSOR})(?: ({_CURSOR}) ({_TIME}) ({_ID}) ([0-9]{{1,5}}) (.+))?", _posted),
+    "response": (rf"({_ID})(?: ({_TIME}) (result|error) ([0-9]{{1,5}}) (.+))?", _answered),
+    "withdrawn": (rf"({_ID})", lambda code, words: RequestWithdrawn(code, words[1])),
+    "progress": (rf"({_ID}) ([0-9]{{1,5}}) (.+)", _reported),
+    "tools": ("([0-9]{1,15})", lambda code, words: ToolsChanged(code, int(words[1]))),
+    "guest": ("([0-9]{1,5}) (.+)", _read),
+    "left": ("", lambda code, _: HostLeft(code)),
     "renewed": (
-        re.compile(rf"({_TIME}) ([0-9]{{1,15}})"),
+        rf"({_TIME}) ([0-9]{{1,15}})",
         lambda code, words: SessionRenewed(code, words[1], int(words[2])),
     ),
-    "host": (re.compile(rf"({_ID}/[0-9]{{1,15}})"), lambda code, words: HostChanged(code, words[1])),
-    "ended": (re.compile(""), lambda code, _: SessionEnded(code)),
+    "host": (rf"({_ID}/[0-9]{{1,15}})", lambda code, words: HostChanged(code, words[1])),
+    "ended": ("", lambda code, _: SessionEnded(code)),
 }
 
 
@@ -170,5 +171,5 @@ def parse(text: str) -> Notification | None:
     if kind not in _KINDS:
         return None
     pattern, make = _KINDS[kind]
-    words = pattern.fullmatch(rest)
+    words = re.fullmatch(pattern, rest)
     return make(code, words) if words else None

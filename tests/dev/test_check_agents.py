@@ -173,7 +173,7 @@ FAULTS: dict[str, tuple[str, Call, Change, list[str]]] = {
         "MCP start",
         Call("POST", SERVER, "server/discover"),
         member("result.supportedVersions", ["2099-01-01"]),
-        ["server/discover: supportedVersions is", "2099-01-01"],
+        ["server/discover: supportedVersions lacks 2026-07-28."],
     ),
     "a result without its type": (
         "MCP start",
