@@ -113,7 +113,7 @@ def test_newer_attempt_replaces_its_own(pair: Pair) -> None:
 
 
 def test_listening(pair: Pair) -> None:
-    """A stream counts, a waiting read, and no guest that waits."""
+    """A stream counts, a waiting read, a host that polls, and no guest that waits."""
 
     def listening() -> bool:
         return bool(pair.parley.http.get(pair.url).json()["listening"])
@@ -125,6 +125,8 @@ def test_listening(pair: Pair) -> None:
         assert listening() is True
         assert pair.parley.http.patch(pair.url, headers=pair.host).json()["listening"] is True
     wait_until(lambda: not listening())
+    assert pair.unanswered("?host=polls&attempt=1").status_code == 200
+    assert listening() is True
 
 
 @pytest.mark.parametrize("query", ["?host=", "?host=a/b", "?host=%C3%A4", "?host=" + "a" * 65, "?host=a&attempt=x"])

@@ -3,7 +3,7 @@
 --       4 its requests  5 its responses  6 its tools
 --       7 counter: bytes that this network reads
 -- ARGV  1 creation of the session that the host token is for  2 unknown codes a minute
---       3 the cursor to go on after  4 the host: '<name>/<attempt>'  5 the channel if it waits for more, else empty
+--       3 the cursor to go on after  4 the host: '<name>/<attempt>'  5 the channel if it waits for more, empty if it polls
 --       6 the host that it may replace, empty for none, * for any  7 bytes in a page, at most
 --       8 bytes read in ten minutes  9 seconds that messages live
 -- reply {'found', record, ms to live, {{id, payload, created, cursor}, ...}, 1 if there are more} | {'replaced'}

@@ -15,10 +15,14 @@ local function read_listeners(responses)
   return found
 end
 
--- Enters an instance among those who listen, the newest first; an empty channel is none. The responses are there, and
--- expire already.
+-- What stands for the channel of a host that polls: it listens between its reads, and nothing is published to it.
+local NO_CHANNEL = '-'
+
+-- Enters an instance among those who listen, the newest first. Without a channel (empty) a guest does not listen, and a host
+-- polls. The responses are there, and expire already.
 local function listen(responses, role, channel)
-  if channel == '' then return end
+  if channel == '' and role == 'guest' then return end
+  if channel == '' then channel = NO_CHANNEL end
   local lines = {string.format('%.0f %s %s\n', now(), role, channel)}
   for _, other in ipairs(read_listeners(responses)) do
     if (other.role ~= role or other.channel ~= channel) and #lines < 32 then
@@ -55,7 +59,8 @@ local function publish(listeners, role, record, message)
   local text = get_field(record, 'code') .. ' ' .. message
   local reached = {}
   for _, listener in ipairs(listeners) do
-    if (role == '' or listener.role == role) and not reached[listener.channel] then
+    local wants = role == '' or listener.role == role
+    if wants and listener.channel ~= NO_CHANNEL and not reached[listener.channel] then
       reached[listener.channel] = true
       redis.call('PUBLISH', listener.channel, text)
     end
