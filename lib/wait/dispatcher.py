@@ -15,11 +15,11 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from lib import settings
+from lib.exchange import clocks
 from lib.kv import Store
 from lib.problems import Busy, StoreProblem
 from lib.store import keys
 from lib.store.script import Script
-from lib.transport import clocks
 from lib.wait import notifications
 from lib.wait.waiter import Waiter, Wakeup, Watched
 from lib.web.connection import ClientGone, hung_up

@@ -11,7 +11,7 @@ from itertools import islice
 import pytest
 
 from dev.events import events_of
-from lib import transport
+from lib import exchange
 from lib.jsontext import JsonText
 from lib.kv import Store as Way
 from lib.problems import Busy, SessionNotFound, StoreUnavailable
@@ -310,7 +310,7 @@ def test_frozen_process(kv_store: Store, ear: Dispatcher, client: Sockets, monke
     with wait_for(ear, client) as waiter:
         ear.subscribe(waiter.store)
         before = ear._subscription
-        clocks = transport.clocks
+        clocks = exchange.clocks
         offset = 0.0
         monkeypatch.setattr(dispatcher, "clocks", lambda: (clocks()[0], clocks()[1] + offset))
         waiter.watched = Watched("guest", "q")

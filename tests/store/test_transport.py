@@ -1,4 +1,4 @@
-"""lib/transport.py: connections that fail in every way, over plain HTTP and over TLS."""
+"""lib/transport.py, lib/exchange.py: connections that fail in every way, over plain HTTP and over TLS."""
 
 import json
 import socket
@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from lib import transport
+from lib import exchange, transport
 from lib.transport import NO_ANSWER, Transport
 
 OK = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 12\r\n\r\n{"result":1}'
@@ -205,7 +205,7 @@ def test_answers_in_other_forms(server: Server, answer: bytes) -> None:
 @pytest.mark.parametrize("pieces", [[b""], list(OK[:30:1].split()), [bytes([byte]) for byte in OK]])
 def test_answers_that_drip(server: Server, monkeypatch: pytest.MonkeyPatch, pieces: list[bytes]) -> None:
     """The limit is for the whole exchange: no store can stretch it byte by byte."""
-    monkeypatch.setattr(transport, "_EXCHANGE_SECONDS", 0.5)
+    monkeypatch.setattr(exchange, "_EXCHANGE_SECONDS", 0.5)
     over = threading.Event()
 
     def drip(connection: socket.socket) -> None:
@@ -222,7 +222,7 @@ def test_answers_that_drip(server: Server, monkeypatch: pytest.MonkeyPatch, piec
 
 
 def test_request_that_nobody_reads(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport, "_EXCHANGE_SECONDS", 0.5)
+    monkeypatch.setattr(exchange, "_EXCHANGE_SECONDS", 0.5)
     over = threading.Event()
 
     def wait(_: socket.socket) -> None:
@@ -244,7 +244,7 @@ def test_four_megabytes_each_way(server: Server) -> None:
 
 
 def test_answer_without_end(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport, "_MOST_BYTES", 100_000)
+    monkeypatch.setattr(exchange, "_MOST_BYTES", 100_000)
     server.run(server.answer(b"HTTP/1.1 200 OK\r\n\r\n" + b" " * 200_000))
     with closing(Transport(server.url)) as way, pytest.raises(NO_ANSWER):
         post(way, server)
@@ -253,11 +253,11 @@ def test_answer_without_end(server: Server, monkeypatch: pytest.MonkeyPatch) -> 
 def test_connections_that_were_idle_for_long(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """Or whose process was frozen: whichever clock shows it."""
     server.run(server.answer(OK), server.answer(OK), server.answer(OK))
-    clocks = transport.clocks
+    clocks = exchange.clocks
     with closing(Transport(server.url)) as way:
         for offset in ((0.0, 0.0), (60.0, 0.0), (0.0, 3600.0)):
             monkeypatch.setattr(
-                transport, "clocks", lambda by=offset: tuple(a + b for a, b in zip(clocks(), by, strict=True))
+                exchange, "clocks", lambda by=offset: tuple(a + b for a, b in zip(clocks(), by, strict=True))
             )
             post(way, server)
     assert server.connections == 3
