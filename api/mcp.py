@@ -33,8 +33,7 @@ def receive(call: Call) -> Reply:
         _check_origin(call)
         message = _message(call)
         request_id = message.id
-        if call.target.names_session:
-            call.target.code  # noqa: B018 - raises InvalidCode, also for a notification
+        _check_code(call)
         if request_id is None:
             _take_notice(call, message)
             reply = Reply(202)
@@ -55,12 +54,11 @@ def receive(call: Call) -> Reply:
 
 def listen(call: Call) -> Reply:
     """Send a client of a legacy version what changes in the session's list of tools; show a browser what is here."""
-    if call.target.names_session:
-        call.target.code  # noqa: B018 - raises InvalidCode
+    _check_code(call)
     if call.takes_events and call.target.names_session and call.method == "GET":
         events = list_changes.legacy(tool_list.watch(call.access, call.connection))
         return Reply(200, headers=sse.HEADERS, stream=events)
-    if "text/html" in call.headers.get("Accept", "").lower():
+    if call.accepts("text/html"):
         content = page.render(call.url, names_session=call.target.names_session)
         return Reply(200, content, media_type="text/html; charset=utf-8")
     raise MethodNotAllowed(call.method, "POST, OPTIONS")
@@ -119,6 +117,12 @@ def _call_tool(call: Call, request: Request, server: Server) -> Reply:
     except InvalidRequest as problem:
         raise Fault(INVALID_PARAMS, problem.detail) from None
     return tool_reply.reply(call, request, server.call(name, arguments, text))
+
+
+def _check_code(call: Call) -> None:
+    """Refuse a URL whose code is not one, also for what needs no session. Raises InvalidCode."""
+    if call.target.names_session:
+        call.target.code  # noqa: B018 - raises it
 
 
 def _check_origin(call: Call) -> None:

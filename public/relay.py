@@ -58,6 +58,7 @@ import traceback
 import types
 import typing
 import urllib.request
+from abc import ABC, abstractmethod
 from collections import abc, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
@@ -275,15 +276,15 @@ def _excerpt(value: Any) -> str:
 # Schema: types in
 
 
-class _Kind:
+class _Kind(ABC):
     """The values that an annotation allows. A subclass for each kind of annotation describes, checks and converts.
 
     Models send `"5"` for 5, and `"[1,2]"` for [1, 2]: a text that does not fit is read as JSON, and taken if that fits.
     """
 
+    @abstractmethod
     def schema(self) -> _Object:
         """Return the JSON Schema of the values."""
-        raise NotImplementedError
 
     def misfits(self, value: Any, where: str) -> list[str]:
         """Return a text for each part of a JSON value that does not fit. `where` is the value's place, as `a.b[0]`."""
@@ -302,8 +303,9 @@ class _Kind:
                 return meant, []
         return value, reasons
 
+    @abstractmethod
     def _misfits(self, value: Any, where: str) -> Iterator[str]:
-        raise NotImplementedError
+        """Yield why a JSON value does not fit, as `misfits` returns it."""
 
     def _convert(self, value: Any) -> Any:
         return value

@@ -16,7 +16,7 @@ HOST = "127.0.0.1"
 class Server:
     """Serves while the `with` block runs. Port 0 is any free port. Raises OSError if the port is in use.
 
-    `certificate` is a file with a private key and the certificates for it: the server then speaks TLS.
+    `certificate` is a file with a private key and the certificates for it: with one the server serves HTTPS.
     """
 
     def __init__(self, app: ASGIApp, port: int = 0, parser: str = "httptools", certificate: Path | None = None) -> None:

@@ -22,7 +22,7 @@ from lib.problems import InvalidRequest, Problem
 
 _HEADER_MISMATCH, _VERSION_UNSUPPORTED = -32020, -32022
 _VERSION_FIELD = f"{META}protocolVersion"
-# What a client speaks that sends no header: the first version that had this transport.
+# The version of a client that sends no header: the first one that had this transport.
 _ASSUMED = "2025-03-26"
 _SESSION_HEADER = "Mcp-Session-Id"
 _NULL = write(None)

@@ -50,8 +50,12 @@ class Call:
 
     @property
     def takes_events(self) -> bool:
-        """Return whether the caller waits for server-sent events."""
-        return "text/event-stream" in self.headers.get("Accept", "").lower()
+        """Return whether the caller accepts server-sent events."""
+        return self.accepts("text/event-stream")
+
+    def accepts(self, media_type: str) -> bool:
+        """Return whether the caller names this media type as acceptable."""
+        return media_type in self.headers.get("Accept", "").lower()
 
     @property
     def access(self) -> Access:

@@ -4,6 +4,7 @@ import secrets
 import sys
 import time
 import traceback
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Mapping
 from contextlib import closing, nullcontext, suppress
 from http.server import BaseHTTPRequestHandler
@@ -63,7 +64,7 @@ class Reply(NamedTuple):
 type Actions = Mapping[str, Callable[[Call], Reply]]
 
 
-class Endpoint(BaseHTTPRequestHandler):
+class Endpoint(ABC, BaseHTTPRequestHandler):
     """The base of each `handler` in `api/`, which only has to say what answers which method."""
 
     # Seconds that a caller may stay silent while it sends its request line and headers.
@@ -72,9 +73,9 @@ class Endpoint(BaseHTTPRequestHandler):
     # Bytes that a body may have, if that is not what a message may have and an envelope around it.
     most_bytes = 0
 
+    @abstractmethod
     def actions(self, call: Call) -> Actions:
         """Return the methods that the resource knows, and what answers each. HEAD and OPTIONS come by themselves."""
-        raise NotImplementedError
 
     # Hidden from type checkers, which would otherwise believe that every misspelt attribute exists.
     if not TYPE_CHECKING:

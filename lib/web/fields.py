@@ -72,7 +72,7 @@ def progress(fields: dict[str, JsonText]) -> JsonText:
 
 def _finite(fields: dict[str, JsonText], name: str) -> JsonText:
     text = fields.get(name, JsonText(b""))
-    # Longer numbers could not be told from infinity without work, and no client could hold them.
+    # The length is limited first: converting a number of a million digits would take long.
     if not _NUMBER.match(text) or len(text) > _NUMBER_LENGTH or not math.isfinite(float(text)):
         raise InvalidRequest(f"{name} must be a finite number of at most {_NUMBER_LENGTH} characters.")
     return text

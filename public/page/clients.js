@@ -1,4 +1,4 @@
-// The clients of MCP, and how each of them is told of a server.
+// The clients of MCP, and how a server is added to each.
 
 /**
  * What there is to fill in: the URL of the server, and of the relay; the session's code, which `given` is empty of if

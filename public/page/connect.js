@@ -1,4 +1,4 @@
-// "Connect an agent": the URL of the MCP server, how each client is told of it, who is there, and the tools that an
+// "Connect an agent": the URL of the MCP server, how it is added to each client, which agent is there, and the tools that an
 // agent finds.
 
 import { CLIENTS, ONE_CLICK } from "./clients.js";

@@ -14,6 +14,7 @@ import pytest
 from upstash_redis.errors import UpstashError
 
 from lib.problems import REFUSED_BY_SCRIPTS
+from lib.store import script as loader
 from lib.store.script import Script
 from lib.wait import notifications
 from tests.support.stores import Store
@@ -139,11 +140,7 @@ REPORT: list[Any] = [*HOST, "q", "{}", 1000]
 CHECK_KEYS = ["session:ABC12345", "req:ABC12345", "res:ABC12345"]
 CHECK: list[Any] = ["a channel", "echo 1", LIVE, "guest", "q", "", ""]
 SCRIPTS_FOLDER = PROJECT / "lib" / "store" / "scripts"
-# In an order in which each function comes after those that it uses.
-COMMON = "\n".join(
-    (SCRIPTS_FOLDER / "common" / f"{name}.lua").read_text("utf-8")
-    for name in ("clock", "counters", "session", "listeners", "messages")
-)
+COMMON = "\n".join((SCRIPTS_FOLDER / "common" / f"{name}.lua").read_text("utf-8") for name in loader._COMMON)
 
 type Held = dict[str, str | dict[str, str] | dict[str, float] | list[tuple[str, str, str]]]
 
