@@ -31,6 +31,7 @@ class Functions(NamedTuple):
     requests: Function
     responses: Function
     stream: Function
+    mcp: Function
     lines: list[str]
 
     def ended_streams(self) -> list[dict[str, Any]]:
@@ -62,7 +63,7 @@ def instances(store: LocalStore, build: Path | None = None, descriptors: int = D
             psutil.Process(started.pid).rlimit(psutil.RLIMIT_NOFILE, (descriptors, descriptors))
             return started
 
-        yield Functions(start("sessions"), start("requests"), start("responses"), start("stream"), lines)
+        yield Functions(*(start(name) for name in ("sessions", "requests", "responses", "stream", "mcp")), lines)
 
 
 async def call(

@@ -17,7 +17,7 @@ from tests.support.agents import VERSIONS, Agent, result_of, text_of
 from tests.support.deployments import Pair, Parley
 from tests.support.functions import quick_mcp
 from tests.support.toolhosts import Held, Refused, Tool, ToolHost
-from tests.support.tools import wait_until
+from tests.support.tools import PATIENCE_SECONDS, wait_until
 
 TICK = 0.2
 
@@ -228,14 +228,15 @@ def test_post_whose_answer_is_lost(parley: Parley, quick: str) -> None:
 def test_store_that_fails_while_a_call_waits(parley: Parley, quick: str) -> None:
     """What is too large for a message has to be looked for."""
     held = Held("x" * 10_000)
-    with ToolHost(parley.url, {"a": held.tool}) as host:
+    with ToolHost(parley.url, {"a": held.tool, "b": Tool(lambda _: 1)}) as host:
         told: list[str] = []
         agent = Agent(f"{quick}/mcp/{host.code}", Accept="application/json")
+        agent.call("b")  # so that the instance subscribes: the next call looks for its answer only once
         calling = threading.Thread(target=lambda: told.append(agent.failed("a")))
         calling.start()
-        wait_until(lambda: len(host.asked) == 1)
+        wait_until(lambda: len(host.asked) == 2)
         parley.store.faults.fail_after(1, "html")  # the answer itself comes through
         held.go.set()
-        calling.join(20)
+        calling.join(PATIENCE_SECONDS)
         parley.store.faults.heal()
         assert told == ["The store does not answer. Try again in a few seconds."]

@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -201,6 +202,7 @@ def test_dropped_streams_leave_nothing(parley: Parley) -> None:
             assert sockets() <= before + 20 + 10  # the clients', and the connections to the store
     wait_until(lambda: threads() == 2)
     # A pooled connection that is not used for five seconds is closed when the next call is made.
+    time.sleep(6)
     wait_until(lambda: opened_once_more() <= before + 1)
 
 
