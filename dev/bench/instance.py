@@ -63,7 +63,7 @@ def instances(store: LocalStore, build: Path | None = None, descriptors: int = D
             psutil.Process(started.pid).rlimit(psutil.RLIMIT_NOFILE, (descriptors, descriptors))
             return started
 
-        yield Functions(*(start(name) for name in ("sessions", "requests", "responses", "stream", "mcp")), lines)
+        yield Functions(start("sessions"), start("requests"), start("responses"), start("stream"), start("mcp"), lines)
 
 
 async def call(
