@@ -84,17 +84,17 @@ class Dispatcher:
         Counts as a call to the store. A failure is not raised: the calls wait without notifications until a check has
         subscribed.
         """
-        # Imported here: with h11 and ssl it takes a tenth of the cold start, and most calls do not wait.
-        from lib.store.subscription import Subscription
-
         with self._subscribing:
             if self.channel or time.monotonic() < self._retry_at:
                 return
             self._unsubscribe()
             started = time.perf_counter()
             try:
+                # Imported here: with h11 and ssl it takes a tenth of the cold start, and most calls do not wait.
+                from lib.store.subscription import Subscription
+
                 subscription = Subscription(self._channel)
-            except (OSError, ValueError):
+            except (OSError, ValueError, ImportError):  # an import fails if no descriptor is left
                 pause = _RETRY_SECONDS[min(self._failures, len(_RETRY_SECONDS) - 1)]
                 with self._lock:
                     self._failures += 1

@@ -1,5 +1,6 @@
 """HTTP for every function: reads the request, calls an action, sends the answer, logs a line."""
 
+import errno
 import secrets
 import sys
 import time
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from lib import log, settings
 from lib.jsontext import write
 from lib.kv import Store
-from lib.problems import InternalError, InvalidRequest, MethodNotAllowed, PayloadTooLarge, Problem, StoreProblem
+from lib.problems import Busy, InternalError, InvalidRequest, MethodNotAllowed, PayloadTooLarge, Problem, StoreProblem
 from lib.web import body
 from lib.web.call import Call
 from lib.web.connection import ClientGone
@@ -131,6 +132,10 @@ class Endpoint(ABC, BaseHTTPRequestHandler):
             notes |= _problem(problem)
             return _refusal(problem)
         except Exception as defect:  # noqa: BLE001 - a caller gets an answer, whatever it is
+            if isinstance(defect, OSError) and defect.errno in (errno.EMFILE, errno.ENFILE):
+                # More calls have come at once than the process has descriptors: no file can be read, no socket opened.
+                notes |= _problem(Busy())
+                return _refusal(Busy())
             notes |= _defect(defect)
             return _refusal(InternalError())
 

@@ -56,6 +56,18 @@ def test_bursts(functions: Functions, size: int) -> None:
     assert Counter(answer.status for answer in asyncio.run(run())) == {202: size}
 
 
+def test_more_calls_at_once_than_descriptors(functions: Functions) -> None:
+    """A fresh instance, which has to load modules and scripts for its first calls, has no descriptor left for that."""
+
+    async def run() -> list[Answer]:
+        path, port = await unanswered(functions), functions.responses.port
+        calls = (call(port, "GET", f"{path}?wait=5", address=f"192.0.2.{number % 7}") for number in range(2000))
+        return await asyncio.gather(*calls)
+
+    assert {answer.status for answer in asyncio.run(run())} <= {202, 503}
+    assert [line for line in functions.lines if "defect" in line] == []
+
+
 class Waits(NamedTuple):
     """Seconds of plain calls alone, and beside more waiting calls than there are places, and what became of those."""
 
