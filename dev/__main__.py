@@ -85,7 +85,9 @@ def _address(text: str) -> str:
     except ValueError:
         known = False
     if not known or parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc:
-        raise argparse.ArgumentTypeError("give the deployment's address alone, such as https://parley.vercel.app")
+        raise argparse.ArgumentTypeError(
+            "give the address alone, with http:// or https://, such as https://parley.vercel.app"
+        )
     return f"{parts.scheme}://{parts.netloc}"
 
 

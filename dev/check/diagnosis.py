@@ -50,13 +50,13 @@ FIREWALL = Diagnosis(
 )
 PROTECTED = Diagnosis(
     "The deployment is protected: a login page answers ({status}).",
-    f"Create a secret under {_BYPASS}, and pass it with --bypass SECRET or in VERCEL_AUTOMATION_BYPASS_SECRET.",
+    f'Create a secret under {_BYPASS}, and give it in VERCEL_AUTOMATION_BYPASS_SECRET, or with ARGS="--bypass SECRET".',
 )
 BYPASS_REFUSED = Diagnosis(
     "The deployment is protected, and the bypass secret is refused ({status}).",
     f"The secret is not this project's, or is revoked: copy it again from {_BYPASS}.",
 )
-REDIRECTS = Diagnosis("The address redirects to {place} ({status}).", "Check that one: python -m dev check {place}")
+REDIRECTS = Diagnosis("The address redirects to {place} ({status}).", "Check that one: make check URL={place}")
 NOT_PARLEY = Diagnosis(
     "This is not Parley: {answer}.",
     "Compare the address with the list of `vercel ls`; a framework preset or a rewrite to one page looks the same.",

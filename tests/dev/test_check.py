@@ -212,7 +212,7 @@ def test_json_of_what_was_not_tried() -> None:
 )
 def test_not_an_address(url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     assert refused(["check", url], monkeypatch, capsys) == (
-        "argument URL: give the deployment's address alone, such as https://parley.vercel.app"
+        "argument URL: give the address alone, with http:// or https://, such as https://parley.vercel.app"
     )
 
 
@@ -419,7 +419,7 @@ def test_advice_names_what_to_set() -> None:
     for text, names in (
         (
             diagnosis.PROTECTED.advice,
-            ["Protection Bypass for Automation", "--bypass", "VERCEL_AUTOMATION_BYPASS_SECRET"],
+            ["Protection Bypass for Automation", 'ARGS="--bypass SECRET"', "VERCEL_AUTOMATION_BYPASS_SECRET"],
         ),
         (diagnosis.BYPASS_REFUSED.advice, ["Protection Bypass for Automation"]),
         (diagnosis.TLS_FAILS.advice, ["REQUESTS_CA_BUNDLE"]),
@@ -432,7 +432,7 @@ def test_advice_names_what_to_set() -> None:
         (diagnosis.READ_ONLY_TOKEN.advice, ["KV_REST_API_TOKEN", "UPSTASH_REDIS_REST_TOKEN"]),
         (diagnosis.NOT_RENEWED.advice, ["SESSION_MAX_SECONDS", "SESSION_TTL_SECONDS"]),
         (diagnosis.RATE_LIMITED.advice, ["{seconds}", "RATE_LIMIT_"]),
-        (diagnosis.REDIRECTS.advice, ["python -m dev check {place}"]),
+        (diagnosis.REDIRECTS.advice, ["make check URL={place}"]),
         (diagnosis.VERCEL_ERROR.advice, ["https://vercel.com/docs/errors/{error}"]),
         (diagnosis.STORE_FAR_AWAY.advice, ["--latency"]),
         (diagnosis.PROBLEMS["store_unauthorized"], ["KV_REST_API_TOKEN", "UPSTASH_REDIS_REST_TOKEN"]),
