@@ -2069,6 +2069,7 @@ _QUEUE_PLACES = 100
 _SENDERS = 8  # how many answers are sent at once
 _ABANDONED_AFTER_SECONDS = 5  # how long a function has to stop after its call was withdrawn
 _ABANDONED_PER_WORKER = 3
+_SHOW_TOOLS_ATTEMPTS = 5
 _EXIT_SECONDS = 2  # how long functions that look at `cancelled()` have to stop when the session ends
 
 _END_REASONS = {  # the codes of problems that end a session, with its `reason`
@@ -3030,9 +3031,22 @@ class Session:
                 raise
 
     def _show_tools(self) -> None:
-        """Let guests see the tools, if the session has begun. Raises RelayError."""
-        if self.code:
-            self._api.call("PUT", "/tools", body=_json({"tools": self.tools}))
+        """Let guests see the tools, if the session has begun. Raises RelayError.
+
+        A call that fails on its way is made again: the relay may have the tools, although its answer was lost.
+        """
+        if not self.code:
+            return
+        failures = 0
+        while True:
+            try:
+                self._api.call("PUT", "/tools", body=_json({"tools": self.tools}))
+                break
+            except RelayError as error:
+                failures += 1
+                if error.final or error.status == 429 or failures == _SHOW_TOOLS_ATTEMPTS:
+                    raise
+                self._status.over.wait(_backoff(failures, error))
 
     def renew(self) -> None:
         """Let the session last for another ten minutes from now. Raises RelayError."""

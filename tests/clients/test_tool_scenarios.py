@@ -197,6 +197,14 @@ def test_tool_that_goes_while_it_works(pair: Pair) -> None:
     assert pair.guest.hear("result")["structuredContent"] == {"echo": {"hold": True}}
 
 
+@pytest.mark.parametrize("fate", ["cut", "lost", BARE_502, problem(503, "store_unavailable", 1)])
+def test_list_that_does_not_arrive(pair: Pair, fate: Fate) -> None:
+    """It is sent until the relay has it."""
+    pair.hosted.gate.once(fate, offers, times=2)
+    pair.hosted.program.say("add")
+    wait_until(lambda: pair.names() == ["run", "more"])
+
+
 # Approval
 
 DENIED = {"content": [{"type": "text", "text": "The person did not allow this call of run."}], "isError": True}
