@@ -41,6 +41,7 @@ import io
 import json
 import logging
 import math
+import operator
 import os
 import queue
 import random
@@ -529,6 +530,140 @@ class _Described(_Kind):
         return self._kind._misfits(value, where)
 
 
+class _Constraint(NamedTuple):
+    """A constraint of Python values, such as `Ge(0)`, whose limit is 0.
+
+    Attributes:
+        keywords: The keyword of JSON Schema that says the same, by the type of the JSON value.
+        holds: Whether a value keeps to the limit. Raises TypeError for a value of a type that has no such limit.
+        words: What the value must do, followed by the limit, in a message.
+        limit: The limit: a number, a date or the like, or a pattern.
+    """
+
+    keywords: dict[str, str]
+    holds: Callable[[Any, Any], bool]
+    words: str
+    limit: Any = None
+
+    def schema(self, types_of_value: set[str]) -> _Object:
+        """Return the keywords for values of these JSON types, none if JSON has no words for the limit."""
+        limit = self.limit.pattern if isinstance(self.limit, re.Pattern) else self.limit
+        if type(limit).__name__ == "Decimal":
+            limit = float(limit)
+        if not isinstance(limit, int | float | str) or (isinstance(limit, float) and not math.isfinite(limit)):
+            return {}
+        return {keyword: limit for of, keyword in self.keywords.items() if of in types_of_value}
+
+    def is_violated(self, value: Any) -> bool:
+        try:
+            return not self.holds(value, self.limit)
+        except TypeError:  # such as None, where None is allowed, too
+            return False
+
+    def __str__(self) -> str:
+        limit = self.limit.pattern if isinstance(self.limit, re.Pattern) else self.limit
+        return f"must {self.words} {limit}"
+
+
+def _is_multiple(value: Any, of: Any) -> bool:
+    """Tell whether a number is a multiple. 0.3 is one of 0.1, although floats leave a remainder."""
+    remainder = abs(value % of)
+    if isinstance(remainder, float):
+        return bool(min(remainder, abs(of) - remainder) <= abs(of) * 1e-9)
+    return bool(remainder == 0)
+
+
+def _by_number(keyword: str) -> dict[str, str]:
+    return {"number": keyword, "integer": keyword}
+
+
+# Attributes of what annotated_types, pydantic and others put into `Annotated` -> the constraint, without its limit.
+_CONSTRAINTS = {
+    "ge": _Constraint(_by_number("minimum"), operator.ge, "be at least"),
+    "gt": _Constraint(_by_number("exclusiveMinimum"), operator.gt, "be more than"),
+    "le": _Constraint(_by_number("maximum"), operator.le, "be at most"),
+    "lt": _Constraint(_by_number("exclusiveMaximum"), operator.lt, "be less than"),
+    "multiple_of": _Constraint(_by_number("multipleOf"), _is_multiple, "be a multiple of"),
+    "min_length": _Constraint(
+        {"string": "minLength", "array": "minItems", "object": "minProperties"},
+        lambda value, limit: len(value) >= limit,
+        "have at least the length",
+    ),
+    "max_length": _Constraint(
+        {"string": "maxLength", "array": "maxItems", "object": "maxProperties"},
+        lambda value, limit: len(value) <= limit,
+        "have at most the length",
+    ),
+    "pattern": _Constraint(
+        {"string": "pattern"}, lambda value, pattern: bool(pattern.search(value)), "match the pattern"
+    ),
+}
+
+
+def _constraints_in(metadata: Iterable[Any]) -> list[_Constraint]:
+    """Return the constraints in the metadata of `Annotated`. pydantic's `Field` keeps its own in `metadata`, too."""
+    found = []
+    for item in metadata:
+        inner = getattr(item, "metadata", None)
+        for carrier in (item, *(inner if isinstance(inner, list) else [])):
+            limits = {name: getattr(carrier, name, None) for name in _CONSTRAINTS}
+            found += [
+                constraint._replace(limit=_checked_limit(name, limits[name]))
+                for name, constraint in _CONSTRAINTS.items()
+                if limits[name] is not None and not callable(limits[name])
+            ]
+    return found
+
+
+def _checked_limit(name: str, limit: Any) -> Any:
+    """Return the limit of a constraint. Raises TypeError for one that no value can be compared with."""
+    if name in ("min_length", "max_length") and not isinstance(limit, int):
+        raise TypeError(f"{name} has to be a whole number, not {limit!r}")
+    if name == "multiple_of" and not limit:
+        raise TypeError("multiple_of must not be 0")
+    if name != "pattern":
+        return limit
+    try:
+        return re.compile(limit)
+    except (re.error, TypeError) as error:
+        raise TypeError(f"the pattern {limit!r} cannot be used: {error}") from error
+
+
+class _Constrained(_Kind):
+    """A kind with constraints, which its Python values are checked against."""
+
+    def __init__(self, kind: _Kind, constraints: list[_Constraint]) -> None:
+        self._kind = kind
+        self._constraints = constraints
+
+    def schema(self) -> _Object:
+        schema = self._kind.schema()
+        types_of_value = _unconverted_types(schema)
+        for constraint in self._constraints:
+            schema |= constraint.schema(types_of_value)
+        return schema
+
+    def misfits(self, value: Any, where: str) -> list[str]:
+        return self._kind.misfits(value, where) or self._violations(value, where)
+
+    def convert(self, value: Any) -> Any:
+        return self._kind.convert(value)
+
+    def _misfits(self, value: Any, where: str) -> Iterator[str]:
+        yield from list(self._kind._misfits(value, where)) or self._violations(value, where)
+
+    def _violations(self, value: Any, where: str) -> list[str]:
+        made = self._kind.convert(value)
+        broken = [constraint for constraint in self._constraints if constraint.is_violated(made)]
+        return [f"{where or 'this'} {constraint}, not {_excerpt(value)}" for constraint in broken]
+
+
+def _unconverted_types(schema: _Object) -> set[str]:
+    """Return the JSON types in a schema whose values are the same in Python: a text in Base64, for example, is not."""
+    alternatives = schema.get("anyOf", [schema])
+    return {one["type"] for one in alternatives if "type" in one and not one.keys() & {"format", "contentEncoding"}}
+
+
 class _Reference(_Kind):
     """A type by its name, because it contains itself."""
 
@@ -710,6 +845,8 @@ def _kind(hint: Any, known: _Definitions) -> _Kind:
     kind = _kind_of_special(hint, known) or _kind_of_class(hint, known) or _kind_of_generic(hint, known)
     if not kind:
         raise TypeError(f"for {hint!r} there is no JSON Schema")
+    if annotation.constraints:
+        kind = _Constrained(kind, annotation.constraints)
     return _Described(kind, annotation.description) if annotation.description else kind
 
 
@@ -719,17 +856,20 @@ class _Annotation:
     Attributes:
         type: The annotation's type.
         description: A text in `Annotated`, or the `description` of something there, such as pydantic's `Field`.
+        constraints: Those in `Annotated`, such as `Ge(0)` or `Field(ge=0)`.
         marks: Required, NotRequired, ReadOnly or Final, by name.
     """
 
     def __init__(self, hint: Any) -> None:
         self.description = ""
+        self.constraints: list[_Constraint] = []
         self.marks: set[str] = set()
         while True:
             # The module typing has some of them only in newer Pythons, and typing_extensions has its own.
             mark = str(typing.get_origin(hint)).rpartition(".")[2]
             if typing.get_origin(hint) is Annotated:
                 self.description = self.description or _description_in(hint.__metadata__)
+                self.constraints += _constraints_in(hint.__metadata__)
                 hint = hint.__origin__
             elif mark in ("Required", "NotRequired", "ReadOnly", "Final"):
                 self.marks.add(mark)
@@ -946,6 +1086,8 @@ def _field_of(parameter: inspect.Parameter, kind: _Kind) -> _Field:
         return _Field(kind, required=True)
     if hasattr(default, "is_required") and hasattr(default, "get_default"):  # pydantic's Field in the default's place
         description = default.description or ""
+        if constraints := _constraints_in([default]):
+            kind = _Constrained(kind, constraints)
         if default.is_required():
             return _Field(kind, required=True, description=description)
         default = default.get_default(call_default_factory=True)
