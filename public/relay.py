@@ -27,8 +27,6 @@ for each call of a tool at the level INFO.
 
 from __future__ import annotations
 
-import argparse
-import asyncio
 import atexit
 import base64
 import contextvars
@@ -47,18 +45,15 @@ import queue
 import random
 import re
 import select
-import shutil
 import signal
 import socket
 import ssl
-import subprocess
 import sys
 import threading
 import time
 import traceback
 import types
 import typing
-import urllib.request
 from abc import ABC, abstractmethod
 from collections import abc, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -72,6 +67,11 @@ from itertools import chain, count, takewhile
 from pathlib import Path, PurePath
 from typing import IO, Annotated, Any, Literal, NamedTuple, TextIO, TypeVar, overload
 from urllib.parse import SplitResult, quote, unquote, urlsplit
+
+if typing.TYPE_CHECKING:  # imported where they are needed: they take long, and most programs do without them
+    import argparse
+    import asyncio
+    import subprocess
 
 __all__ = ["Guest", "RelayError", "Session", "Tool", "ToolCall", "cancelled", "guest", "host", "progress", "tool"]
 
@@ -1869,8 +1869,12 @@ def _checked_url(url: str) -> SplitResult:
 
 def _proxy_of(place: SplitResult) -> SplitResult | None:
     """Return the proxy that the system has for a URL, None if it has none. What is sent to this machine stays here."""
+    if _is_loopback(str(place.hostname)):
+        return None
+    import urllib.request
+
     proxy = urllib.request.getproxies().get(place.scheme)
-    if not proxy or _is_loopback(str(place.hostname)) or urllib.request.proxy_bypass(place.netloc):
+    if not proxy or urllib.request.proxy_bypass(place.netloc):
         return None
     return urlsplit(proxy if "://" in proxy else f"http://{proxy}")
 
@@ -2166,6 +2170,8 @@ def _start(over: _Cancellation, work: Callable[[], object]) -> None:
 
 async def _in_thread(work: Callable[[], Any]) -> Any:
     """Return what work returns that runs in a thread. When this is cancelled, `cancelled()` is set there."""
+    import asyncio
+
     over = _Cancellation()
     outcome: Future[Any] = Future()
     outcome.set_running_or_notify_cancel()
@@ -2187,6 +2193,8 @@ async def _in_thread(work: Callable[[], Any]) -> Any:
 @cache
 def _shared_loop() -> asyncio.AbstractEventLoop:
     """Return the event loop for the coroutines of programs without one. It runs in a thread until the program ends."""
+    import asyncio
+
     loop = asyncio.new_event_loop()
 
     def run() -> None:
@@ -2534,6 +2542,8 @@ class _Toolbox:
             outcome = _collected(outcome)
         if not inspect.iscoroutine(outcome):
             return outcome
+        import asyncio
+
         task = asyncio.run_coroutine_threadsafe(outcome, self.loop or _shared_loop())
         with _cancellation().stopping(task.cancel):
             return task.result()
@@ -3138,6 +3148,8 @@ class Session:
 
     async def __aenter__(self) -> Session:
         """Do as `__enter__`. The block's event loop also runs the coroutines among the tools."""
+        import asyncio
+
         self._toolbox.loop = asyncio.get_running_loop()
         await _in_thread(self.__enter__)
         return self
@@ -3488,6 +3500,8 @@ def _problem_error(problem: _Object) -> RelayError:
 
 def _in_loop(on_progress: OnProgress) -> OnProgress:
     """Return a function that lets the event loop that runs now call `on_progress`."""
+    import asyncio
+
     loop = asyncio.get_running_loop()
 
     def report(done: float, total: float | None, message: str) -> None:
@@ -4272,6 +4286,9 @@ class _Process:
 
 def _popen(command: list[str], environment: Mapping[str, str], folder: str | None) -> subprocess.Popen[bytes]:
     """Start a program in a process group of its own. Raises _ProgramError."""
+    import shutil
+    import subprocess
+
     found = shutil.which(command[0], path=environment.get("PATH")) or command[0]  # Windows finds npx.cmd only so
     try:
         return subprocess.Popen(
@@ -4291,6 +4308,8 @@ def _popen(command: list[str], environment: Mapping[str, str], folder: str | Non
 def _signal_group(process: subprocess.Popen[bytes], name: str) -> None:
     """Send a signal to a program and what it has started."""
     if sys.platform == "win32":
+        import subprocess
+
         subprocess.run(["taskkill", "/T", "/F", "/PID", str(process.pid)], capture_output=True, check=False)  # noqa: S607
         return
     with suppress(ProcessLookupError, PermissionError):
@@ -4776,6 +4795,8 @@ def main() -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
+    import argparse
+
     common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
     common.add_argument("--relay", metavar="URL", help="default: PARLEY_URL")
     common.add_argument("--verbose", action="store_true", help="show what comes and goes")
@@ -4976,6 +4997,8 @@ class _ProgressLine:
 
     def __call__(self, done: float, total: float | None, message: str) -> None:
         share = f"{done:g}" if total is None else f"{done:g}/{total:g}"
+        import shutil
+
         columns = shutil.get_terminal_size().columns - 1
         self._write(f"{_in_a_line(f'{share} {message}')}"[:columns])
 
