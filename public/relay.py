@@ -2220,6 +2220,7 @@ _SENDERS = 8  # how many answers are sent at once
 _ABANDONED_AFTER_SECONDS = 5  # how long a function has to stop after its call was withdrawn
 _ABANDONED_PER_WORKER = 3
 _SHOW_TOOLS_ATTEMPTS = 5
+_SHOWN_AFTER_SECONDS = 2
 _EXIT_SECONDS = 2  # how long functions that look at `cancelled()` have to stop when the session ends
 
 _END_REASONS = {  # the codes of problems that end a session, with its `reason`
@@ -2500,7 +2501,7 @@ class _Toolbox:
     def add(self, tool: Tool) -> None:
         """Add a tool. Raises TypeError if there is another one with its name."""
         if tool.name in self._tools:
-            raise TypeError(f"there is a tool {tool.name} already")
+            raise TypeError(f"there is a tool {tool.name} already: remove_tool takes it away")
         self._tools = {**self._tools, tool.name: tool}
 
     def remove(self, name: str) -> Tool:
@@ -3137,7 +3138,8 @@ class Session:
         """Return the session as notebooks show it: its code, its URL, its tools, and the state in which it is now."""
         import html
 
-        code = html.escape(_for_people(self.code) or "The session has not begun.")
+        self._wait_while_connecting()
+        code = html.escape(_for_people(self.code) or "The session has not begun. start() begins it.")
         url = html.escape(self.mcp_url)
         tools = html.escape(", ".join(definition["name"] for definition in self.tools))
         state = html.escape(self.reason or self.state)
@@ -3145,6 +3147,12 @@ class Session:
             f'<div><strong style="font-size: 2em; letter-spacing: 0.1em">{code}</strong><br>'
             f'<a href="{url}">{url}</a><br>Tools: {tools}<br>State: {state}</div>'
         )
+
+    def _wait_while_connecting(self) -> None:
+        """Give a session that has just begun the time to connect, so that a notebook does not keep its first state."""
+        until = time.monotonic() + _SHOWN_AFTER_SECONDS
+        while self.code and self.state == "connecting" and time.monotonic() < until:
+            time.sleep(0.02)
 
     async def __aenter__(self) -> Session:
         """Do as `__enter__`. The block's event loop also runs the coroutines among the tools."""
