@@ -27,8 +27,6 @@ for each call of a tool at the level INFO.
 
 from __future__ import annotations
 
-import argparse
-import asyncio
 import atexit
 import base64
 import contextvars
@@ -41,23 +39,21 @@ import io
 import json
 import logging
 import math
+import operator
 import os
 import queue
 import random
 import re
 import select
-import shutil
 import signal
 import socket
 import ssl
-import subprocess
 import sys
 import threading
 import time
 import traceback
 import types
 import typing
-import urllib.request
 from abc import ABC, abstractmethod
 from collections import abc, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -71,6 +67,11 @@ from itertools import chain, count, takewhile
 from pathlib import Path, PurePath
 from typing import IO, Annotated, Any, Literal, NamedTuple, TextIO, TypeVar, overload
 from urllib.parse import SplitResult, quote, unquote, urlsplit
+
+if typing.TYPE_CHECKING:  # imported where they are needed: they take long, and most programs do without them
+    import argparse
+    import asyncio
+    import subprocess
 
 __all__ = ["Guest", "RelayError", "Session", "Tool", "ToolCall", "cancelled", "guest", "host", "progress", "tool"]
 
@@ -529,6 +530,140 @@ class _Described(_Kind):
         return self._kind._misfits(value, where)
 
 
+class _Constraint(NamedTuple):
+    """A constraint of Python values, such as `Ge(0)`, whose limit is 0.
+
+    Attributes:
+        keywords: The keyword of JSON Schema that says the same, by the type of the JSON value.
+        holds: Whether a value keeps to the limit. Raises TypeError for a value of a type that has no such limit.
+        words: What the value must do, followed by the limit, in a message.
+        limit: The limit: a number, a date or the like, or a pattern.
+    """
+
+    keywords: dict[str, str]
+    holds: Callable[[Any, Any], bool]
+    words: str
+    limit: Any = None
+
+    def schema(self, types_of_value: set[str]) -> _Object:
+        """Return the keywords for values of these JSON types, none if JSON has no words for the limit."""
+        limit = self.limit.pattern if isinstance(self.limit, re.Pattern) else self.limit
+        if type(limit).__name__ == "Decimal":
+            limit = float(limit)
+        if not isinstance(limit, int | float | str) or (isinstance(limit, float) and not math.isfinite(limit)):
+            return {}
+        return {keyword: limit for of, keyword in self.keywords.items() if of in types_of_value}
+
+    def is_violated(self, value: Any) -> bool:
+        try:
+            return not self.holds(value, self.limit)
+        except TypeError:  # such as None, where None is allowed, too
+            return False
+
+    def __str__(self) -> str:
+        limit = self.limit.pattern if isinstance(self.limit, re.Pattern) else self.limit
+        return f"must {self.words} {limit}"
+
+
+def _is_multiple(value: Any, of: Any) -> bool:
+    """Tell whether a number is a multiple. 0.3 is one of 0.1, although floats leave a remainder."""
+    remainder = abs(value % of)
+    if isinstance(remainder, float):
+        return bool(min(remainder, abs(of) - remainder) <= abs(of) * 1e-9)
+    return bool(remainder == 0)
+
+
+def _by_number(keyword: str) -> dict[str, str]:
+    return {"number": keyword, "integer": keyword}
+
+
+# Attributes of what annotated_types, pydantic and others put into `Annotated` -> the constraint, without its limit.
+_CONSTRAINTS = {
+    "ge": _Constraint(_by_number("minimum"), operator.ge, "be at least"),
+    "gt": _Constraint(_by_number("exclusiveMinimum"), operator.gt, "be more than"),
+    "le": _Constraint(_by_number("maximum"), operator.le, "be at most"),
+    "lt": _Constraint(_by_number("exclusiveMaximum"), operator.lt, "be less than"),
+    "multiple_of": _Constraint(_by_number("multipleOf"), _is_multiple, "be a multiple of"),
+    "min_length": _Constraint(
+        {"string": "minLength", "array": "minItems", "object": "minProperties"},
+        lambda value, limit: len(value) >= limit,
+        "have at least the length",
+    ),
+    "max_length": _Constraint(
+        {"string": "maxLength", "array": "maxItems", "object": "maxProperties"},
+        lambda value, limit: len(value) <= limit,
+        "have at most the length",
+    ),
+    "pattern": _Constraint(
+        {"string": "pattern"}, lambda value, pattern: bool(pattern.search(value)), "match the pattern"
+    ),
+}
+
+
+def _constraints_in(metadata: Iterable[Any]) -> list[_Constraint]:
+    """Return the constraints in the metadata of `Annotated`. pydantic's `Field` keeps its own in `metadata`, too."""
+    found = []
+    for item in metadata:
+        inner = getattr(item, "metadata", None)
+        for carrier in (item, *(inner if isinstance(inner, list) else [])):
+            limits = {name: getattr(carrier, name, None) for name in _CONSTRAINTS}
+            found += [
+                constraint._replace(limit=_checked_limit(name, limits[name]))
+                for name, constraint in _CONSTRAINTS.items()
+                if limits[name] is not None and not callable(limits[name])
+            ]
+    return found
+
+
+def _checked_limit(name: str, limit: Any) -> Any:
+    """Return the limit of a constraint. Raises TypeError for one that no value can be compared with."""
+    if name in ("min_length", "max_length") and not isinstance(limit, int):
+        raise TypeError(f"{name} has to be a whole number, not {limit!r}")
+    if name == "multiple_of" and not limit:
+        raise TypeError("multiple_of must not be 0")
+    if name != "pattern":
+        return limit
+    try:
+        return re.compile(limit)
+    except (re.error, TypeError) as error:
+        raise TypeError(f"the pattern {limit!r} cannot be used: {error}") from error
+
+
+class _Constrained(_Kind):
+    """A kind with constraints, which its Python values are checked against."""
+
+    def __init__(self, kind: _Kind, constraints: list[_Constraint]) -> None:
+        self._kind = kind
+        self._constraints = constraints
+
+    def schema(self) -> _Object:
+        schema = self._kind.schema()
+        types_of_value = _unconverted_types(schema)
+        for constraint in self._constraints:
+            schema |= constraint.schema(types_of_value)
+        return schema
+
+    def misfits(self, value: Any, where: str) -> list[str]:
+        return self._kind.misfits(value, where) or self._violations(value, where)
+
+    def convert(self, value: Any) -> Any:
+        return self._kind.convert(value)
+
+    def _misfits(self, value: Any, where: str) -> Iterator[str]:
+        yield from list(self._kind._misfits(value, where)) or self._violations(value, where)
+
+    def _violations(self, value: Any, where: str) -> list[str]:
+        made = self._kind.convert(value)
+        broken = [constraint for constraint in self._constraints if constraint.is_violated(made)]
+        return [f"{where or 'this'} {constraint}, not {_excerpt(value)}" for constraint in broken]
+
+
+def _unconverted_types(schema: _Object) -> set[str]:
+    """Return the JSON types in a schema whose values are the same in Python: a text in Base64, for example, is not."""
+    alternatives = schema.get("anyOf", [schema])
+    return {one["type"] for one in alternatives if "type" in one and not one.keys() & {"format", "contentEncoding"}}
+
+
 class _Reference(_Kind):
     """A type by its name, because it contains itself."""
 
@@ -710,6 +845,8 @@ def _kind(hint: Any, known: _Definitions) -> _Kind:
     kind = _kind_of_special(hint, known) or _kind_of_class(hint, known) or _kind_of_generic(hint, known)
     if not kind:
         raise TypeError(f"for {hint!r} there is no JSON Schema")
+    if annotation.constraints:
+        kind = _Constrained(kind, annotation.constraints)
     return _Described(kind, annotation.description) if annotation.description else kind
 
 
@@ -719,17 +856,20 @@ class _Annotation:
     Attributes:
         type: The annotation's type.
         description: A text in `Annotated`, or the `description` of something there, such as pydantic's `Field`.
+        constraints: Those in `Annotated`, such as `Ge(0)` or `Field(ge=0)`.
         marks: Required, NotRequired, ReadOnly or Final, by name.
     """
 
     def __init__(self, hint: Any) -> None:
         self.description = ""
+        self.constraints: list[_Constraint] = []
         self.marks: set[str] = set()
         while True:
             # The module typing has some of them only in newer Pythons, and typing_extensions has its own.
             mark = str(typing.get_origin(hint)).rpartition(".")[2]
             if typing.get_origin(hint) is Annotated:
                 self.description = self.description or _description_in(hint.__metadata__)
+                self.constraints += _constraints_in(hint.__metadata__)
                 hint = hint.__origin__
             elif mark in ("Required", "NotRequired", "ReadOnly", "Final"):
                 self.marks.add(mark)
@@ -946,6 +1086,8 @@ def _field_of(parameter: inspect.Parameter, kind: _Kind) -> _Field:
         return _Field(kind, required=True)
     if hasattr(default, "is_required") and hasattr(default, "get_default"):  # pydantic's Field in the default's place
         description = default.description or ""
+        if constraints := _constraints_in([default]):
+            kind = _Constrained(kind, constraints)
         if default.is_required():
             return _Field(kind, required=True, description=description)
         default = default.get_default(call_default_factory=True)
@@ -1727,8 +1869,12 @@ def _checked_url(url: str) -> SplitResult:
 
 def _proxy_of(place: SplitResult) -> SplitResult | None:
     """Return the proxy that the system has for a URL, None if it has none. What is sent to this machine stays here."""
+    if _is_loopback(str(place.hostname)):
+        return None
+    import urllib.request
+
     proxy = urllib.request.getproxies().get(place.scheme)
-    if not proxy or _is_loopback(str(place.hostname)) or urllib.request.proxy_bypass(place.netloc):
+    if not proxy or urllib.request.proxy_bypass(place.netloc):
         return None
     return urlsplit(proxy if "://" in proxy else f"http://{proxy}")
 
@@ -2024,6 +2170,8 @@ def _start(over: _Cancellation, work: Callable[[], object]) -> None:
 
 async def _in_thread(work: Callable[[], Any]) -> Any:
     """Return what work returns that runs in a thread. When this is cancelled, `cancelled()` is set there."""
+    import asyncio
+
     over = _Cancellation()
     outcome: Future[Any] = Future()
     outcome.set_running_or_notify_cancel()
@@ -2045,6 +2193,8 @@ async def _in_thread(work: Callable[[], Any]) -> Any:
 @cache
 def _shared_loop() -> asyncio.AbstractEventLoop:
     """Return the event loop for the coroutines of programs without one. It runs in a thread until the program ends."""
+    import asyncio
+
     loop = asyncio.new_event_loop()
 
     def run() -> None:
@@ -2069,6 +2219,8 @@ _QUEUE_PLACES = 100
 _SENDERS = 8  # how many answers are sent at once
 _ABANDONED_AFTER_SECONDS = 5  # how long a function has to stop after its call was withdrawn
 _ABANDONED_PER_WORKER = 3
+_SHOW_TOOLS_ATTEMPTS = 5
+_SHOWN_AFTER_SECONDS = 2
 _EXIT_SECONDS = 2  # how long functions that look at `cancelled()` have to stop when the session ends
 
 _END_REASONS = {  # the codes of problems that end a session, with its `reason`
@@ -2349,7 +2501,7 @@ class _Toolbox:
     def add(self, tool: Tool) -> None:
         """Add a tool. Raises TypeError if there is another one with its name."""
         if tool.name in self._tools:
-            raise TypeError(f"there is a tool {tool.name} already")
+            raise TypeError(f"there is a tool {tool.name} already: remove_tool takes it away")
         self._tools = {**self._tools, tool.name: tool}
 
     def remove(self, name: str) -> Tool:
@@ -2391,6 +2543,8 @@ class _Toolbox:
             outcome = _collected(outcome)
         if not inspect.iscoroutine(outcome):
             return outcome
+        import asyncio
+
         task = asyncio.run_coroutine_threadsafe(outcome, self.loop or _shared_loop())
         with _cancellation().stopping(task.cancel):
             return task.result()
@@ -2984,7 +3138,8 @@ class Session:
         """Return the session as notebooks show it: its code, its URL, its tools, and the state in which it is now."""
         import html
 
-        code = html.escape(_for_people(self.code) or "The session has not begun.")
+        self._wait_while_connecting()
+        code = html.escape(_for_people(self.code) or "The session has not begun. start() begins it.")
         url = html.escape(self.mcp_url)
         tools = html.escape(", ".join(definition["name"] for definition in self.tools))
         state = html.escape(self.reason or self.state)
@@ -2993,8 +3148,16 @@ class Session:
             f'<a href="{url}">{url}</a><br>Tools: {tools}<br>State: {state}</div>'
         )
 
+    def _wait_while_connecting(self) -> None:
+        """Give a session that has just begun the time to connect, so that a notebook does not keep its first state."""
+        until = time.monotonic() + _SHOWN_AFTER_SECONDS
+        while self.code and self.state == "connecting" and time.monotonic() < until:
+            time.sleep(0.02)
+
     async def __aenter__(self) -> Session:
         """Do as `__enter__`. The block's event loop also runs the coroutines among the tools."""
+        import asyncio
+
         self._toolbox.loop = asyncio.get_running_loop()
         await _in_thread(self.__enter__)
         return self
@@ -3030,9 +3193,22 @@ class Session:
                 raise
 
     def _show_tools(self) -> None:
-        """Let guests see the tools, if the session has begun. Raises RelayError."""
-        if self.code:
-            self._api.call("PUT", "/tools", body=_json({"tools": self.tools}))
+        """Let guests see the tools, if the session has begun. Raises RelayError.
+
+        A call that fails on its way is made again: the relay may have the tools, although its answer was lost.
+        """
+        if not self.code:
+            return
+        failures = 0
+        while True:
+            try:
+                self._api.call("PUT", "/tools", body=_json({"tools": self.tools}))
+                break
+            except RelayError as error:
+                failures += 1
+                if error.final or error.status == 429 or failures == _SHOW_TOOLS_ATTEMPTS:
+                    raise
+                self._status.over.wait(_backoff(failures, error))
 
     def renew(self) -> None:
         """Let the session last for another ten minutes from now. Raises RelayError."""
@@ -3332,6 +3508,8 @@ def _problem_error(problem: _Object) -> RelayError:
 
 def _in_loop(on_progress: OnProgress) -> OnProgress:
     """Return a function that lets the event loop that runs now call `on_progress`."""
+    import asyncio
+
     loop = asyncio.get_running_loop()
 
     def report(done: float, total: float | None, message: str) -> None:
@@ -4116,6 +4294,9 @@ class _Process:
 
 def _popen(command: list[str], environment: Mapping[str, str], folder: str | None) -> subprocess.Popen[bytes]:
     """Start a program in a process group of its own. Raises _ProgramError."""
+    import shutil
+    import subprocess
+
     found = shutil.which(command[0], path=environment.get("PATH")) or command[0]  # Windows finds npx.cmd only so
     try:
         return subprocess.Popen(
@@ -4135,6 +4316,8 @@ def _popen(command: list[str], environment: Mapping[str, str], folder: str | Non
 def _signal_group(process: subprocess.Popen[bytes], name: str) -> None:
     """Send a signal to a program and what it has started."""
     if sys.platform == "win32":
+        import subprocess
+
         subprocess.run(["taskkill", "/T", "/F", "/PID", str(process.pid)], capture_output=True, check=False)  # noqa: S607
         return
     with suppress(ProcessLookupError, PermissionError):
@@ -4620,6 +4803,8 @@ def main() -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
+    import argparse
+
     common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
     common.add_argument("--relay", metavar="URL", help="default: PARLEY_URL")
     common.add_argument("--verbose", action="store_true", help="show what comes and goes")
@@ -4820,6 +5005,8 @@ class _ProgressLine:
 
     def __call__(self, done: float, total: float | None, message: str) -> None:
         share = f"{done:g}" if total is None else f"{done:g}/{total:g}"
+        import shutil
+
         columns = shutil.get_terminal_size().columns - 1
         self._write(f"{_in_a_line(f'{share} {message}')}"[:columns])
 

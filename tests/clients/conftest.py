@@ -1,24 +1,20 @@
 """Programs of both clients, and the deployments that they use."""
 
-import json
 import os
-import queue
 import shutil
 import subprocess
 import sys
 import tempfile
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
 
 from tests.clients.gate import Gate
 from tests.clients.scripted import Scripted
+from tests.clients.sides import Guested, Hosted, Program, Start
+from tests.soak.clients import Host
 from tests.support.deployments import Parley
 from tests.support.tools import PROJECT, need, wait_until
 
@@ -33,82 +29,6 @@ def gate(site: Parley) -> Iterator[Gate]:
         yield running
 
 
-class Program:
-    """A program that a test drives: what it prints is JSON, a line each. `told` has all of it so far."""
-
-    def __init__(self, command: list[str]) -> None:
-        environment = {**os.environ, "PYTHONPATH": str(PROJECT / "public"), "PYTHONWARNINGS": "error"}
-        self._process = subprocess.Popen(
-            command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        self.told: list[dict[str, Any]] = []
-        self._lines: queue.Queue[str] = queue.Queue()
-        self._threads = [threading.Thread(target=self._read), threading.Thread(target=self._read_errors)]
-        self._errors = ""
-        for thread in self._threads:
-            thread.start()
-
-    def say(self, what: Any) -> None:
-        """Send the program a line."""
-        assert self._process.stdin
-        print(what if isinstance(what, str) else json.dumps(what), file=self._process.stdin, flush=True)
-
-    def hear(self, name: str = "", value: Any = ..., seconds: float = 20) -> Any:
-        """Return the next that the program tells, of what has this name and value if they are given."""
-        until = time.monotonic() + seconds
-        while True:
-            try:
-                line = self._lines.get(timeout=max(0.01, until - time.monotonic()))
-            except queue.Empty:
-                pytest.fail(f"the program does not tell {name!r}, but {self.told}\n{self._errors}")
-            self.told.append(json.loads(line))
-            told = self.told[-1]
-            if not name:
-                return told
-            if name in told and value in (..., told[name]):
-                return told[name]
-
-    def state(self, wanted: str, seconds: float = 20) -> None:
-        """Wait until the host is in a state."""
-        self.hear("state", wanted, seconds)
-
-    def ran(self) -> list[Any]:
-        """Return the payloads of the requests that were begun."""
-        with suppress(queue.Empty):
-            while True:
-                self.told.append(json.loads(self._lines.get_nowait()))
-        return [told["ran"] for told in self.told if "ran" in told]
-
-    def exit(self) -> int:
-        """Return the status with which the program ends by itself."""
-        return self._process.wait(20)
-
-    def stop(self) -> str:
-        """Stop the program, and return what it has complained of."""
-        with suppress(OSError):
-            self._process.kill()
-        self._process.wait()
-        for thread in self._threads:
-            thread.join()
-        for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
-            with suppress(OSError):
-                if stream:
-                    stream.close()
-        return self._errors
-
-    def _read(self) -> None:
-        assert self._process.stdout
-        for line in self._process.stdout:
-            self._lines.put(line)
-
-    def _read_errors(self) -> None:
-        assert self._process.stderr
-        self._errors = self._process.stderr.read()
-
-
-type Start = Callable[[str, str], Program]
-
-
 @pytest.fixture(params=CLIENTS)
 def client(request: pytest.FixtureRequest) -> str:
     return str(request.param)
@@ -116,7 +36,7 @@ def client(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def start(client: str, tmp_path: Path) -> Iterator[Start]:
-    """Give what starts a program of the client that the test is for: a `host` or `guest`, with the URL of its relay."""
+    """Give what starts a program of the client that the test is for: a side of a driver, with the URL of its relay."""
     with ExitStack() as running:
 
         def begin(side: str, relay: str) -> Program:
@@ -139,14 +59,28 @@ def _stop(program: Program) -> None:
     assert program.stop() == ""
 
 
-def ask(site: Parley, code: str, payload: Any, request_id: str = "q1", wait: int = 30) -> dict[str, Any]:
-    """Ask as a guest, and wait for the response."""
-    body = {"id": request_id, "payload": payload}
-    with httpx.Client(base_url=site.url, timeout=60) as http:
-        answer = http.post(f"/api/sessions/{code}/requests?wait={wait}", json=body)
-        assert answer.status_code in (200, 202), answer.text
-        found: dict[str, Any] = answer.json()
-        return found
+@pytest.fixture
+def hosted(site: Parley, gate: Gate, start: Start) -> Hosted:
+    """Give a host that is connected."""
+    made = Hosted(site, gate, start)
+    made.program.state("connected")
+    return made
+
+
+@pytest.fixture
+def alone(site: Parley, gate: Gate, start: Start) -> Guested:
+    """Give a guest whose host does not answer."""
+    return Guested(site, gate, start)
+
+
+@pytest.fixture
+def guested(alone: Guested) -> Iterator[Guested]:
+    """Give a guest whose host answers."""
+    echoing = Host(alone.site.url, alone.session)
+    yield alone
+    alone.end()
+    echoing.join()
+    assert set(echoing.seen.values()) <= {1}
 
 
 def command(*arguments: str, python: str = sys.executable) -> list[str]:

@@ -1,5 +1,5 @@
-// A program of relay.js, which a test drives by lines of JSON: node driver.mjs MODULE RELAY host|guest. driver.py is
-// the same with relay.py.
+// A program of relay.js, which a test drives by lines of JSON: node driver.mjs MODULE RELAY host|asking|guest.
+// `host` runs whatever guests call, `asking` asks the test before each call. driver.py is the same with relay.py.
 
 import { createInterface } from "node:readline";
 
@@ -8,9 +8,11 @@ const { guest, host } = await import(module);
 const tell = (told) => process.stdout.write(`${JSON.stringify(told)}\n`);
 const lines = createInterface({ input: process.stdin });
 let release = () => undefined;
+let decide = () => undefined;
 
-async function onRequest({ payload, signal }) {
+async function onRequest({ payload, signal, progress }) {
   tell({ ran: payload });
+  for (const report of payload?.reports ?? []) progress(...report);
   if (payload?.hold) {
     await new Promise((resolve) => {
       release = resolve;
@@ -29,22 +31,42 @@ const run = {
   name: "run",
   description: "Do what a test wants.",
   inputSchema: { type: "object", properties: { payload: anything }, required: ["payload"], additionalProperties: false },
-  execute: ({ payload }, { signal }) => onRequest({ payload, signal }),
+  execute: ({ payload }, { signal, progress }) => onRequest({ payload, signal, progress }),
 };
+const more = { ...run, name: "more", description: "Do the same, for a while." };
 
-async function runHost() {
-  const session = await host({ relay, onRequest, tools: [run] });
+function ask({ name, signal }) {
+  tell({ asked: name });
+  return new Promise((resolve) => {
+    decide = resolve;
+    signal.addEventListener("abort", () => {
+      tell({ unasked: name });
+      resolve("deny");
+    });
+  });
+}
+
+async function runHost(options = {}) {
+  const session = await host({ relay, onRequest, tools: [run], ...options });
   session.addEventListener("state", ({ detail: { state } }) => tell({ state }));
   session.addEventListener("ended", ({ detail: { reason } }) => tell({ ended: reason }));
   tell({ code: session.code });
-  lines.on("line", (line) => (line === "end" ? session.end() : release()));
+  const removal = new AbortController();
+  const commands = {
+    end: () => session.end(),
+    release: () => release(),
+    add: () => session.registerTool(more, { signal: removal.signal }),
+    remove: () => removal.abort(),
+  };
+  lines.on("line", (line) => (commands[line] ? commands[line]() : decide(line)));
   session.addEventListener("ended", () => lines.close());
 }
 
 function runGuest() {
   lines.on("line", async (line) => {
-    const { code, payload, id, seconds, tool } = JSON.parse(line);
-    const options = { ...(id && { id }), ...(seconds && { timeout: seconds * 1000 }) };
+    const { code, payload, id, seconds, tool, reports } = JSON.parse(line);
+    const onProgress = (report) => tell({ progress: report });
+    const options = { ...(id && { id }), ...(seconds && { timeout: seconds * 1000 }), ...(reports && { onProgress }) };
     try {
       const one = guest(code, { relay });
       if (tool === "list") tell({ result: await one.tools() });
@@ -56,4 +78,5 @@ function runGuest() {
   });
 }
 
-await (side === "host" ? runHost() : runGuest());
+const sides = { host: runHost, asking: () => runHost({ approve: "each", ask }), guest: runGuest };
+await sides[side]();

@@ -15,6 +15,7 @@ import pytest
 from public import relay
 from public.relay import RelayError, Tool, guest, host
 from tests.clients.conftest import RELAY_PY
+from tests.clients.scripted import Scripted
 from tests.support.deployments import Parley
 from tests.support.tools import PROJECT, wait_until
 
@@ -172,6 +173,13 @@ def test_html(path: str) -> None:
     ]
     texts = "".join(text for text in found if isinstance(text, str))
     assert texts == f"<b>A-BC12{url}Tools: addState: <i>&"
+
+
+def test_state_of_a_session_that_has_just_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cell keeps what it has shown first, which should not be `connecting` for good."""
+    monkeypatch.setattr(relay, "_SHOWN_AFTER_SECONDS", 60)
+    with Scripted() as scripted, host([add], relay=scripted.url) as session:
+        assert "State: connected" in session._repr_html_()
 
 
 def test_tools_that_are_replaced() -> None:

@@ -16,6 +16,7 @@ import pytest
 
 from tests.clients.conftest import Served, command
 from tests.clients.piped import Piped, text_of
+from tests.clients.test_terminal import terminal
 from tests.clients.test_versions import PYTHONS
 from tests.support.agents import Agent
 from tests.support.deployments import Parley
@@ -343,6 +344,33 @@ def test_closed_terminal_leaves_no_process(site: Parley, tmp_path: Path) -> None
     os.close(primary)
     process.wait(60)
     wait_until(lambda: not any(map(lives, map(int, pids.read_text().split()))))
+
+
+# Approval
+
+
+def test_calls_of_a_lent_program_need_approval(site: Parley, tmp_path: Path) -> None:
+    """The person at the terminal decides. What is denied does not reach the program."""
+    with terminal() as shown, (tmp_path / "output").open("wb") as output:
+        options = ("--approve", "each", "--quiet", "--relay", site.url)
+        line = command("host", *options, "--mcp", *PROGRAM, "both")
+        process = subprocess.Popen(line, stdin=shown.secondary, stdout=output, stderr=shown.secondary)
+        try:
+            wait_until(lambda: "Offers echo" in shown.told)
+            lent = Lent(process, site.url, tmp_path / "output", tmp_path / "none")
+            for number, (typed, is_denied) in enumerate((("n", True), ("y", False), ("t", False)), 1):
+                thread, found = lent.call_beside("where")
+                wait_until(lambda number=number: shown.told.count("n (no): ") == number)  # type: ignore[misc]
+                shown.type(f"{typed}\n")
+                thread.join()
+                (text, is_error) = found[0]
+                assert is_error == is_denied
+                assert (text == "The person did not allow this call of where.") == is_denied
+            assert not lent.call("where")[1], "it is allowed for the session"
+            assert shown.told.count("Allow it?") == 3
+        finally:
+            process.terminate()
+            assert process.wait(60) == 0
 
 
 # Servers that nobody here wrote

@@ -109,7 +109,7 @@ NODE = {"$ref": "#/$defs/Node"}
     [
         (Annotated[int, "how many"], {"type": "integer", "description": "how many"}),
         (Annotated[int, Meta()], {"type": "integer", "description": "of a kind"}),
-        (Annotated[int, pydantic.Field(description="how many", ge=1)], {"type": "integer", "description": "how many"}),
+        (Annotated[int, pydantic.Field(description="how many")], {"type": "integer", "description": "how many"}),
         (Annotated[int, 5, "first", None], {"type": "integer", "description": "first"}),
         (list[Annotated[int, "each"]], {"type": "array", "items": {"type": "integer", "description": "each"}}),
         (Annotated[Any, "whatever"], ANYTHING | {"description": "whatever"}),
