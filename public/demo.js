@@ -403,6 +403,8 @@ try {
   showState();
   find("#code").textContent = `${session.code.slice(0, 4)}-${session.code.slice(4)}`;
   showConnect(session);
+  const fold = () => (find("#how-to-connect").open = false); // the agent is at work: leave the room to the table
+  session.addEventListener("request", fold, { once: true });
 } catch (error) {
   find("#state").textContent = `No session: ${error instanceof Error ? error.message : error}`;
   find("#state").dataset.state = "disconnected";
