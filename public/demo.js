@@ -166,8 +166,8 @@ const tools = [
     execute({ question }, { signal }) {
       check(typeof question === "string", "question has to be a text.");
       return new Promise((resolve, reject) => {
-        const answer = element("input", { required: true, autocomplete: "off" });
-        const form = element("form", {}, element("label", {}, question, answer), element("button", {}, "Answer"));
+        const answer = element("input", { required: true, autocomplete: "off", dir: "auto" });
+        const form = element("form", {}, element("label", { dir: "auto" }, question, answer), element("button", {}, "Answer"));
         form.addEventListener("submit", (/** @type {Event} */ event) => {
           event.preventDefault();
           resolve(answer.value);
@@ -242,7 +242,7 @@ function showTable() {
       find(`tr:nth-child(${index + 1}) input`).focus();
     });
     const number = element("td", {}, element("label", {}, box, `${index + 1}`));
-    const cells = columns.map((name) => element("td", {}, toText(row[name]).slice(0, MAX_CELL_CHARACTERS)));
+    const cells = columns.map((name) => element("td", { dir: "auto" }, toText(row[name]).slice(0, MAX_CELL_CHARACTERS)));
     return element("tr", { className: isSelected ? "selected" : "" }, number, ...cells);
   });
   find("thead").replaceChildren(element("tr", {}, ...head));
