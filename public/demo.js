@@ -3,12 +3,12 @@
 
 import { notify, showQuestions } from "./page/attention.js"; // so that no question is missed
 import { showConnect } from "./page/connect.js"; // the panel that says how to connect an agent
+import { drawPlot, paint, pointsOf, toText } from "./page/plot.js";
 import { rememberChoice } from "./page/remember.js";
 import { host } from "./relay.js";
 
+/** @import { Plot, Row } from "./page/plot.js" */
 /** @import { Tool } from "./relay.js" */
-/** @typedef {Record<string, any>} Row A value for each column. */
-/** @typedef {{ type: string, x: string, y: string, title: string }} Plot */
 /** @typedef {{ columns: string[], rows: Row[], selected: number[], plot: Plot | null }} Desk Rows count from 1. */
 
 // The desk. It is replaced and never changed, so that Undo can go back to what it was before.
@@ -73,7 +73,8 @@ const tools = [
   },
   {
     name: "set_columns",
-    description: "Sets the columns of the table. Rows keep their values of the columns that stay, or go if they have none.",
+    description:
+      "Sets the columns of the table. Rows keep their values of the columns that stay, or go if they have none.",
     inputSchema: { properties: { columns: { type: "array", items: { type: "string" } } }, required: ["columns"] },
     execute(/** @type {{ columns: string[] }} */ { columns }) {
       const isList = Array.isArray(columns) && columns.every((name) => name && typeof name === "string");
@@ -114,7 +115,7 @@ const tools = [
       check(["bar", "scatter"].includes(type), "type has to be bar or scatter.");
       check([x, y].every((name) => desk.columns.includes(name)), `x and y have to be of: ${desk.columns.join(", ")}.`);
       const plot = { type, x, y, title: `${title ?? `${y} by ${x}`}` };
-      const count = pointsOf(plot).length;
+      const count = pointsOf(desk.rows, plot).length;
       check(count, "No row has numbers there.");
       update({ plot });
       return `The plot shows ${count} of ${desk.rows.length} rows.`;
@@ -134,7 +135,9 @@ const tools = [
   {
     name: "walk_through",
     description: "Selects one row after the other, so that the person can follow. It takes some seconds for each row.",
-    inputSchema: { properties: { seconds: { type: "number", description: "For each row, 1 by default, at most 10." } } },
+    inputSchema: {
+      properties: { seconds: { type: "number", description: "For each row, 1 by default, at most 10." } },
+    },
     async execute({ seconds = 1 }, { signal, progress }) {
       check(seconds > 0 && seconds <= 10, "seconds has to be a number up to 10.");
       const { length } = desk.rows;
@@ -166,8 +169,9 @@ const tools = [
     execute({ question }, { signal }) {
       check(typeof question === "string", "question has to be a text.");
       return new Promise((resolve, reject) => {
-        const answer = element("input", { required: true, autocomplete: "off" });
-        const form = element("form", {}, element("label", {}, question, answer), element("button", {}, "Answer"));
+        const answer = element("input", { required: true, autocomplete: "off", dir: "auto" });
+        const label = element("label", { dir: "auto" }, question, answer);
+        const form = element("form", {}, label, element("button", {}, "Answer"));
         form.addEventListener("submit", (/** @type {Event} */ event) => {
           event.preventDefault();
           resolve(answer.value);
@@ -242,7 +246,8 @@ function showTable() {
       find(`tr:nth-child(${index + 1}) input`).focus();
     });
     const number = element("td", {}, element("label", {}, box, `${index + 1}`));
-    const cells = columns.map((name) => element("td", {}, toText(row[name]).slice(0, MAX_CELL_CHARACTERS)));
+    const texts = columns.map((name) => toText(row[name]).slice(0, MAX_CELL_CHARACTERS));
+    const cells = texts.map((text) => element("td", { dir: "auto" }, text));
     return element("tr", { className: isSelected ? "selected" : "" }, number, ...cells);
   });
   find("thead").replaceChildren(element("tr", {}, ...head));
@@ -250,104 +255,10 @@ function showTable() {
 }
 
 function showPlot() {
-  const { plot, selected } = desk;
-  const points = plot ? pointsOf(plot) : [];
-  if (!plot || !points.length) return find("#plot").replaceChildren(element("p", {}, "There is nothing to plot yet."));
-  const isBar = plot.type === "bar";
-  const label = { role: "img", "aria-label": `${plot.title}, a plot of ${points.length} values` };
-  const picture = svg("svg", { viewBox: "0 0 480 320", ...label });
-  const write = (/** @type {number} */ x, /** @type {number} */ y, /** @type {string} */ text, anchor = "middle") =>
-    picture.append(svg("text", { x, y, "text-anchor": anchor }, text));
-  const y = axis(points.map((point) => point.y), 260, 30, isBar);
-  const x = axis(points.map((point) => (isBar ? 0 : point.x)), 60, 440, false);
-  write(255, 16, plot.title);
-  write(255, 310, plot.x);
-  picture.append(svg("text", { x: -145, y: 12, "text-anchor": "middle", transform: "rotate(-90)" }, plot.y));
-  for (const tick of y.ticks) {
-    picture.append(svg("line", { x1: 60, x2: 450, y1: y.place(tick), y2: y.place(tick) }));
-    write(54, y.place(tick) + 4, toText(tick), "end");
-  }
-  if (!isBar) x.ticks.forEach((tick) => write(x.place(tick), 282, toText(tick)));
-  points.forEach((point, index) => {
-    const mark = { class: selected.includes(point.number) ? "mark selected" : "mark" };
-    const tip = svg("title", {}, `${toText(point.x)}: ${toText(point.y)}`);
-    if (isBar) {
-      const center = 60 + ((index + 0.5) * 390) / points.length;
-      const [top, bottom] = [y.place(point.y), y.place(0)].sort((a, b) => a - b);
-      const width = 280 / points.length;
-      picture.append(svg("rect", { ...mark, x: center - width / 2, y: top, width, height: bottom - top }, tip));
-      if (points.length <= 12) write(center, 282, toText(point.x).slice(0, 4 + 60 / points.length));
-    } else {
-      picture.append(svg("circle", { ...mark, cx: x.place(point.x), cy: y.place(point.y), r: 5 }, tip));
-    }
-  });
-  find("#plot").replaceChildren(picture);
-}
-
-/** Paint a plot on a canvas: a browser makes no PNG of an SVG. @param {SVGSVGElement} picture */
-function paint(picture) {
-  const canvas = element("canvas", { width: 960, height: 640 });
-  const brush = canvas.getContext("2d");
-  brush.scale(2, 2);
-  brush.fillStyle = getComputedStyle(document.documentElement).backgroundColor;
-  brush.fillRect(0, 0, 480, 320);
-  for (const shape of /** @type {NodeListOf<SVGElement>} */ (picture.querySelectorAll(":scope > *"))) {
-    const style = getComputedStyle(shape);
-    const value = (/** @type {string} */ name) => Number(shape.getAttribute(name));
-    brush.fillStyle = style.fill;
-    brush.strokeStyle = style.stroke;
-    if (shape.localName === "rect") brush.fillRect(value("x"), value("y"), value("width"), value("height"));
-    if (shape.localName === "circle") {
-      brush.beginPath();
-      brush.arc(value("cx"), value("cy"), value("r"), 0, 2 * Math.PI);
-      brush.fill();
-    }
-    if (shape.localName === "line") {
-      brush.beginPath();
-      brush.moveTo(value("x1"), value("y1"));
-      brush.lineTo(value("x2"), value("y2"));
-      brush.stroke();
-    }
-    if (shape.localName === "text") {
-      brush.save();
-      if (shape.hasAttribute("transform")) brush.rotate(-Math.PI / 2);
-      brush.font = `${style.fontSize} ${style.fontFamily}`;
-      brush.textAlign = { start: "left", middle: "center", end: "right" }[style.textAnchor] ?? "left";
-      brush.fillText(shape.textContent, value("x"), value("y"));
-      brush.restore();
-    }
-  }
-  return canvas;
-}
-
-/** The rows that have numbers where the plot needs them. @param {Plot} plot */
-function pointsOf({ type, x, y }) {
-  const points = desk.rows.map((row, index) => ({ number: index + 1, x: row[x], y: row[y] }));
-  return points.filter((point) => Number.isFinite(point.y) && (type === "bar" || Number.isFinite(point.x)));
-}
-
-/**
- * Where values are on an axis between two ends, and the round values beside it.
- * @param {number[]} values @param {number} start @param {number} end @param {boolean} hasZero
- */
-function axis(values, start, end, hasZero) {
-  const low = Math.min(...values, ...(hasZero ? [0] : []));
-  const high = Math.max(...values, ...(hasZero ? [0] : []));
-  const roughStep = (high - low) / 5 || Math.abs(high) || 1;
-  const power = 10 ** Math.floor(Math.log10(roughStep));
-  const step = power * ([1, 2, 5].find((factor) => factor * power >= roughStep) ?? 10);
-  const first = Math.floor(low / step);
-  const last = Math.max(Math.ceil(high / step), first + 1);
-  return {
-    ticks: Array.from({ length: last - first + 1 }, (_, index) => (first + index) * step),
-    place: (/** @type {number} */ value) => start + ((value / step - first) / (last - first)) * (end - start),
-  };
-}
-
-/** @param {unknown} value */
-function toText(value) {
-  if (typeof value === "number") return Number(value.toPrecision(12)).toLocaleString("en");
-  return value === undefined || value === null ? "" : typeof value === "string" ? value : JSON.stringify(value);
+  const { plot, rows, selected } = desk;
+  const points = plot ? pointsOf(rows, plot) : [];
+  const nothing = element("p", {}, "There is nothing to plot yet.");
+  find("#plot").replaceChildren(plot && points.length ? drawPlot(plot, points, selected) : nothing);
 }
 
 function countQuestions() {
@@ -366,14 +277,6 @@ function find(selector) {
 /** A new element. What the agent has sent is only ever text in it, never HTML. @param {(Node | string)[]} content */
 function element(/** @type {string} */ name, /** @type {object} */ properties, ...content) {
   const made = /** @type {any} */ (Object.assign(document.createElement(name), properties));
-  made.append(...content);
-  return made;
-}
-
-/** @param {string} name @param {Record<string, string | number>} attributes @param {(Node | string)[]} content */
-function svg(name, attributes, ...content) {
-  const made = document.createElementNS("http://www.w3.org/2000/svg", name);
-  for (const [attribute, value] of Object.entries(attributes)) made.setAttribute(attribute, `${value}`);
   made.append(...content);
   return made;
 }
@@ -403,6 +306,8 @@ try {
   showState();
   find("#code").textContent = `${session.code.slice(0, 4)}-${session.code.slice(4)}`;
   showConnect(session);
+  const fold = () => (find("#how-to-connect").open = false); // the agent is at work: leave the room to the table
+  session.addEventListener("request", fold, { once: true });
 } catch (error) {
   find("#state").textContent = `No session: ${error instanceof Error ? error.message : error}`;
   find("#state").dataset.state = "disconnected";

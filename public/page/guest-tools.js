@@ -1,30 +1,35 @@
 // The tools of the session that a guest has joined: a form for each, and the results of their calls.
 
+import { createCounter } from "./history.js";
 import { createToolForm } from "./tool-form.js";
-import { createResult } from "./tool-result.js";
-import { announce, createEntry, find, formatArguments } from "./view.js";
+import { createResult, textOf } from "./tool-result.js";
+import { announce, createEntry, find, formatArguments, reveal } from "./view.js";
 
 /** @import { Guest, ProgressReport, RelayError, ToolDefinition } from "../relay.js" */
+/** @import { Entry } from "./view.js" */
+/** @typedef {(item: HTMLElement) => void} OnCall Called with the entry of a call that begins. */
+/** @typedef {(texts: ReturnType<Entry["texts"]>) => void} OnDone Called when a call is done. */
 
 const section = find("#guest-tools", HTMLElement);
 const list = find("ul", HTMLUListElement, section);
-let callCount = 0;
+const nextCall = createCounter("guest calls");
 
-/**
- * Show the tools.
- * @param {readonly ToolDefinition[]} tools @param {() => Guest} join @param {(item: HTMLElement) => void} onCall Called
- * with the entry of a call that begins.
- */
-export function showGuestTools(tools, join, onCall) {
-  section.hidden = !tools.length;
-  list.replaceChildren(...tools.map((tool) => createItem(tool, join, onCall, tools.length === 1)));
+export function hideGuestTools() {
+  section.hidden = true;
+  list.replaceChildren();
 }
 
-/**
- * @param {ToolDefinition} tool @param {() => Guest} join @param {(item: HTMLElement) => void} onCall
- * @param {boolean} open
- */
-function createItem(tool, join, onCall, open) {
+/** @param {readonly ToolDefinition[]} tools @param {() => Guest} join @param {OnCall} onCall @param {OnDone} onDone */
+export function showGuestTools(tools, join, onCall, onDone) {
+  section.hidden = !tools.length;
+  const items = tools.map((tool) => {
+    return createItem(tool, tools.length === 1, (args) => callTool(join(), tool.name, args, onCall, onDone));
+  });
+  list.replaceChildren(...items);
+}
+
+/** @param {ToolDefinition} tool @param {boolean} open @param {(args: Record<string, any>) => void} call */
+function createItem(tool, open, call) {
   const item = document.createElement("li");
   const details = Object.assign(document.createElement("details"), { open });
   const summary = document.createElement("summary");
@@ -34,7 +39,7 @@ function createItem(tool, join, onCall, open) {
   const { form, read } = createToolForm(tool);
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    callTool(join(), tool.name, read(), onCall);
+    call(read());
   });
   details.append(summary, description, form);
   item.append(details);
@@ -43,21 +48,25 @@ function createItem(tool, join, onCall, open) {
 
 /**
  * @param {Guest} guest @param {string} name @param {Record<string, any>} args
- * @param {(item: HTMLElement) => void} onCall
+ * @param {OnCall} onCall @param {OnDone} onDone
  */
-async function callTool(guest, name, args, onCall) {
-  const title = `Call ${++callCount}: ${name}`;
+async function callTool(guest, name, args, onCall, onDone) {
+  const title = `Call ${nextCall()}: ${name}`;
   const entry = createEntry(title, formatArguments(args));
   entry.form.remove();
   entry.setOutcome("Waiting for the host");
   onCall(entry.item);
+  let answer = "";
   try {
     const result = await guest.callTool(name, args, { onProgress: (report) => entry.setOutcome(toText(report)) });
     entry.item.append(createResult(result, title));
+    answer = textOf(result);
     entry.setOutcome(result.isError ? "The tool has failed" : "Done", result.isError);
   } catch (error) {
     entry.setOutcome(/** @type {RelayError} */ (error).message, true);
   }
+  reveal(entry.item);
+  onDone(entry.texts(answer));
   announce(`${title}: ${entry.outcome.textContent}`);
 }
 

@@ -2,12 +2,14 @@
 
 import { guest } from "../relay.js";
 import { msSince, now } from "../relay/timing.js";
-import { showGuestTools } from "./guest-tools.js";
+import { hideGuestTools, showGuestTools } from "./guest-tools.js";
+import { createCounter, record, restore } from "./history.js";
 import { announce, createEntry, find, formatCode, formatTime } from "./view.js";
-import { parse, parseInput, prependEntry, submitByKey } from "./view.js";
+import { parse, parseInput, prependEntry, reveal, submitByKey } from "./view.js";
 
 /** @import { RelayError } from "../relay.js" */
 
+const HISTORY_KEY = "guest history";
 const RETRY_MS = 5_000;
 const CHECK_MS = 8_000; // how often to ask whether a host listens, so that a guest hears of it within 20 s
 
@@ -15,14 +17,16 @@ const codeInput = find("#guest-code", HTMLInputElement);
 const stateLabel = find("#guest-state", HTMLElement);
 const hostLabel = find("#guest-host", HTMLElement);
 const form = find("#request-form", HTMLFormElement);
+const answers = find("#answers", HTMLElement);
 const payloadInput = find("#payload", HTMLTextAreaElement);
+
+const nextRequest = createCounter("guest requests");
 
 /** How many milliseconds the session of the code in the input had when the relay was asked; 0 if it is not active. */
 let ttlMs = 0;
 let askedAt = now();
 let checkedAt = now();
 let retryPending = false;
-let requestCount = 0;
 let toolsCode = ""; // the code of the session whose tools are shown
 let hostListens = false;
 
@@ -35,6 +39,8 @@ export function showGuest(code) {
     sendRequest();
   });
   submitByKey(form);
+  restore(HISTORY_KEY, answers);
+  updateTitle();
   setInterval(tick, 1000);
   setCode(code);
 }
@@ -88,20 +94,24 @@ async function lookUp(code) {
 async function loadTools(code) {
   const tools = await guest(code, { parse }).tools();
   toolsCode = code;
-  showGuestTools(tools, () => guest(code, { parse }), showEntry);
+  showGuestTools(tools, () => guest(code, { parse }), showEntry, (texts) => record(HISTORY_KEY, texts));
 }
 
 function clearTools() {
   toolsCode = "";
   hostLabel.textContent = "";
-  showGuestTools([], () => guest(""), showEntry);
+  hideGuestTools();
 }
 
 /** @param {HTMLElement} item */
 function showEntry(item) {
-  find("#answers-title", HTMLElement).hidden = false;
-  prependEntry(find("#answers", HTMLElement), item);
+  prependEntry(answers, item);
+  updateTitle();
   item.scrollIntoView({ block: "nearest" }); // on a phone it is below the forms
+}
+
+function updateTitle() {
+  find("#answers-title", HTMLElement).hidden = !answers.firstChild;
 }
 
 function tick() {
@@ -128,7 +138,7 @@ function showState(state, label) {
 
 async function sendRequest() {
   const payload = parseInput(payloadInput.value);
-  const title = `Request ${++requestCount}`;
+  const title = `Request ${nextRequest()}`;
   const entry = createEntry(title, payload);
   entry.form.remove();
   entry.setOutcome("Waiting for the host");
@@ -144,5 +154,7 @@ async function sendRequest() {
     entry.setOutcome("error" in error ? "Answered with an error" : error.message, true);
     if (["session_ended", "session_not_found"].includes(error.code ?? "")) checkSession();
   }
+  reveal(entry.item);
+  record(HISTORY_KEY, entry.texts());
   announce(`${title}: ${entry.outcome.textContent}`);
 }

@@ -31,6 +31,7 @@ const timeLeft = find("#time-left", HTMLProgressElement);
 const autoRenew = find("#auto-renew", HTMLInputElement);
 const approval = find("#approve", HTMLSelectElement);
 const copyCode = find("#copy-code", HTMLButtonElement);
+const copyAgentUrl = find("#copy-agent-url", HTMLButtonElement); // on narrow windows, where the panel is below
 const copyLink = find("#copy-link", HTMLButtonElement);
 const renew = find("#renew", HTMLButtonElement);
 const end = find("#end", HTMLButtonElement);
@@ -49,6 +50,7 @@ let warned = false; // whether the last minute has been announced
 export function showHost() {
   view.hidden = false;
   copyOnClick(copyCode, () => formatCode(session?.code ?? ""));
+  copyOnClick(copyAgentUrl, () => session?.mcpUrl ?? "");
   copyOnClick(copyLink, guestLink);
   renew.addEventListener("click", () => attempt(() => session?.renew()));
   end.addEventListener("click", endAfterQuestion);
@@ -154,7 +156,7 @@ function setEnded(ended) {
   view.classList.toggle("over", ended);
   find("#session-actions", HTMLElement).hidden = ended;
   find("#ended-actions", HTMLElement).hidden = !ended;
-  for (const button of [copyCode, copyLink, renew, end]) button.disabled = ended;
+  for (const button of [copyCode, copyAgentUrl, copyLink, renew, end]) button.disabled = ended;
   const modules = ended ? null : encode(guestLink());
   qr.replaceChildren(...(modules ? [drawModules(modules, "QR code of the link for a guest")] : []));
 }

@@ -1,7 +1,8 @@
 // The inbox of the host's view: what guests and agents ask, with a form for each answer.
 
 import { notify, showQuestions } from "./attention.js";
-import { keep, kept, rememberDraft } from "./remember.js";
+import { createCounter, record, restore } from "./history.js";
+import { keep, rememberDraft } from "./remember.js";
 import { announce, createEntry, find, formatArguments, parseInput, prependEntry, submitByKey } from "./view.js";
 
 /** @import { HostRequest, RelayError, Session, Tool } from "../relay.js" */
@@ -9,7 +10,6 @@ import { announce, createEntry, find, formatArguments, parseInput, prependEntry,
 
 const NO_ANSWER = "The person does not answer.";
 const HISTORY_KEY = "history";
-const MAX_HISTORY = 50;
 
 const requests = find("#requests", HTMLElement);
 const answered = find("#answered", HTMLElement);
@@ -23,7 +23,7 @@ const echo = find("#echo", HTMLInputElement);
 const pending = new Map();
 /** @type {Map<string, Promise<unknown>>} What the person answers, by the request's id. */
 const answers = new Map();
-let callCount = 0;
+const nextCall = createCounter("calls");
 
 /** @type {Tool} */
 export const askPerson = {
@@ -42,7 +42,7 @@ export const askPerson = {
 };
 
 export function showInbox() {
-  restoreHistory();
+  restore(HISTORY_KEY, answered);
   echo.addEventListener("change", () => echo.checked && pending.forEach((request) => request.echo()));
 }
 
@@ -82,7 +82,7 @@ export function answerOf({ id }) {
 function onRequest(request) {
   const { id, payload, call } = request;
   if (!call) return answers.set(id, showRequest(request, id, payload));
-  const title = `Call ${++callCount}: ${call.name}`;
+  const title = `Call ${nextCall()}: ${call.name}`;
   const isKnown = call.name === askPerson.name;
   if (isKnown && isQuestion(call.arguments)) {
     return answers.set(id, showRequest(request, title, call.arguments.question));
@@ -90,7 +90,7 @@ function onRequest(request) {
   const entry = createEntry(title, formatArguments(call.arguments));
   entry.close(isKnown ? "Refused: it asks nothing" : "Refused: there is no such tool", true);
   prependEntry(answered, entry.item);
-  record(entry);
+  record(HISTORY_KEY, entry.texts());
   announce(`${title}: ${entry.outcome.textContent}`);
   updateCount();
 }
@@ -158,7 +158,7 @@ function onAnswered({ id, problem }) {
   const outcome = problem ? problem.message : request.outcome;
   request.entry.setOutcome(outcome, Boolean(problem));
   request.entry.fold();
-  record(request.entry);
+  record(HISTORY_KEY, request.entry.texts());
   announce(`${request.entry.title}: ${outcome}`);
   updateCount();
 }
@@ -170,7 +170,7 @@ function onWithdrawn(id) {
   const hadFocus = request.entry.form.contains(document.activeElement);
   request.cancel("Withdrawn by the guest");
   if (hadFocus) request.entry.item.focus();
-  record(request.entry);
+  record(HISTORY_KEY, request.entry.texts());
   announce(`${request.entry.title}: withdrawn`);
   updateCount();
 }
@@ -187,21 +187,4 @@ function forget(id) {
 /** @param {string} id */
 function draftKey(id) {
   return `draft ${id}`;
-}
-
-/** Keep an entry that is done for after a reload. @param {Entry} entry */
-function record(entry) {
-  const history = [entry.texts(), ...JSON.parse(kept(HISTORY_KEY) ?? "[]")];
-  keep(HISTORY_KEY, JSON.stringify(history.slice(0, MAX_HISTORY)));
-}
-
-/** Show what was done before a reload. */
-function restoreHistory() {
-  for (const { title, question, answer, outcome, failed } of JSON.parse(kept(HISTORY_KEY) ?? "[]").reverse()) {
-    const entry = createEntry(title, question);
-    entry.close(outcome, failed);
-    if (answer) entry.showAnswer(answer);
-    entry.fold();
-    prependEntry(answered, entry.item);
-  }
 }

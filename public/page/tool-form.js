@@ -55,7 +55,7 @@ function createInput(schema, required) {
   if (schema.type === "boolean") return createBox(schema, required);
   if (schema.type === "number" || schema.type === "integer") return createNumber(schema, required);
   if (schema.type === "string") {
-    const input = Object.assign(document.createElement("input"), { autocomplete: "off", required });
+    const input = Object.assign(document.createElement("input"), { autocomplete: "off", required, dir: "auto" });
     input.value = schema.default ?? "";
     return { input, read: () => input.value || (required ? "" : undefined) };
   }

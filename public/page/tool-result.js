@@ -22,6 +22,11 @@ export function createResult({ content, structuredContent }, title) {
   return shown;
 }
 
+/** What is kept of a result for after a reload: its texts, and the kinds of the rest. @param {CallToolResult} result */
+export function textOf({ content }) {
+  return content.map((block) => (block.type === "text" ? block.text : `(${block.type})`)).join("\n");
+}
+
 /** Whether a text is the JSON of a value. @param {string} text @param {unknown} value */
 function isSame(text, value) {
   try {

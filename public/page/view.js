@@ -76,6 +76,7 @@ const MAX_SHOWN_CHARACTERS = 20_000; // a megabyte takes the browser seconds to 
 /** Show a value, a long one up to a button that shows the rest. @param {HTMLElement} shown @param {unknown} value */
 export function showValue(shown, value) {
   const text = formatValue(value);
+  shown.dir = typeof value === "string" ? "auto" : "ltr"; // JSON's punctuation stays in its place beside Arabic
   shown.textContent = text.slice(0, MAX_SHOWN_CHARACTERS);
   if (text.length <= MAX_SHOWN_CHARACTERS) return;
   const more = document.createElement("button");
@@ -101,6 +102,12 @@ const MAX_ENTRIES = 100; // so that a page that is open for hours does not grow 
 export function prependEntry(list, item) {
   list.prepend(item);
   for (const old of [...list.children].slice(MAX_ENTRIES)) old.remove();
+}
+
+/** Show the rest of an entry that has grown, if the person still looks at its beginning. @param {HTMLElement} item */
+export function reveal(item) {
+  const { top } = item.getBoundingClientRect();
+  if (top >= 0 && top < innerHeight) item.scrollIntoView({ block: "nearest" });
 }
 
 const MAX_KEPT_CHARACTERS = 2_000; // of a text in an entry, after a reload
@@ -138,9 +145,9 @@ export function createEntry(title, payload) {
       this.form.remove();
       this.setOutcome(text, failed);
     },
-    /** What the entry says, with long texts cut. */
-    texts() {
-      const [asked, answered] = [question, answer].map((shown) => shown.textContent.slice(0, MAX_KEPT_CHARACTERS));
+    /** What the entry says, with long texts cut. @param {string} result In place of the answer. */
+    texts(result = answer.textContent) {
+      const [asked, answered] = [question.textContent, result].map((text) => text.slice(0, MAX_KEPT_CHARACTERS));
       const failed = item.classList.contains("failed");
       return { title, question: asked, answer: answered, outcome: outcome.textContent, failed };
     },
