@@ -24,21 +24,21 @@ class Slots:
     def take(self, network: str, seconds: float) -> Iterator[bool]:
         """Hold a slot while the block runs, and yield True; or False if there was none for so many seconds."""
         until = time.monotonic() + seconds
-        with self._queue(network) as of_network, _held(of_network, until) as first:
-            if not first:
+        with self._queue(network) as of_network, _held(of_network, until) as network_has_room:
+            if not network_has_room:
                 yield False
                 return
-            with _held(self._all, until) as both:
-                yield both
+            with _held(self._all, until) as taken:
+                yield taken
 
     @contextmanager
     def _queue(self, network: str) -> Iterator[threading.Semaphore]:
         """Give the network's semaphore, which exists as long as somebody uses it."""
         with self._lock:
             self._users[network] += 1
-            own = self._of_network.setdefault(network, threading.Semaphore(self._share))
+            of_network = self._of_network.setdefault(network, threading.Semaphore(self._share))
         try:
-            yield own
+            yield of_network
         finally:
             with self._lock:
                 self._users[network] -= 1

@@ -61,14 +61,26 @@ class Transport:
         except BaseException:
             connection.close()
             raise
-        with self._lock:
-            # Those that were not needed for some time go, so that a burst leaves no descriptors behind.
-            superfluous = [idle for idle in self._idle if not idle.is_fresh()]
-            self._idle = [idle for idle in self._idle if idle not in superfluous]
-            (self._idle if stays_open and len(self._idle) < _MOST_IDLE else superfluous).append(connection)
-        for old in superfluous:
-            old.close()
+        self._close_old()
+        if not (stays_open and self._keep(connection)):
+            connection.close()
         return answer
+
+    def _close_old(self) -> None:
+        """Close what was not needed for some time, so that a burst leaves no descriptors behind."""
+        with self._lock:
+            old = [idle for idle in self._idle if not idle.is_fresh()]
+            self._idle = [idle for idle in self._idle if idle not in old]
+        for connection in old:
+            connection.close()
+
+    def _keep(self, connection: Connection) -> bool:
+        """Keep a connection for the next call, if there is room."""
+        with self._lock:
+            if len(self._idle) >= _MOST_IDLE:
+                return False
+            self._idle.append(connection)
+            return True
 
     def _reusable(self) -> Connection | None:
         """Return the connection that was used last, if it can be used again."""

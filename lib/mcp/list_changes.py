@@ -42,7 +42,7 @@ def modern(request: Request, watch: Watch | None) -> Generator[bytes]:
     acknowledgement = jsonrpc.notification("notifications/subscriptions/acknowledged", acknowledged)
     result = jsonrpc.result(request.id, compose(resultType="complete", _meta=subscription))
     for event in _followed(wanted):
-        if event is Event.STANDS:
+        if event is Event.WATCHING:
             yield sse.encode("message", acknowledgement)
         elif event is Event.CHANGED:
             yield sse.encode("message", jsonrpc.notification(_CHANGED, compose(_meta=subscription)))
@@ -60,7 +60,7 @@ def _followed(watch: Watch | None) -> Generator[Event]:
             return
     except (SessionNotFound, SessionEnded):
         pass
-    yield Event.STANDS
+    yield Event.WATCHING
     yield Event.OVER
 
 

@@ -13,7 +13,8 @@ from lib.problems import RateLimited
 from lib.store import keys
 
 _MOST_REMEMBERED = 10_000
-# Calls that may repeat an earlier one, which the store accepts in spite of a limit: so many of them are asked for.
+# A call that may repeat an earlier one is passed on to the store, which accepts repetitions in spite of a limit: at
+# most so many of them for each refusal.
 _MOST_ASKED = 10
 
 
@@ -75,7 +76,7 @@ def remember(counter: str, problem: RateLimited) -> None:
             _forget()
         known = _refusals.get(counter)
         _refusals[counter] = _Refusal(until, problem.room, frozenset(problem.exempt))
-        if known and known.until > until - 1:
+        if known and known.until > until - 1:  # the same period, in which some were passed on already
             _refusals[counter].asked = known.asked
 
 

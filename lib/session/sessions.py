@@ -78,7 +78,7 @@ def read(access: Access) -> Session:
 
 
 def renew(access: Access) -> Session:
-    """Let a session live its time to live again, within its longest life.
+    """Extend a session to a whole lifetime from now, at most to its maximum age.
 
     Raises SessionNotFound, SessionEnded, HostTokenWrong, RateLimited.
     """

@@ -27,8 +27,8 @@ def creation(token: str, code: str) -> str | None:
 
     The time it takes does not depend on where a wrong token differs. Raises StoreNotConfigured.
     """
-    digits = _TOKEN.fullmatch(token)
-    if not digits:
+    match = _TOKEN.fullmatch(token)
+    if not match:
         return None
-    created_at = _DIGITS.sub(r"\1-\2-\3T\4:\5:\6.\7Z", digits[1])
+    created_at = _DIGITS.sub(r"\1-\2-\3T\4:\5:\6.\7Z", match[1])
     return created_at if hmac.compare_digest(token, derive(code, created_at)) else None

@@ -34,7 +34,10 @@ def bell(listener: str) -> str:
 
 
 def rate(what: str, who: str) -> str:
-    """Return the key of a counter over one minute, or of a marker; `who` is an address, or a code and an address."""
+    """Return the key of a counter or a set that limits use; `who` is a network, or a code and a network.
+
+    `docs/architecture.md` lists them with their lifetimes.
+    """
     return _named("rate", f"{what}:{who}")
 
 

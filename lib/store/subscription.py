@@ -15,23 +15,23 @@ import h11
 
 from lib import settings, transport
 
-_STANDS_WITHIN_SECONDS = 3.0
+_ESTABLISHED_WITHIN_SECONDS = 3.0
 _READ_SIZE = 64 * 1024
 # After half a minute without a byte the system asks whether the other end is still there, three times in half a minute.
 _TCP_KEEPALIVE = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
 
 
 class Subscription:
-    """A subscription that stands. Raises OSError if it cannot be had within three seconds, and when it drops."""
+    """An established subscription. Raises OSError if it cannot be had within three seconds, and when it drops."""
 
     def __init__(self, channel: str) -> None:
-        until = time.monotonic() + _STANDS_WITHIN_SECONDS
+        until = time.monotonic() + _ESTABLISHED_WITHIN_SECONDS
         url, token = settings.store()
         place = urlsplit(url)
         tls = place.scheme == "https"
         address = (place.hostname or "", place.port or (443 if tls else 80))
         self._message = f"message,{channel},"
-        self._socket = socket.create_connection(address, _STANDS_WITHIN_SECONDS)
+        self._socket = socket.create_connection(address, _ESTABLISHED_WITHIN_SECONDS)
         try:
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

@@ -45,7 +45,7 @@ def run(access: Access, host: str, predecessor: str, cursor: str, client: socket
     """
     until = time.monotonic() + settings.stream_seconds()
     stream = _Stream(access, host, cursor, client)
-    with capacity.take(access.network), stream.ear.waiting(stream.waiter), leaving(access, host):
+    with capacity.take(access.network), stream.dispatcher.waiting(stream.waiter), leaving(access, host):
         try:
             for event in chain(stream.open(predecessor), stream.follow(until)):
                 yield event
@@ -66,7 +66,7 @@ class _Stream:
 
     def __init__(self, access: Access, host: str, cursor: str, client: socket.socket) -> None:
         self.cursor = cursor
-        self.ear = dispatcher.current()
+        self.dispatcher = dispatcher.current()
         self.waiter = Waiter(access.store, access.code, client, self._wants)
         self._access = access
         self._host = host
@@ -85,10 +85,12 @@ class _Stream:
         attempts. For one that does not, an opening that was held up must not end the stream that the client has opened
         since: it replaces only a host that it knows of.
         """
-        self.ear.subscribe(self._access.store)
+        self.dispatcher.subscribe(self._access.store)
         while True:
             try:
-                backlog = messages.take_over(self._access, self.cursor, self._host, self.ear.channel, predecessor)
+                backlog = messages.take_over(
+                    self._access, self.cursor, self._host, self.dispatcher.channel, predecessor
+                )
                 break
             except messages.HostConflict as conflict:
                 require_client(self.waiter.client)
@@ -136,7 +138,7 @@ class _Stream:
                 yield from self._backlog(self._next_page())
 
     def _next_page(self) -> Backlog:
-        return messages.unanswered(self._access, self.cursor, self._host, self.ear.channel)
+        return messages.unanswered(self._access, self.cursor, self._host, self.dispatcher.channel)
 
     def _backlog(self, backlog: Backlog) -> Iterator[bytes]:
         """Yield the requests of a page, and of the pages after it."""

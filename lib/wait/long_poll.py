@@ -34,16 +34,18 @@ class ResponseWait:
     then final, and `next` also returns that the host has left.
     """
 
-    def __init__(self, access: Access, request_id: str, client: socket.socket, seconds: int, ear: Dispatcher) -> None:
+    def __init__(
+        self, access: Access, request_id: str, client: socket.socket, seconds: int, dispatcher: Dispatcher
+    ) -> None:
         self.waiter = Waiter(access.store, access.code, client, self._wants)
-        self.channel = ear.channel if seconds else ""
+        self.channel = dispatcher.channel if seconds else ""
         self.response = Response(request_id)
         self.is_call = False
         self._access = access
         self._id = request_id
         self._until = time.monotonic() + seconds
         self._seconds = seconds
-        self._ear = ear
+        self._dispatcher = dispatcher
         self._expires = 0.0
 
     @property
@@ -74,7 +76,7 @@ class ResponseWait:
             return
         self._note()
         if not self.channel:
-            self._ear.subscribe(self._access.store)
+            self._dispatcher.subscribe(self._access.store)
             with suppress(StoreProblem):  # the request is accepted, so the wait goes on without this look
                 self._look()
 
@@ -109,7 +111,7 @@ class ResponseWait:
                 return isinstance(event, SessionEnded)
 
     def _look(self) -> None:
-        self.channel = self._ear.channel
+        self.channel = self._dispatcher.channel
         self.response = messages.read(self._access, self._id, self.channel)
         self._note()
 
@@ -124,12 +126,12 @@ def response(access: Access, request_id: str, client: socket.socket, seconds: in
 
     Raises Busy.
     """
-    ear = dispatcher.current()
-    wait = ResponseWait(access, request_id, client, seconds, ear)
+    current = dispatcher.current()
+    wait = ResponseWait(access, request_id, client, seconds, current)
     with ExitStack() as held:
         if seconds:
             held.enter_context(capacity.take(access.network))
-            held.enter_context(ear.waiting(wait.waiter))
+            held.enter_context(current.waiting(wait.waiter))
         yield wait
 
 
@@ -146,12 +148,12 @@ def requests(access: Access, host: str, cursor: str, client: socket.socket, seco
             isinstance(event, HostChanged) and event.host != host
         )
 
-    ear = dispatcher.current()
+    current = dispatcher.current()
     waiter = Waiter(access.store, access.code, client, wants)
     until = time.monotonic() + seconds
-    with capacity.take(access.network), ear.waiting(waiter), leaving(access, host):
-        ear.subscribe(access.store)
-        backlog = messages.take_over(access, cursor, host, ear.channel)
+    with capacity.take(access.network), current.waiting(waiter), leaving(access, host):
+        current.subscribe(access.store)
+        backlog = messages.take_over(access, cursor, host, current.channel)
         while not backlog.requests and time.monotonic() < until:
             waiter.watched = Watched("host", host, cursor, backlog.session.expires_at)
             expires = expiry(backlog.ttl_ms, time.monotonic())
@@ -161,7 +163,7 @@ def requests(access: Access, host: str, cursor: str, client: socket.socket, seco
                 case Wakeup.TIME if time.monotonic() < expires:
                     break
                 case _:
-                    backlog = messages.unanswered(access, cursor, host, ear.channel)
+                    backlog = messages.unanswered(access, cursor, host, current.channel)
     return backlog
 
 

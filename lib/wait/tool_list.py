@@ -17,9 +17,9 @@ _QUIET_SECONDS = 15
 
 
 class Event(Enum):
-    """What a watch yields. The first event is `STANDS`."""
+    """What a watch yields. The first event is `WATCHING`."""
 
-    STANDS = "stands"  # the session is there, and its list is watched
+    WATCHING = "watching"  # the session is there, and its list is watched
     CHANGED = "changed"  # the host offers another list
     QUIET = "quiet"  # nothing has happened for 15 seconds
     OVER = "over"  # the session is over, and with it the watch
@@ -33,15 +33,15 @@ def watch(access: Access, client: socket.socket) -> Generator[Event]:
     """
     with capacity.take_to_watch(access.network):
         watching = _Watch(access, client)
-        with watching.ear.waiting(watching.waiter):
-            stands = False
+        with watching.dispatcher.waiting(watching.waiter):
+            begun = False
             try:
                 watching.look()
-                stands = True
-                yield Event.STANDS
+                begun = True
+                yield Event.WATCHING
                 yield from watching.follow()
             except Problem as problem:
-                if not stands or not isinstance(problem, SessionNotFound | SessionEnded | StoreProblem | RateLimited):
+                if not begun or not isinstance(problem, SessionNotFound | SessionEnded | StoreProblem | RateLimited):
                     raise
                 if isinstance(problem, SessionNotFound | SessionEnded):
                     yield Event.OVER
@@ -51,7 +51,7 @@ class _Watch:
     """What is known of a list of tools, and since when."""
 
     def __init__(self, access: Access, client: socket.socket) -> None:
-        self.ear = dispatcher.current()
+        self.dispatcher = dispatcher.current()
         self.waiter = Waiter(access.store, access.code, client, self._wants)
         self._access = access
         self._channel = ""  # where the store publishes changes of the list, as far as this watch has asked it to
@@ -61,7 +61,7 @@ class _Watch:
 
     def look(self) -> bool:
         """Ask the store for the list's state. Returns whether there is another list. Raises what `tools.watch` does."""
-        self._channel = self.ear.channel
+        self._channel = self.dispatcher.channel
         state = tools.watch(self._access, self._channel)
         known, self._number = self._number, state.number
         self._expires = expiry(state.ttl_ms, time.monotonic())
@@ -70,7 +70,7 @@ class _Watch:
     def follow(self) -> Generator[Event]:
         """Yield what happens after the first look. Raises SessionEnded, SessionNotFound when the session is over."""
         if not self._channel:
-            self.ear.subscribe(self._access.store)
+            self.dispatcher.subscribe(self._access.store)
             if self.look():
                 yield Event.CHANGED
         quiet = time.monotonic() + _QUIET_SECONDS

@@ -428,8 +428,8 @@ def test_idle_watches_cost_little(
             open_now.enter_context(ours)
             open_now.enter_context(theirs)
             watches.append(open_now.enter_context(closing(tool_list.watch(access, ours))))
-        assert [next(watches[0]), next(watches[0])] == [Event.STANDS, Event.QUIET]  # the first one subscribes
-        assert {next(watch) for watch in watches[1:]} == {Event.STANDS}
+        assert [next(watches[0]), next(watches[0])] == [Event.WATCHING, Event.QUIET]  # the first one subscribes
+        assert {next(watch) for watch in watches[1:]} == {Event.WATCHING}
         followed = [threading.Thread(target=partial(follow, watch, 0.6)) for watch in watches]
         kv_store.faults.heal()
         for thread in followed:
