@@ -209,6 +209,7 @@ def running(random: Random) -> Iterator[Service]:
             "KV_KEY_PREFIX": prefix,
             "STREAM_SECONDS": "20",
             "SESSION_TTL_SECONDS": "14400",
+            "MESSAGE_TTL_SECONDS": "14400",  # the answers are read once more at the end
             "MAX_WAITS": str(_PLACES),
             "PYTHONPATH": str(folder),
         }
