@@ -3,7 +3,7 @@
 import json
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -28,7 +28,9 @@ from tests.support.tools import need, wait_until
 
 expect.set_options(timeout=20_000)  # for a machine that does other things as well
 
-_CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+# What has windows, and what has none: the windows' own pages take two thirds of the processor's time.
+WITH_WINDOWS = ("chromium", "chromium-browser", "google-chrome")
+_CHROMIUM = ("chromium-headless-shell", *WITH_WINDOWS)
 _CUT_OFF = "Failed to load resource"  # what the browser says of a network that a test has cut
 
 # A page that notes what its session tells, and answers by what the request says.
@@ -65,9 +67,9 @@ def any_playwright() -> Iterator[Playwright]:
 
 
 @contextmanager
-def launched(playwright: Playwright, *arguments: str) -> Iterator[Browser]:
-    """Run a Chromium with these command-line arguments, too."""
-    program = next(filter(shutil.which, _CHROMIUM), _CHROMIUM[0])
+def launched(playwright: Playwright, *arguments: str, programs: Sequence[str] = _CHROMIUM) -> Iterator[Browser]:
+    """Run the first of these programs that is installed, with these command-line arguments, too."""
+    program = next(filter(shutil.which, programs), programs[-1])
     browser = playwright.chromium.launch(
         executable_path=need(program, "apt-get install chromium, or install Chrome"),
         args=["--disable-quic", "--disable-sync", *arguments],
@@ -120,14 +122,21 @@ class Window:
             self._heard_of.append(f"a request left the origin: {request.url}")
 
 
-@pytest.fixture
-def window(chromium: Browser) -> Iterator[Window]:
-    with chromium.new_context() as context:
+@contextmanager
+def opened(browser: Browser) -> Iterator[Window]:
+    """Give a window, whose tabs may complain of nothing."""
+    with browser.new_context() as context:
         context.set_default_timeout(20_000)
         made = Window(context)
         yield made
         made.context.close()
     assert made.complaints == []
+
+
+@pytest.fixture
+def window(chromium: Browser) -> Iterator[Window]:
+    with opened(chromium) as made:
+        yield made
 
 
 @pytest.fixture

@@ -22,6 +22,12 @@ window.Notification = class extends EventTarget {
 Object.defineProperty(Document.prototype, "visibilityState", { get: () => window.looked ? "visible" : "hidden" });
 """
 
+# Whether the middle of an element is what one sees there.
+IN_SIGHT = """(element) => {
+  const { left, top, width, height } = element.getBoundingClientRect();
+  return document.elementFromPoint(left + width / 2, top + height / 2) === element;
+}"""
+
 
 @pytest.mark.parametrize("look", LOOKS)
 def test_bar(chromium: Browser, site: Parley, look: str) -> None:
@@ -44,6 +50,10 @@ def test_bar(chromium: Browser, site: Parley, look: str) -> None:
         expect(host.get_by_label("Answer", exact=True).first).to_be_focused()
         expect(host.get_by_label("Answer", exact=True).first).to_be_in_viewport()
         check_look(host, SCREENSHOTS / f"questions-{look}.png")
+        host.evaluate("scrollTo(0, document.body.scrollHeight)")
+        echo = host.get_by_label("Echo")
+        echo.focus()
+        assert echo.evaluate(IN_SIGHT)
         host.get_by_label("Echo").check()
         expect(bar).to_be_hidden()
         assert not host.title().startswith("(")

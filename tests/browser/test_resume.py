@@ -1,9 +1,21 @@
 """public/relay.js: which session a page goes on with."""
 
-import pytest
-from playwright.sync_api import Error, Page, Route
+from collections.abc import Iterator
 
-from tests.browser.conftest import HOST, Beside, Window, ask, start, until
+import pytest
+from playwright.sync_api import Error, Page, Playwright, Route
+
+from tests.browser.conftest import (
+    HOST,
+    WITH_WINDOWS,
+    Beside,
+    Window,
+    ask,
+    launched,
+    opened,
+    start,
+    until,
+)
 from tests.browser.test_tools import names, offer
 from tests.support.deployments import Parley
 from tests.support.tools import wait_until
@@ -11,9 +23,8 @@ from tests.support.tools import wait_until
 FRAME = "<iframe src='{}/shop/frame'></iframe>"
 
 
-@pytest.fixture
-def shop(window: Window, site: Parley) -> Page:
-    """Give a page of a site of several, which are served by the test."""
+def opened_shop(window: Window, site: Parley) -> Page:
+    """Return a page of a site of several, which are served by the test."""
 
     def serve(route: Route) -> None:
         frames = FRAME.format(site.url) * 2 if route.request.url.endswith("/frames") else ""
@@ -21,6 +32,18 @@ def shop(window: Window, site: Parley) -> Page:
 
     window.context.route("**/shop/*", serve)
     return window.open(f"{site.url}/shop/")
+
+
+@pytest.fixture
+def shop(window: Window, site: Parley) -> Page:
+    return opened_shop(window, site)
+
+
+@pytest.fixture
+def keeping_shop(any_playwright: Playwright, site: Parley) -> Iterator[Page]:
+    """Give the same in a browser that keeps the page that it leaves, which one without windows does not."""
+    with launched(any_playwright, programs=WITH_WINDOWS) as browser, opened(browser) as window:
+        yield opened_shop(window, site)
 
 
 def test_page_that_changes_its_path(shop: Page, site: Parley, beside: Beside) -> None:
@@ -41,32 +64,32 @@ def test_another_page_of_the_tab(shop: Page, site: Parley) -> None:
     assert ask(site, codes[0], 1)["result"] == {"echo": 1}
 
 
-def test_back_to_a_page_that_the_browser_kept(shop: Page, site: Parley, beside: Beside) -> None:
+def test_back_to_a_page_that_the_browser_kept(keeping_shop: Page, site: Parley, beside: Beside) -> None:
     """It goes on where the other page was: nothing is run twice, and the other page is not in its way."""
-    code = start(shop)
+    code = start(keeping_shop)
     assert ask(site, code, 1, "first")["result"] == {"echo": 1}
-    shop.evaluate("window.shown = 0; addEventListener('pageshow', ({ persisted }) => (shown += persisted))")
-    shop.goto(f"{site.url}/shop/cart")
-    assert start(shop) == code
+    keeping_shop.evaluate("window.shown = 0; addEventListener('pageshow', ({ persisted }) => (shown += persisted))")
+    keeping_shop.goto(f"{site.url}/shop/cart")
+    assert start(keeping_shop) == code
     held = beside(ask, site, code, {"hold": True}, "second")
-    until(shop, "ran.length === 2")
-    shop.evaluate("history.back()")
-    wait_until(lambda: is_shown(shop))
+    until(keeping_shop, "ran.length === 2")
+    keeping_shop.evaluate("history.back()")
+    wait_until(lambda: is_shown(keeping_shop))
     assert held.result()["error"]["code"] == "interrupted"
     assert ask(site, code, 3, "third")["result"] == {"echo": 3}
-    assert shop.evaluate("ran") == ["first", "third"]
-    assert shop.evaluate("session.state") == "connected"
+    assert keeping_shop.evaluate("ran") == ["first", "third"]
+    assert keeping_shop.evaluate("session.state") == "connected"
 
 
-def test_back_to_a_page_with_tools(shop: Page, site: Parley) -> None:
+def test_back_to_a_page_with_tools(keeping_shop: Page, site: Parley) -> None:
     """Each page of the tab offers its own tools."""
-    code = offer(shop, "first")
-    shop.evaluate("window.shown = 0; addEventListener('pageshow', ({ persisted }) => (shown += persisted))")
-    shop.goto(f"{site.url}/shop/cart")
-    assert offer(shop, "second") == code
+    code = offer(keeping_shop, "first")
+    keeping_shop.evaluate("window.shown = 0; addEventListener('pageshow', ({ persisted }) => (shown += persisted))")
+    keeping_shop.goto(f"{site.url}/shop/cart")
+    assert offer(keeping_shop, "second") == code
     assert names(site, code) == ["second"]
-    shop.evaluate("history.back()")
-    wait_until(lambda: is_shown(shop) and names(site, code) == ["first"])
+    keeping_shop.evaluate("history.back()")
+    wait_until(lambda: is_shown(keeping_shop) and names(site, code) == ["first"])
 
 
 def is_shown(shop: Page) -> bool:
