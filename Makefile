@@ -1,5 +1,5 @@
 # `make dev` runs Parley on this machine, `make test` tests it, `make check URL=https://…` checks a deployment,
-# `make bench` and `make processor` measure, `make soak` breaks it on purpose. `make quick` is the part of the tests for
+# `make bench` and `make instance` measure, `make soak` breaks it on purpose. `make quick` is the part of the tests for
 # every change: lint, types, and the tests that start no process. Each installs what it needs into .venv.
 
 PYTHON ?= $(shell for python in python3.12 python3.13 python3.14 python3; do \
@@ -11,7 +11,7 @@ SEED ?= 1
 # Hundreds of processes that the tests start import the same modules, which are compiled once.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: dev test quick lint check bench processor soak clean
+.PHONY: dev test quick lint check bench instance soak clean
 
 dev: .venv/ready-local
 	@.venv/bin/python -m dev --port $(PORT) $(ARGS)
@@ -33,8 +33,8 @@ check: .venv/ready-check
 bench: .venv/ready-dev
 	@.venv/bin/python -m dev bench $(URL) --json bench.json --plot bench.png $(ARGS)
 
-processor: .venv/ready-dev
-	@.venv/bin/python -m tests.processor $(ARGS)
+instance: .venv/ready-dev
+	@.venv/bin/python -m tests.instance $(ARGS)
 
 soak: .venv/ready-dev
 	@.venv/bin/python -m tests.soak --seconds $(SECONDS) --seed $(SEED)

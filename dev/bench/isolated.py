@@ -3,7 +3,6 @@
 In the cloud they are different machines; and the client that measures has work of its own.
 """
 
-import resource
 import signal
 import tempfile
 from collections.abc import Callable, Iterator
@@ -17,7 +16,6 @@ from dev.local import environment
 from dev.local.deployment import LocalStore, deploy, local_store
 from dev.local.server import HOST
 
-_OPEN_FILES = 16_384
 _spawning = get_context("spawn")
 
 
@@ -27,11 +25,16 @@ def platform(*, tls: bool = False) -> Iterator[tuple[str, LocalStore, str]]:
 
     Gives its URL, its store, and the file of the certificate with which the store's is signed, `""` without TLS.
     """
-    # A thousand streams need some thousand open files in this process and in the others, which inherit the limit.
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(_OPEN_FILES, hard)), hard))
-    with _apart(_store, tls) as (store, authority), _apart(_platform, store, authority) as url:
-        yield url, store, authority
+    with store(tls=tls) as (running, authority), _apart(_platform, running, authority) as url:
+        yield url, running, authority
+
+
+def store(*, tls: bool = False) -> AbstractContextManager[tuple[LocalStore, str]]:
+    """Run the local store alone, behind TLS if that is wanted. Raises ValueError.
+
+    Gives the store, and the file of its certificate as `platform` does.
+    """
+    return _apart(_store, tls)
 
 
 @contextmanager
@@ -64,8 +67,8 @@ def _hold(connection: Connection, run: Callable[..., AbstractContextManager[obje
 def _store(tls: bool) -> Iterator[tuple[LocalStore, str]]:
     with tempfile.TemporaryDirectory() as folder:
         authority, certificate = _certificates(Path(folder)) if tls else ("", None)
-        with local_store(environment.store(PROJECT).redis, certificate=certificate) as store:
-            yield store, str(authority)
+        with local_store(environment.store(PROJECT).redis, certificate=certificate) as running:
+            yield running, str(authority)
 
 
 @contextmanager

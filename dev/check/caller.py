@@ -9,13 +9,15 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import requests
+from urllib3.exceptions import HTTPError
 
 from dev.check import diagnosis, reading
 from dev.check.diagnosis import Diagnosis
-from dev.events import events_of
+from dev.events import PARLEY, events_of
 
 # To connect, and for an answer: the platform stops a function that hangs after thirty seconds.
 _TIMEOUT = (10, 35)
+_READ_SIZE = 64 * 1024
 
 
 class Failed(Exception):
@@ -37,6 +39,10 @@ class Caller:
         self._http.auth = lambda request: request
         if bypass:
             self._http.headers[reading.BYPASS_HEADER] = bypass
+
+    def another(self) -> "Caller":
+        """Return a caller of the same deployment for another thread."""
+        return Caller(self.url, self.bypass)
 
     def close(self) -> None:
         """Close the connections."""
@@ -77,7 +83,7 @@ def require(condition: object, seen: str, advice: str = diagnosis.OTHER_CODE) ->
 
 
 class Received(NamedTuple):
-    """An event of the stream; `at` is when it was received, by `time.perf_counter`."""
+    """An event of a stream; `at` is when it was received, by `time.perf_counter`."""
 
     name: str
     data: dict[str, Any]
@@ -85,9 +91,13 @@ class Received(NamedTuple):
 
 
 class Listener:
-    """Reads the stream that `call` opens, in a thread of its own, so that the time of each event is known."""
+    """Reads the stream that `call` opens, in a thread of its own, so that the time of each event is known.
 
-    def __init__(self, call: Callable[[], requests.Response]) -> None:
+    `fields` are those that each event has.
+    """
+
+    def __init__(self, call: Callable[[], requests.Response], fields: tuple[str, ...] = PARLEY) -> None:
+        self._fields = fields
         self._received: Queue[Received | Failed] = Queue()
         # A daemon: a stream that a proxy holds back cannot be closed from here, and must not keep the program running.
         threading.Thread(target=self._listen, args=[call], daemon=True).start()
@@ -117,8 +127,8 @@ class Listener:
             with call() as answer:
                 if answer.status_code != 200 or "text/event-stream" not in answer.headers.get("Content-Type", ""):
                     raise Failed(*reading.of_answer(answer))
-                # Byte by byte: a larger read waits until so many have come.
-                for event in events_of(answer.iter_content(1)):
+                # Not iter_content(), which waits until as many bytes have come as it may give.
+                for event in events_of(iter(lambda: answer.raw.read1(_READ_SIZE), b""), self._fields):
                     if not isinstance(data := event.data, dict):
                         raise ValueError("no JSON object")
                     if event.name != "guest":  # which comes whenever an agent lists the tools
@@ -126,7 +136,7 @@ class Listener:
             end = Failed(*diagnosis.STREAM_ENDED)
         except Failed as failure:
             end = failure
-        except requests.RequestException:
+        except (requests.RequestException, HTTPError):
             end = Failed(*diagnosis.STREAM_ENDED)
         except ValueError:
             end = Failed("What came over the stream is not a server-sent event with JSON in it.")

@@ -20,7 +20,10 @@ class Step(NamedTuple):
     take: Callable[[Checks], str]
 
 
-CAPABILITIES = ("sessions", "push", "waiting", "tools", "mcp", "pages", "limits")
+CAPABILITIES = (
+    *("sessions", "push", "waiting", "tools", "mcp", "progress", "changed list", "cancelling", "1 MiB"),
+    *("pages", "limits"),
+)
 STEPS = (
     Step("reachable", "sessions", (), Checks.check_reachable),
     Step("health", "sessions", ("reachable",), Checks.check_health),
@@ -43,6 +46,10 @@ STEPS = (
     Step("id conflict", "push", ("push",), Checks.check_id_conflict),
     Step("waiting guest", "waiting", ("push",), Checks.check_wait),
     Step("MCP call", "mcp", ("session", "stream", "push"), Checks.check_mcp_call),
+    Step("progress", "progress", ("session", "stream", "MCP call"), Checks.check_progress),
+    Step("changed list", "changed list", ("session", "MCP list"), Checks.check_list_change),
+    Step("cancelling", "cancelling", ("session", "stream", "MCP start", "MCP call"), Checks.check_cancelling),
+    Step("1 MiB", "1 MiB", ("session", "stream", "waiting guest"), Checks.check_large),
     Step("limits", "limits", ("session", "answer"), Checks.check_limits),
     Step("end", "sessions", ("session", "stream", "push"), Checks.check_end),
 )

@@ -135,6 +135,22 @@ NOT_WAITED = Diagnosis(
     "Make sure that no proxy removes the Prefer header, and look at the log of /api/requests.",
 )
 NOT_WOKEN = Diagnosis("The waiting guest did not have the answer within {seconds:g} s.", NOT_NOTIFIED)
+NO_PROGRESS = Diagnosis(
+    "The agent did not have the host's report of progress within {seconds:g} s.",
+    "Deploy this checkout; a proxy may also hold the text/event-stream of /mcp back until the call's result.",
+)
+NO_LIST_CHANGE = Diagnosis(
+    "The agent that listens did not learn of the changed tools within {seconds:g} s.",
+    f"{NOT_NOTIFIED} A proxy may also hold the text/event-stream of /mcp back.",
+)
+NOT_WITHDRAWN = Diagnosis(
+    "The host's request was not withdrawn within {seconds:g} s of notifications/cancelled.",
+    "Deploy this checkout; let a proxy in front of it pass Mcp-Session-Id on, in requests and in answers.",
+)
+LIMIT_LOWERED = Diagnosis(
+    "A message of 1 MiB is refused (413 payload_too_large).",
+    "Set MAX_PAYLOAD_BYTES to 1048576 or more, or leave it out; then deploy again.",
+)
 BODY_REFUSED = Diagnosis(
     "Something in front of the functions refuses a message of 1 MiB (413).",
     "Raise the limit on bodies of a proxy in front of the deployment to some more than MAX_PAYLOAD_BYTES.",

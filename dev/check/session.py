@@ -11,12 +11,13 @@ from datetime import datetime
 from typing import Any
 
 from dev.check import diagnosis, reading
-from dev.check.caller import Caller, Failed, Listener, Received, expect, parsed, require
+from dev.check.caller import Failed, Listener, Received, expect, parsed, require
 from dev.check.deployment import DeploymentChecks
 from lib.session import codes
 
 _PUSHES = 3
 _WAIT_SECONDS = 20
+LARGE = 1024 * 1024  # bytes of JSON
 _CODE = f"[{codes.ALPHABET}]{{{codes.LENGTH}}}"
 
 
@@ -73,7 +74,7 @@ class SessionChecks(DeploymentChecks):
 
     def check_stream(self) -> str:
         """Open the host's stream."""
-        path, token, caller = f"{self.path}/stream", self.token, Caller(self.caller.url, self.caller.bypass)
+        path, token, caller = f"{self.path}/stream", self.token, self.caller.another()
         headers = {"Accept": "text/event-stream", "Accept-Encoding": "identity"}
         asked = time.perf_counter()
         self._listener = Listener(lambda: caller.send("GET", path, token, headers=headers, stream=True))
@@ -103,19 +104,12 @@ class SessionChecks(DeploymentChecks):
 
     def check_wait(self) -> str:
         """Check that a guest who waits for a response gets it."""
-        caller = Caller(self.caller.url, self.caller.bypass)  # which another thread uses
-        prefer = {"Prefer": f"wait={_WAIT_SECONDS}"}
-        body = {"id": "check-wait", "payload": "?"}
+        return f"has its answer after {self._wait('check-wait', '?', '!')} ms"
 
-        def ask() -> object:
-            answer = caller.send("POST", f"{self.path}/requests", json=body, headers=prefer)
-            if answer.status_code == 202:
-                raise Failed(*diagnosis.NOT_WAITED)
-            return parsed(expect(answer, 200)).get("result")
-
-        result, took = self.exchange(ask, body, "!")
-        require(result == "!", "The waiting guest got something else than the answer.")
-        return f"has its answer after {took} ms"
+    def check_large(self) -> str:
+        """Check that a request and a response of 1 MiB arrive as they were sent."""
+        text = "x" * (LARGE - len('""'))
+        return f"a request and its response; the guest has it after {self._wait('check-large', text, text)} ms"
 
     def check_end(self) -> str:
         """Check that the session can be ended, that its stream reports it, and that guests are refused."""
@@ -139,6 +133,24 @@ class SessionChecks(DeploymentChecks):
             return guest.result(self.patience), milliseconds(time.perf_counter() - answered)
         except TimeoutError:
             raise Failed(*diagnosis.NOT_WOKEN.fill(seconds=self.patience)) from None
+
+    def _wait(self, request_id: str, payload: object, answer: object) -> int:
+        """Let a guest wait for the answer to a request. Returns the milliseconds from it until the guest has it."""
+        caller = self.caller.another()
+        prefer = {"Prefer": f"wait={_WAIT_SECONDS}"}
+        body = {"id": request_id, "payload": payload}
+
+        def ask() -> object:
+            reply = caller.send("POST", f"{self.path}/requests", json=body, headers=prefer)
+            if reply.status_code == 413:
+                raise Failed(*(diagnosis.LIMIT_LOWERED if reading.problem(reply) else diagnosis.BODY_REFUSED))
+            if reply.status_code == 202:
+                raise Failed(*diagnosis.NOT_WAITED)
+            return parsed(expect(reply, 200)).get("result")
+
+        result, took = self.exchange(ask, body, answer)
+        require(result == answer, "The waiting guest got something else than the answer.")
+        return took
 
     def clean_up(self) -> None:
         """End the session, unless none was created or it has ended."""

@@ -5,9 +5,9 @@ from typing import Any
 
 from dev.check import diagnosis, reading
 from dev.check.agent import CLIENT, LEGACY, MODERN, Agent
-from dev.check.caller import Caller, Failed, expect, parsed, require
+from dev.check.caller import Failed, expect, parsed, require
 from dev.check.deployment import ORIGIN
-from dev.check.session import SessionChecks
+from dev.check.session import LARGE, SessionChecks
 from lib.session import codes
 
 _NUMBERS = {"type": "object", "properties": {"a": {"type": "number"}, "b": {"type": "number"}}, "required": ["a", "b"]}
@@ -21,11 +21,12 @@ _OFFERED = [_ADD, {"name": "check.any"}]
 _LISTED = [_ADD, {"name": "check.any", "inputSchema": {"type": "object"}}]
 _CALL = {"name": "check.add", "arguments": {"a": 2, "b": 3}}
 _RESULT = {"content": [{"type": "text", "text": "5"}], "structuredContent": {"sum": 5}}
+_PROGRESS = {"progress": 1, "total": 2, "message": "half"}
+_LIST_CHANGE = ["notifications/subscriptions/acknowledged", "notifications/tools/list_changed"]
 
 _FIXED = ["list_tools", "call_tool", "send_request"]
 _MCP_HEADERS = ("Content-Type", "MCP-Protocol-Version", "Mcp-Method", "Mcp-Name")
 _MOST_TOOLS = 128
-_MOST_BYTES = 1024 * 1024
 _LONGEST_WAIT = 55
 
 
@@ -44,7 +45,7 @@ class Checks(SessionChecks):
 
     def check_limits(self) -> str:
         """Check that what is too much is refused, and that a long wait is cut."""
-        body = {"id": "check-none", "result": "x" * _MOST_BYTES}
+        body = {"id": "check-none", "result": "x" * LARGE}
         large = self.caller.send("POST", f"{self.path}/responses", json=body, token=self.token)
         found = reading.problem(large).get("code")
         if large.status_code == 413 and not found:
@@ -92,7 +93,7 @@ class Checks(SessionChecks):
 
     def check_mcp_call(self) -> str:
         """Check that agents can call a tool, which this host answers, and send any other request."""
-        caller = Caller(self.caller.url, self.caller.bypass)  # which other threads use, one after the other
+        caller = self.caller.another()  # for other threads, one after the other
         payload = {"method": "tools/call", "params": _CALL}
         named = {"name": "call_tool", "arguments": {"code": self.code, **_CALL}}
         asking = {"name": "send_request", "arguments": {"code": self.code, "payload": "?"}}
@@ -109,6 +110,45 @@ class Checks(SessionChecks):
                 posted = {**asked, "client": CLIENT} if version == MODERN and isinstance(asked, dict) else asked
                 slowest = max(slowest, self.exchange(ask, {"payload": posted}, answer)[1])
         return f"{len(calls) * 2} answered, the slowest after {slowest} ms"
+
+    def check_progress(self) -> str:
+        """Check that what the host reports of a call reaches the agent before the call's result."""
+        agent = Agent(self.caller, self._server, MODERN)
+        answer = agent.listen("tools/call", **_CALL, _meta={"progressToken": "check"})
+        request_id = self._receive("request").data["id"]
+        report = {"id": request_id, **_PROGRESS}
+        reported = self.caller.send("POST", f"{self.path}/progress", json=report, token=self.token)
+        event = answer.next(self.patience)
+        self._answer(request_id, _RESULT, 201)
+        expect(reported, 204)
+        came = event and event.data.get("params") == {"progressToken": "check", **_PROGRESS}
+        require(came, *diagnosis.NO_PROGRESS.fill(seconds=self.patience))
+        return "the agent has the host's report before the result"
+
+    def check_list_change(self) -> str:
+        """Check that an agent that listens learns at once that the tools have changed."""
+        agent = Agent(self.caller, self._server, MODERN)
+        stream = agent.listen("subscriptions/listen", notifications={"toolsListChanged": True})
+        before = stream.next(self.patience)
+        self.caller.call("PUT", f"{self.path}/tools", 204, json={"tools": _OFFERED[:1]}, token=self.token)
+        after = stream.next(self.patience)
+        methods = [event and event.data.get("method") for event in (before, after)]
+        require(methods == _LIST_CHANGE, *diagnosis.NO_LIST_CHANGE.fill(seconds=self.patience))
+        return "announced to an agent that listens"
+
+    def check_cancelling(self) -> str:
+        """Check that a call which its agent cancels is withdrawn from the host."""
+        agent = Agent(self.caller, self._server, LEGACY)
+        agent.open()
+        agent.listen("tools/call", **_CALL)
+        request_id = self._receive("request").data["id"]
+        agent.notify("notifications/cancelled", requestId=1)
+        event = self._listener.next(self.patience)
+        if event is None:  # a request that stays would be withdrawn during a later step
+            self._answer(request_id, _RESULT, 201)
+        withdrawn = event and (event.name, event.data.get("id")) == ("withdrawn", request_id)
+        require(withdrawn, *diagnosis.NOT_WITHDRAWN.fill(seconds=self.patience))
+        return "the host's request is withdrawn"
 
     def check_mcp_codes(self) -> str:
         """Check the answers for a code that is wrong: an error if the agent lists, a result if it calls."""

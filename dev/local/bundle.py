@@ -5,6 +5,9 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,17 @@ _LINK = {
     "orgId": "team_local",
     "settings": {"framework": None, "createdAt": 1750000000000, "nodeVersion": "22.x"},
 }
+
+
+@contextmanager
+def built(project: Path) -> Iterator[Path | None]:
+    """Build a copy of the project in a temporary folder, and give the output. Give None without the Vercel CLI.
+
+    Raises as `build` does.
+    """
+    vercel = shutil.which("vercel")
+    with tempfile.TemporaryDirectory() as folder:
+        yield build(project, Path(folder), vercel) if vercel else None
 
 
 def build(project: Path, folder: Path, vercel: str) -> Path:

@@ -41,7 +41,10 @@ HTML: dict[str, Any] = {
 OPEN = b"id: 0-0\nevent: open\ndata: {}\n\n"
 REQUEST = b'id: 1-0\nevent: request\ndata: {"id":"check-1","payload":1}\n\n'
 HTTP = HTTPConnection("parley.example")
-EVERYTHING = "23 of 23 checks passed; works: sessions, push, waiting, tools, mcp, pages, limits."
+EVERYTHING = (
+    "27 of 27 checks passed; works: sessions, push, waiting, tools, mcp, "
+    "progress, changed list, cancelling, 1 MiB, pages, limits."
+)
 ENDED = b'id: 1-0\nevent: ended\ndata: {"reason":"ended"}\n\n'
 
 
@@ -146,7 +149,7 @@ def test_json(well: Parley) -> None:
     checks, capabilities = found.pop("checks"), found.pop("capabilities")
     told = {"environment": "development", "commit": None, "region": "local"}
     works = ", ".join(name for name in CAPABILITIES if name != "limits")
-    summary = f"22 of 23 checks passed; works: {works}; does not work: limits."
+    summary = f"26 of 27 checks passed; works: {works}; does not work: limits."
     assert found == {"url": well.url, "ok": False, "summary": summary, **told}
     assert [one["name"] for one in checks] == [step.name for step in STEPS]
     assert all(one.keys() == {"name", "capability", "state", "ms", "note", "advice"} for one in checks)
@@ -167,9 +170,9 @@ def test_a_failure_in_the_table() -> None:
     assert re.sub(r" +\d+ ms", "      T ms", failed) == f"FAIL  reachable      T ms  {refused.seen}"
     assert advice == f"      what to do: {refused.advice}"
     assert skipped[0] == "skip  health                   needs: reachable"
-    assert len(skipped) == 22
+    assert len(skipped) == 26
     others = ", ".join(CAPABILITIES[1:])
-    told = f"0 of 23 checks passed; does not work: sessions; not tried to the end: {others}."
+    told = f"0 of 27 checks passed; does not work: sessions; not tried to the end: {others}."
     assert (empty, summary) == ("", told)
 
 
@@ -177,7 +180,7 @@ def test_every_step_is_documented() -> None:
     """The operator finds each step under its capability, in the order of the steps."""
     text = (PROJECT / "docs" / "operations.md").read_text("utf-8")
     chapter = text.partition("## Check a deployment\n")[2].partition("\n## ")[0]
-    listed = re.findall(r"^\| `(\w+)` \| ([^|]+) \|", chapter, re.MULTILINE)
+    listed = re.findall(r"^\| `([^`]+)` \| ([^|]+) \|", chapter, re.MULTILINE)
     steps = {name: [step.name for step in STEPS if step.capability == name] for name in CAPABILITIES}
     assert [(name, names.split(", ")) for name, names in listed] == list(steps.items())
 
@@ -644,6 +647,9 @@ class Slow(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
+    def read1(self, _: int) -> bytes:
+        return self.read(1) or b""
+
     def readinto(self, room: Any) -> int:
         while self._parts:
             part = self._parts.pop(0)
@@ -793,6 +799,13 @@ def test_guest_that_is_not_woken(well: Parley, monkeypatch: pytest.MonkeyPatch) 
     diagnosed(
         Checker(well.url, latency_limit=60_000, patience=1), "waiting guest", diagnosis.NOT_WOKEN.fill(seconds=1), "1 s"
     )
+
+
+def test_proxy_that_refuses_large_requests(well: Parley, mocked: Mocker) -> None:
+    large: dict[str, Any] = {"additional_matcher": lambda call: len(call.body) > 1024 * 1024}
+    mocked.post(re.compile("/requests$"), **large, status_code=413, **HTML)
+    checker = Checker(well.url, latency_limit=60_000, patience=1)
+    diagnosed(checker, "1 MiB", diagnosis.BODY_REFUSED, "1 MiB", "413")
 
 
 def test_id_that_is_taken_twice(well: Parley, mocked: Mocker) -> None:

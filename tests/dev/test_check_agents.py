@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import pytest
 import requests
 from requests import PreparedRequest, Response
+from requests_mock import Mocker
 
 from dev.check import diagnosis
 from dev.check.agent import LEGACY, MODERN
@@ -54,7 +55,7 @@ def faulty(monkeypatch: pytest.MonkeyPatch) -> Callable[[Call, Change], None]:
     def make(which: Call, change: Change) -> None:
         def sent(self: requests.Session, request: PreparedRequest, **options: Any) -> Response:
             answer = send(self, request, **options)
-            if which.is_made_by(request):
+            if which.is_made_by(request) and not options["stream"]:
                 change(answer)
             return answer
 
@@ -320,6 +321,12 @@ FAULTS: dict[str, tuple[str, Call, Change, list[str]]] = {
         only('"text":"!"', member("result.content.0.text", "?")),
         ["tools/call, 2025-11-25: content is"],
     ),
+    "a large message that is cut": (
+        "1 MiB",
+        Call("POST", "/api/sessions/[^/]+/requests"),
+        only("x" * 1024, member("result", "x" * 1024)),
+        ["something else than the answer"],
+    ),
     "messages of any size": (
         "limits",
         Call("POST", "/api/sessions/[^/]+/responses"),
@@ -358,8 +365,8 @@ def test_fault(name: str, well: Parley, faulty: Callable[[Call, Change], None]) 
 
 
 def test_every_step_has_a_fault() -> None:
-    """Of those about tools, MCP and limits; the latency to the store has its own test."""
-    about = {step.name for step in STEPS if step.capability in ("tools", "mcp", "limits")}
+    """Of those about tools, MCP and sizes; the latency to the store has its own test, and so have calls under way."""
+    about = {step.name for step in STEPS if step.capability in ("tools", "mcp", "1 MiB", "limits")}
     assert about - {"store latency"} == {step for step, *_ in FAULTS.values()}
 
 
@@ -376,13 +383,54 @@ def test_proxy_that_removes_a_header(name: str, well: Parley, monkeypatch: pytes
     checker = Checker(well.url, latency_limit=1000, patience=1)
     checker.run(lambda _: None)
     capabilities = checker.capabilities()
-    assert [one for one, found in capabilities.items() if not found.passed] == ["mcp"]
+    untried = ["progress", "changed list", "cancelling"]  # which go over MCP, too
+    assert [one for one, found in capabilities.items() if not found.passed] == ["mcp", *untried]
     for failed in capabilities["mcp"].failed:
         assert name in str(failed["note"])
         assert failed["advice"] == diagnosis.MCP_HEADERS.advice
     assert capabilities["mcp"].skipped == []
     assert len(capabilities["mcp"].failed) == sum(step.capability == "mcp" for step in STEPS)
-    assert "; does not work: mcp." in checker.summary()
+    assert f"; does not work: mcp; not tried to the end: {', '.join(untried)}." in checker.summary()
+
+
+def test_report_that_does_not_arrive(well: Parley, mocked: Mocker) -> None:
+    """The deployment takes reports of progress, and passes none on."""
+    mocked.post(re.compile("/progress$"), status_code=204)
+    checker = Checker(well.url, latency_limit=1000, patience=1)
+    diagnosed(checker, "progress", diagnosis.NO_PROGRESS.fill(seconds=1), "report of progress", "1 s")
+
+
+def test_report_that_is_refused(well: Parley, mocked: Mocker) -> None:
+    mocked.post(re.compile("/progress$"), status_code=404, headers={"x-vercel-error": "NOT_FOUND"})
+    expected = diagnosis.VERCEL_ERRORS["NOT_FOUND"].fill(path="/api/sessions/{code}/progress")
+    diagnosed(Checker(well.url, latency_limit=1000, patience=1), "progress", expected, "/progress is not in it")
+
+
+def test_changed_list_that_nobody_is_told(well: Parley, mocked: Mocker) -> None:
+    only_one: dict[str, Any] = {"additional_matcher": lambda call: len(call.json()["tools"]) == 1}
+    mocked.put(re.compile("/tools$"), **only_one, status_code=204)
+    checker = Checker(well.url, latency_limit=1000, patience=1)
+    diagnosed(checker, "changed list", diagnosis.NO_LIST_CHANGE.fill(seconds=1), "changed tools", "1 s")
+
+
+def test_deployment_that_has_no_subscriptions(well: Parley, mocked: Mocker) -> None:
+    listens: dict[str, Any] = {"additional_matcher": lambda call: b"subscriptions/listen" in (call.body or b"")}
+    mocked.post(re.compile("/mcp/"), **listens, status_code=404, json=json.loads(ERROR))
+    found(Checker(well.url, latency_limit=1000), "changed list", diagnosis.OTHER_CODE, "404", "-32601")
+
+
+def test_call_that_is_not_cancelled(well: Parley, faulty: Callable[[Call, Change], None]) -> None:
+    """A proxy takes away what tells which client cancels."""
+    faulty(Call("POST", SERVER, "initialize"), header("Mcp-Session-Id"))
+    checker = Checker(well.url, latency_limit=1000, patience=1)
+    diagnosed(checker, "cancelling", diagnosis.NOT_WITHDRAWN.fill(seconds=1), "notifications/cancelled", "1 s")
+
+
+def test_cancelling_that_is_refused(well: Parley, mocked: Mocker) -> None:
+    cancels: dict[str, Any] = {"additional_matcher": lambda call: b"notifications/cancelled" in (call.body or b"")}
+    mocked.post(re.compile("/mcp/"), **cancels, status_code=404, json=json.loads(ERROR))
+    checker = Checker(well.url, latency_limit=1000)
+    found(checker, "cancelling", diagnosis.OTHER_CODE, "notifications/cancelled, 2025-11-25", "-32601")
 
 
 def misled(which: Call, path: str, arguments: object, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -427,6 +475,11 @@ def test_limits_that_are_set_otherwise() -> None:
     assert checker.ok, checker.summary()
     (limits,) = [one for one in checker.checks if one.name == "limits"]
     assert limits.note == "messages may be larger than 1 MiB, tools, a wait"
+
+
+def test_limit_below_1_mib() -> None:
+    with running_store(None) as store, running_parley(store, MAX_PAYLOAD_BYTES="100000") as parley:
+        diagnosed(Checker(parley.url, latency_limit=1000), "1 MiB", diagnosis.LIMIT_LOWERED, "413 payload_too_large")
 
 
 @pytest.mark.parametrize("origin", ["https://page.example", "https://elsewhere.example"])

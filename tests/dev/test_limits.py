@@ -13,9 +13,9 @@ from typing import NamedTuple
 import psutil
 import pytest
 
-from dev.bench.instance import DESCRIPTORS, Answer, Functions, Session, burst, call, instances
 from dev.local.deployment import LocalStore, local_store
 from lib.problems import Busy, SessionEnded
+from tests.instance.functions import DESCRIPTORS, Answer, Functions, Session, burst, call, instances
 from tests.support.deployments import clean_environment
 from tests.support.tools import PROJECT, wait_until
 
@@ -267,7 +267,7 @@ def test_as_many_streams_as_places(functions: Functions) -> None:
 
 def test_benchmark_that_is_killed() -> None:
     """The processes of the local platform, of its store and of its functions end with that of the benchmark."""
-    command = [sys.executable, "-m", "dev", "bench", "--starts", "0", "--times", "1000", "--no-bursts"]
+    command = [sys.executable, "-m", "dev", "bench", "--starts", "0", "--times", "1000"]
     with subprocess.Popen(command, cwd=PROJECT, env=clean_environment(), stderr=subprocess.PIPE, text=True) as bench:
         assert bench.stderr
         assert "calls" in bench.stderr.readline()

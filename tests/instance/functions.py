@@ -162,7 +162,7 @@ async def pushes(sessions: list[Session], count: int) -> list[float]:
 
 
 def _head(method: str, path: str, token: str, address: str, length: int = 0) -> bytes:
-    lines = [f"{method} {path} HTTP/1.1", "Host: bench", f"x-real-ip: {address}", f"Content-Length: {length}"]
+    lines = [f"{method} {path} HTTP/1.1", "Host: instance", f"x-real-ip: {address}", f"Content-Length: {length}"]
     if token:
         lines.append(f"Authorization: Bearer {token}")
     return "\r\n".join([*lines, "", ""]).encode()

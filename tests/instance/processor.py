@@ -1,15 +1,13 @@
-"""What a read costs an instance, beside the least that a function can do: `make processor`.
+"""What a read costs an instance, beside the least that a function can do.
 
 Parley's `sessions` function reads a session; a bare handler and a FastAPI function read one value. All are built by
 `vercel build`, run under Vercel's own runtime on one store, and are called in turn, by one caller and by sixteen, who
 are processes of their own. Figures are medians of the rounds; only their ratios say something.
 """
 
-import argparse
 import json
 import shutil
 import statistics
-import sys
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -22,15 +20,17 @@ import httpx
 import psutil
 
 from dev import PROJECT
-from dev.bench import isolated
+from dev.bench.report import progress, table
 from dev.local import bundle, environment, function
 from dev.local.deployment import LocalStore
 from dev.local.function import Function
-from tests.processor.callers import call_at_once
+from tests.instance.callers import call_at_once
 
 _COMPARED = Path(__file__).with_name("compared")
 _REQUIREMENTS = {"bare": ["upstash-redis"], "fast": ["upstash-redis", "fastapi"]}
 _CALLERS = (1, 16)
+
+type Figures = dict[str, dict[str, dict[str, float]]]
 
 
 class Cost(NamedTuple):
@@ -47,55 +47,60 @@ class Target(NamedTuple):
     path: str
 
 
-def main() -> int:
-    """Measure as the command line says, and print a table. Returns the exit code."""
-    parser = argparse.ArgumentParser("python -m tests.processor", description="Measure what a read costs.")
-    parser.add_argument("--rounds", type=int, default=3, help="how often each is measured (default: 3)")
-    parser.add_argument("--calls", type=int, default=1600, help="calls in a round (default: 1600)")
-    given = parser.parse_args()
-    vercel = shutil.which("vercel")
-    if not vercel:
-        print("This needs the Vercel CLI: npm install --global vercel", file=sys.stderr)
-        return 1
-    with _targets(vercel) as targets, ProcessPoolExecutor(1, get_context("spawn")) as callers:
+def measure(store: LocalStore, build: Path, rounds: int, calls: int) -> Figures:
+    """Measure each function `rounds` times, with so many calls each, and print a table for each number of callers.
+
+    `build` is the output of `vercel build` for Parley. Returns the rows of the tables, by that number.
+    """
+    progress("the processor's time of a read, beside a bare handler and a FastAPI function")
+    with _targets(store, build) as targets, ProcessPoolExecutor(1, get_context("spawn")) as callers:
         for target in targets.values():
-            _measure(target, 16, 160, callers)
-        found: dict[tuple[str, int], list[Cost]] = {}
-        for _ in range(given.rounds):
+            _cost(target, 16, 160, callers)
+        costs: dict[tuple[str, int], list[Cost]] = {}
+        for _ in range(rounds):
             for name, target in targets.items():
                 for number in _CALLERS:
-                    found.setdefault((name, number), []).append(_measure(target, number, given.calls, callers))
+                    costs.setdefault((name, number), []).append(_cost(target, number, calls, callers))
+    found = {}
     for number in _CALLERS:
-        print(f"{number} callers" if number > 1 else "1 caller")
-        bare = _median(found["bare", number])
-        for name in targets:
-            cost = _median(found[name, number])
-            of_bare = f"{cost.milliseconds / bare.milliseconds:.2f} and {cost.rate / bare.rate:.2f} of bare's"
-            print(f"  {name:10} {cost.milliseconds:.2f} ms a call, {cost.rate:.0f} calls a second: {of_bare}")
-    return 0
+        rows = found[str(number)] = _rows({name: _median(costs[name, number]) for name in targets})
+        table(f"{number} callers" if number > 1 else "1 caller", rows)
+    return found
+
+
+def _rows(costs: dict[str, Cost]) -> dict[str, dict[str, float]]:
+    """Return the rows of a table."""
+    bare = costs["bare"]
+    return {
+        name: {
+            "ms a call": cost.milliseconds,
+            "x bare": cost.milliseconds / bare.milliseconds,
+            "calls a second": round(cost.rate),
+            "x bare's": cost.rate / bare.rate,
+        }
+        for name, cost in costs.items()
+    }
 
 
 @contextmanager
-def _targets(vercel: str) -> Iterator[dict[str, Target]]:
-    """Build and run what is compared."""
+def _targets(store: LocalStore, build: Path) -> Iterator[dict[str, Target]]:
+    """Build and run what is compared, beside Parley as it is built."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        _, store, _ = stack.enter_context(isolated.platform())
         headers = {"Authorization": f"Bearer {store.token}"}
-        httpx.post(
-            store.url, json=["SET", "compared", json.dumps({"n": "x" * 150})], headers=headers
-        ).raise_for_status()
+        value = json.dumps({"n": "x" * 150})
+        httpx.post(store.url, json=["SET", "compared", value], headers=headers).raise_for_status()
 
-        def run(name: str, output: Path) -> Function:
+        def run(name: str, output: Path | None) -> Function:
             started = function.start(name, output, PROJECT, _variables(store), lambda _: None)
             stack.callback(started.stop)
             return started
 
-        sessions = run("sessions", bundle.build(PROJECT, _empty(folder, "parley"), vercel))
+        sessions = run("sessions", build)
         created = httpx.post(f"http://127.0.0.1:{sessions.port}/api/sessions", headers={"x-real-ip": "192.0.2.1"})
         code = created.raise_for_status().json()["code"]
         compared = {
-            name: Target(run(name, bundle.build(_project(folder, name), _empty(folder, name), vercel)), f"/api/{name}")
+            name: Target(run(name, stack.enter_context(bundle.built(_project(folder, name)))), f"/api/{name}")
             for name in _REQUIREMENTS
         }
         yield {**compared, "parley": Target(sessions, f"/api/sessions/{code}?code={code}")}
@@ -104,12 +109,6 @@ def _targets(vercel: str) -> Iterator[dict[str, Target]]:
 def _variables(store: LocalStore) -> dict[str, str]:
     given = {**environment.of_functions(Path("/nonexistent"), store.variables()), **environment.UNLIMITED}
     return {**given, "VERCEL_ENV": "production", "SESSION_TTL_SECONDS": "7200"}
-
-
-def _empty(folder: Path, name: str) -> Path:
-    made = folder / f"{name}-built"
-    made.mkdir()
-    return made
 
 
 def _project(folder: Path, name: str) -> Path:
@@ -128,7 +127,7 @@ def _project(folder: Path, name: str) -> Path:
     return project
 
 
-def _measure(target: Target, callers: int, calls: int, pool: ProcessPoolExecutor) -> Cost:
+def _cost(target: Target, callers: int, calls: int, pool: ProcessPoolExecutor) -> Cost:
     process = psutil.Process(target.function.pid)
     before = process.cpu_times()
     seconds = pool.submit(call_at_once, target.function.port, target.path, callers, calls // callers).result()
@@ -140,7 +139,3 @@ def _measure(target: Target, callers: int, calls: int, pool: ProcessPoolExecutor
 
 def _median(costs: list[Cost]) -> Cost:
     return Cost(*(statistics.median(figures) for figures in zip(*costs, strict=True)))
-
-
-if __name__ == "__main__":
-    sys.exit(main())
