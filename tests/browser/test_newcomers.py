@@ -9,6 +9,7 @@ from mcp import Client
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.browser.conftest import Beside, Window, ask
+from tests.browser.test_approval import dialog, press
 from tests.browser.test_connect import ask_person
 from tests.browser.test_demo import Desk
 from tests.browser.test_page import SCREENSHOTS, check_look, clipboard, open_host
@@ -84,11 +85,8 @@ def test_a_page(visitor: Window, site: Parley, beside: Beside) -> None:
             await client.call_tool("select", {"rows": [2]})
 
     working = beside(asyncio.run, work(clipboard(page)))
-    dialog = page.get_by_role("dialog")
-    expect(dialog).to_be_visible()
-    allow = in_view(dialog.get_by_role("button", name="Allow once"))
-    page.wait_for_timeout(600)  # the dialog takes no click in its first half second
-    allow.click()
+    in_view(dialog(page).get_by_role("button", name="Allow once"))
+    press(page, "Allow once")
     working.result()
     expect(page.locator("tr.selected td:nth-child(2)")).to_have_text("Earth")
     expect(page.locator("#how-to-connect")).not_to_have_attribute("open", "")

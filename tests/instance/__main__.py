@@ -13,7 +13,7 @@ from typing import Any
 from dev import PROJECT
 from dev.bench import isolated
 from dev.local import bundle, environment
-from tests.instance import bursts, processor, streams
+from tests.instance import bursts, large, processor, streams
 
 _OPEN_FILES = 16_384
 
@@ -40,6 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--rounds", type=int, default=3, help="of the processor's time of a read (default: 3; 0: none)")
     made.add_argument("--calls", type=int, default=1600, help="reads in a round (default: 1600)")
     made.add_argument("--no-bursts", dest="bursts", action="store_false", help="leave out calls at the same time")
+    made.add_argument("--no-large", dest="large", action="store_false", help="leave out large messages")
     made.add_argument("--streams", type=int, default=1000, help="how many at once (default: 1000; 0: none)")
     made.add_argument("--pushes", type=int, default=600, help="to one stream, then to all (default: 600; 0: none)")
     made.add_argument("--idle", type=float, default=60, help="seconds of idle streams (default: 60; 0: none)")
@@ -56,13 +57,15 @@ def _measured(given: argparse.Namespace) -> dict[str, Any]:
     found: dict[str, Any] = {"at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "store": str(redis)}
     with ExitStack() as stack:
         store, _ = stack.enter_context(isolated.store())
-        build = stack.enter_context(bundle.built(PROJECT)) if given.rounds or given.bursts else None
+        build = stack.enter_context(bundle.built(PROJECT)) if given.rounds or given.bursts or given.large else None
         if given.rounds and build:
             found["processor"] = processor.measure(store, build, given.rounds, given.calls)
         elif given.rounds:
             print("The processor's time is only measured with the Vercel CLI: npm install --global vercel\n")
         if given.bursts:
             found["bursts"] = bursts.measure(store, build)
+        if given.large:
+            found["large"] = large.measure(store, build)
         for number in sorted({1, given.streams} - {0}) if given.idle else ():
             found[f"idle, {number}"] = streams.measure_idle(store, number, given.idle)
         if given.streams and given.pushes:
