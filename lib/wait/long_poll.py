@@ -12,6 +12,7 @@ from lib.session.messages import Backlog, Response
 from lib.wait import capacity, dispatcher
 from lib.wait.dispatcher import Dispatcher
 from lib.wait.notifications import (
+    CallCancelled,
     HostChanged,
     HostLeft,
     Notification,
@@ -23,6 +24,10 @@ from lib.wait.notifications import (
 )
 from lib.wait.waiter import Waiter, Wakeup, Watched, expiry
 from lib.web.connection import ClientGone
+
+
+class Cancelled(Exception):
+    """The client has cancelled its tool call, and expects no response."""
 
 
 class ResponseWait:
@@ -81,14 +86,17 @@ class ResponseWait:
     def next(self, seconds: float) -> ProgressReported | HostLeft | None:
         """Return the next report of progress, or that the host has left.
 
-        None if there is none within the seconds, or the wait is over. Raises ClientGone, RequestNotFound if the request
-        was withdrawn, the other refusals of `messages.read`, and a StoreProblem.
+        None if there is none within the seconds, or the wait is over. Raises ClientGone, Cancelled, RequestNotFound if
+        the request was withdrawn, the other refusals of `messages.read`, and a StoreProblem. A cancellation whose
+        notification was lost is a withdrawal.
         """
         until = min(time.monotonic() + seconds, self._until)
         while self.response.answer is None and time.monotonic() < until:
             match self.waiter.wait(min(until, self._expires)):
                 case RequestAnswered(response=Response() as answered):
                     self.response = answered
+                case CallCancelled():
+                    raise Cancelled
                 case RequestWithdrawn() if self.is_call:
                     raise RequestNotFound
                 case ProgressReported() | HostLeft() as event:
@@ -103,6 +111,8 @@ class ResponseWait:
         match event:
             case RequestAnswered() | RequestWithdrawn() | ProgressReported():
                 return event.id == self._id
+            case CallCancelled():
+                return self.is_call and event.id == self._id
             case HostLeft():
                 return self.is_call
             case _:

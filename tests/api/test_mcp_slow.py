@@ -200,6 +200,38 @@ def test_session_that_ends_meanwhile(parley: Parley, quick: str, end: str) -> No
         held.go.set()
 
 
+@pytest.mark.parametrize("accept", ["application/json", "application/json, text/event-stream"])
+@pytest.mark.parametrize("way", ["withdrawn", "expired"])
+def test_request_that_is_gone_before_its_answer(
+    parley: Parley, quick: str, monkeypatch: pytest.MonkeyPatch, accept: str, way: str
+) -> None:
+    """The client has not cancelled the call, and waits for a response to it."""
+    held = Held()
+    with ToolHost(parley.url, {"a": held.tool, "b": Tool(lambda _: 1)}) as host:
+        agent = Agent(f"{quick}/mcp/{host.code}", "2025-11-25", Accept=accept, **{"Mcp-Session-Id": "s"})
+        agent.call("b")
+        answers: list[httpx.Response] = []
+        calling = threading.Thread(target=lambda: answers.append(agent.send("tools/call", {"name": "a"})))
+        calling.start()
+        wait_until(lambda: len(host.asked) == 2)
+        if way == "withdrawn":
+            assert httpx.delete(f"{host.url}/requests/{host.asked[1]['id']}").status_code == 204
+        else:
+            monkeypatch.setenv("MESSAGE_TTL_SECONDS", "1")
+            url = f"{quick}/api/sessions/{host.code}/requests"
+            wait_until(lambda: httpx.get(url, headers=host.headers).json()["requests"] == [])
+        calling.join(PATIENCE_SECONDS)
+        held.go.set()
+        (answer,) = answers
+        if answer.headers["content-type"] == "text/event-stream":
+            *_, last = (part_of(event) for event in answer.text.removesuffix("\n\n").split("\n\n"))
+        else:
+            last = answer.json()
+        result = last["result"]
+        assert result["isError"] is True
+        assert result["content"][0]["text"].startswith("The request was withdrawn before the host answered.")
+
+
 def test_client_that_hangs_up(parley: Parley, quick: str) -> None:
     """Its stream has begun. The host is told within a second, and nothing is left."""
     held = Held()
