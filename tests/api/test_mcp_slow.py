@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from lib.mcp import tool_call
+from lib.wait import long_poll
 from tests.support.agents import VERSIONS, Agent, result_of, text_of
 from tests.support.deployments import Pair, Parley
 from tests.support.functions import quick_mcp
@@ -257,8 +258,32 @@ def test_post_whose_answer_is_lost(parley: Parley, quick: str) -> None:
     assert pair.unanswered().json()["requests"] == []
 
 
-def test_store_that_fails_while_a_call_waits(parley: Parley, quick: str) -> None:
-    """What is too large for a message has to be looked for."""
+def test_store_that_fails_for_a_moment(parley: Parley, quick: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The host has answered, with more than a message takes: the answer is looked for again."""
+    monkeypatch.setattr(long_poll, "_RETRY_SECONDS", TICK)
+    held = Held("x" * 10_000)
+    with ToolHost(parley.url, {"a": held.tool, "b": Tool(lambda _: 1)}) as host:
+        results: list[Any] = []
+        agent = Agent(f"{quick}/mcp/{host.code}", Accept="application/json")
+        agent.call("b")
+        calling = threading.Thread(target=lambda: results.append(agent.call("a")))
+        calling.start()
+        wait_until(lambda: len(host.asked) == 2)
+        before = parley.store.faults.calls
+        parley.store.faults.fail_after(1, "html")
+        held.go.set()
+        wait_until(lambda: parley.store.faults.calls >= before + 5)  # the answer, and two looks, each tried twice
+        parley.store.faults.heal()
+        calling.join(PATIENCE_SECONDS)
+        (result,) = results
+        assert (result["isError"], result["content"]) == (False, [{"type": "text", "text": "x" * 10_000}])
+
+
+def test_store_that_fails_while_a_call_waits(parley: Parley, quick: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is too large for a message has to be looked for. If that fails for 15 seconds, the model reads why."""
+    assert tool_call._STORE_RETURNS_SECONDS == 15
+    monkeypatch.setattr(tool_call, "_STORE_RETURNS_SECONDS", 3 * TICK)
+    monkeypatch.setattr(long_poll, "_RETRY_SECONDS", TICK)
     held = Held("x" * 10_000)
     with ToolHost(parley.url, {"a": held.tool, "b": Tool(lambda _: 1)}) as host:
         told: list[str] = []
