@@ -40,10 +40,11 @@ def _location(code: str, request_id: str) -> str:
 def read(call: Call) -> Reply:
     """Read the requests that wait for an answer; with `wait`, as soon as there is one.
 
-    A host that waits, or names itself, takes the session over.
+    A host that waits, or names itself, takes the session over. HEAD does neither: it must not end the stream of the
+    host that listens.
     """
     access, cursor, wait = call.host_access(), call.cursor, call.wait
-    if wait.seconds or call.names_host:
+    if call.method != "HEAD" and (wait.seconds or call.names_host):
         found = long_poll.requests(access, call.host, cursor, call.connection, wait.seconds).requests
     else:
         found = messages.unanswered(access, cursor).requests

@@ -50,12 +50,13 @@ class _Connection(NamedTuple):
 class Store:
     """The store as one request uses it. `network` is whose calls it makes.
 
-    `calls` is the number of HTTP calls, `seconds` the time that they took. The connections behind it are the
-    process's and safe to share.
+    `calls` is the number of HTTP calls, `seconds` the time that they took; `counted_by` counts both, too, if it is
+    given. The connections behind it are the process's and safe to share.
     """
 
-    def __init__(self, network: str = "") -> None:
+    def __init__(self, network: str = "", counted_by: "Store | None" = None) -> None:
         self.network = network
+        self._counted_by = counted_by
         self.calls = 0
         self.seconds = 0.0
 
@@ -82,6 +83,8 @@ class Store:
         with _count_lock:
             self.calls += 1
             self.seconds += seconds
+        if self._counted_by:
+            self._counted_by.count(seconds)
 
     def _execute(self, client: Redis, command: list[str | int | bytes]) -> object:
         cause = ""

@@ -13,6 +13,9 @@ STORE_VARIABLES = (
     ("UPSTASH_REDIS_REST_URL", "UPSTASH_REDIS_REST_TOKEN"),
 )
 
+# A number with so many digits is above the maximum of each setting. int() refuses more than 4,300.
+_MOST_DIGITS = 10
+
 
 class Credentials(NamedTuple):
     """Where the store's REST API is, and the bearer token that opens it."""
@@ -84,7 +87,7 @@ def commit() -> str | None:
 
 
 class Number(NamedTuple):
-    """A variable that holds a positive whole number, `most` at the most.
+    """A variable that holds a whole number from `least` to `most`.
 
     Calling it returns the number, or the default.
     """
@@ -92,6 +95,7 @@ class Number(NamedTuple):
     variable: str
     default: int
     most: int = 999_999_999
+    least: int = 1
 
     def __call__(self) -> int:
         """Return the number as it is set now."""
@@ -122,7 +126,7 @@ bytes_read = Number("RATE_LIMIT_READ_BYTES", 256 * 1024 * 1024)
 stream_seconds = Number("STREAM_SECONDS", 280, most=280)
 # How many calls may wait or stream in one function instance; 0: as many as its descriptors allow, which
 # lib/wait/capacity.py works out.
-max_waits = Number("MAX_WAITS", 0)
+max_waits = Number("MAX_WAITS", 0, least=0)
 
 
 def session_ttl() -> int:
@@ -146,10 +150,17 @@ def _parsed(value: str, number: Number) -> int:
 
     Either is logged once.
     """
-    found = int(value) if value.isascii() and value.isdigit() and len(value) < 10 else 0
-    if 0 < found <= number.most:
+    found = _whole_number(value)
+    if number.least <= found <= number.most:
         return found
-    used = number.most if found else number.default
+    used = number.most if found > number.most else number.default
     if value:
         log.line(level="warning", event="setting_ignored", variable=number.variable, used=used)
     return used
+
+
+def _whole_number(value: str) -> int:
+    """Return the number that a text is, or one above every maximum if that has more digits; -1 for any other text."""
+    if not (value.isascii() and value.isdigit()):
+        return -1
+    return int(value.lstrip("0")[:_MOST_DIGITS] or "0")

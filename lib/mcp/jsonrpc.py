@@ -33,11 +33,15 @@ class Fault(Exception):
 
 
 class Message(NamedTuple):
-    """A request. A notification has no `id` and gets no answer; a response has no `method` either."""
+    """A request, or a message that gets no answer: a notification has no `id`, a response is `RESPONSE`."""
 
     id: JsonText | None
     method: str
     params: dict[str, JsonText]
+
+
+# Every response: the relay asks its clients nothing, so it has no use for what they answer.
+RESPONSE = Message(None, "", {})
 
 
 def parse(body: bytes) -> Message:
@@ -51,24 +55,21 @@ def parse(body: bytes) -> Message:
     if members.get("jsonrpc") != b'"2.0"':
         raise Fault(INVALID_REQUEST, 'jsonrpc must be "2.0".', 400)
     if "method" not in members and members.keys() & {"result", "error"}:
-        members = {"method": JsonText(b'""')}  # a response, which gets no answer
+        return RESPONSE
     request_id = members.get("id")
     if request_id is not None and not is_identifier(request_id):
         raise Fault(INVALID_REQUEST, "id must be a string or a whole number.", 400)
-    method = jsontext.shape(members.get("method", JsonText(b"null")))
+    method = jsontext.shape(members.get("method", _NULL))
     if not isinstance(method, str):
         raise Fault(INVALID_REQUEST, "method must be a string.", 400, request_id=request_id)
     try:
         return Message(request_id, method, members_of(members, "params"))
-    except (InvalidJson, InvalidRequest) as problem:
+    except InvalidRequest as problem:
         raise Fault(INVALID_PARAMS, problem.detail, 400, request_id=request_id) from None
 
 
 def members_of(members: dict[str, JsonText], name: str) -> dict[str, JsonText]:
-    """Return the members of a member that is an object; none if it is left out, or null.
-
-    Raises InvalidRequest, InvalidJson.
-    """
+    """Return the members of a member that is an object; none if it is left out, or null. Raises InvalidRequest."""
     return jsontext.members(object_of(members, name))
 
 

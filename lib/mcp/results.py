@@ -4,7 +4,9 @@ Source: https://modelcontextprotocol.io/specification
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from contextlib import suppress
+from types import MappingProxyType
 from typing import ClassVar, NamedTuple
 
 from lib import VERSION, jsontext
@@ -22,6 +24,8 @@ _SERVER = compose(name="parley", title="Parley", version=VERSION)
 _CACHE = {"ttlMs": 0, "cacheScope": "private"}
 _NULL = write(None)
 
+# The members of a CallToolResult. An object with any other is a tool's JSON.
+_RESULT_MEMBERS = frozenset({"content", "structuredContent", "isError", "_meta", "resultType"})
 # The content blocks of MCP, each with its members that must be strings; a `resource` has them one level deeper.
 _BLOCKS = {
     "text": ("text",),
@@ -36,12 +40,12 @@ class UnknownTool(Exception):
 
 
 class Outcome(NamedTuple):
-    """What a tool call has led to: content blocks, any JSON as structured content, and `_meta`, all as JSON text."""
+    """What a tool call has led to: content blocks, any JSON as structured content, and the members of `_meta`."""
 
     content: JsonText
     structured: JsonText | None = None
     is_error: bool = False
-    meta: JsonText | None = None
+    meta: Mapping[str, JsonText] = MappingProxyType({})
 
 
 class Introduction(NamedTuple):
@@ -96,7 +100,7 @@ class Modern(Era):
     def called(self, outcome: Outcome) -> JsonText:
         """Return a result with any JSON as `structuredContent`."""
         members = {} if outcome.structured is None else {"structuredContent": outcome.structured}
-        return _modern(_members(outcome.meta), content=outcome.content, **members, isError=outcome.is_error)
+        return _modern(outcome.meta, content=outcome.content, **members, isError=outcome.is_error)
 
 
 class Legacy(Era):
@@ -132,8 +136,8 @@ class Legacy(Era):
         if structured.startswith(b"{") and self._version not in _WITHOUT_STRUCTURE:
             members["structuredContent"] = structured
         members["isError"] = outcome.is_error
-        if extra := _members(outcome.meta):
-            members["_meta"] = compose(**extra)
+        if outcome.meta:
+            members["_meta"] = compose(**outcome.meta)
         return compose(**members)
 
     def _tool(self, tool: dict[str, JsonText]) -> JsonText:
@@ -149,31 +153,33 @@ def text(value: str | JsonText) -> JsonText:
     return array([compose(type="text", text=value)])
 
 
-def _members(meta: JsonText | None) -> dict[str, JsonText]:
-    """Return the members of a result's `_meta`; none if it is not an object."""
-    return jsontext.members(meta) if meta and meta.startswith(b"{") else {}
-
-
-def _modern(meta: dict[str, JsonText] | None = None, /, **members: object) -> JsonText:
-    signed: dict[str, object] = {**(meta or {}), f"{META}serverInfo": _SERVER}
+def _modern(meta: Mapping[str, JsonText] = MappingProxyType({}), /, **members: object) -> JsonText:
+    signed: dict[str, object] = {**meta, f"{META}serverInfo": _SERVER}
     return compose(resultType="complete", **members, _meta=compose(**signed))
 
 
 def result_of(response: Response, era: Era) -> JsonText:
     """Return the result in a host's answer.
 
-    A `CallToolResult` stays as it is, any other text becomes text, other JSON becomes `structuredContent` with a copy
-    as text. An `error` becomes a result with `isError`, and a result with `isError` stays one, whatever its content.
-    Raises UnknownTool if the host says that it has no such tool.
+    Of a `CallToolResult` `content`, `structuredContent`, `isError` and `_meta` are passed on; the relay sets
+    `resultType`. A `_meta` that is no object, or names a member twice, is left out: the tool has run, so its result has
+    to arrive. An object that has any other member is no `CallToolResult`, so that nothing is dropped.
+
+    Any other text becomes text, other JSON becomes `structuredContent` with a copy as text. An `error` becomes a result
+    with `isError`, and an object with `isError` stays one, whatever else it has. Raises UnknownTool if the host says
+    that it has no such tool.
     """
     answer = response.answer or _NULL
     members = _members_if_any(answer)
     is_error = members.get("isError") == b"true"
+    has_only_known = members.keys() <= _RESULT_MEMBERS
     if response.kind == "error":
         result = era.failed(_error_message(answer))
-    elif is_error or _is_content(members.get("content")):
-        content = _content(members, answer)
-        result = era.called(Outcome(content, members.get("structuredContent"), is_error, members.get("_meta")))
+    elif has_only_known and (is_error or _is_content(members.get("content"))):
+        meta = _members_if_any(members.get("_meta", _NULL))
+        result = era.called(Outcome(_content(members, answer), members.get("structuredContent"), is_error, meta))
+    elif is_error:
+        result = era.failed(answer.decode())
     elif answer.startswith(b'"'):
         result = era.called(Outcome(text(answer)))
     else:
@@ -181,11 +187,11 @@ def result_of(response: Response, era: Era) -> JsonText:
     return result
 
 
-def _members_if_any(answer: JsonText) -> dict[str, JsonText]:
-    """Return the members of an answer; none if it is no object, or one that names a member twice."""
-    if answer.startswith(b"{"):
+def _members_if_any(value: JsonText) -> dict[str, JsonText]:
+    """Return the members of a value; none if it is no object, or one that names a member twice."""
+    if value.startswith(b"{"):
         with suppress(InvalidRequest, InvalidJson):
-            return jsontext.members(answer)
+            return jsontext.members(value)
     return {}
 
 

@@ -20,7 +20,7 @@ from lib.session import messages, sessions
 from lib.session.access import Access
 from lib.session.messages import Response
 from lib.wait import long_poll
-from lib.wait.long_poll import ResponseWait
+from lib.wait.long_poll import Cancelled, ResponseWait
 from lib.wait.notifications import HostLeft, ProgressReported
 
 # A result, preceded by the host's reports of progress, and by None at each tick.
@@ -30,6 +30,8 @@ TICK_SECONDS = 5
 _SECONDS = 280
 # Within so many seconds a page is there again that is loaded anew, or that somebody is asked to open.
 _HOST_RETURNS_SECONDS = 10
+# For so many seconds the store may fail under a call that waits: the host may have answered already.
+_STORE_RETURNS_SECONDS = 15
 
 _NO_HOST = (
     "No host listens: the page or program that showed this code is closed or offline. Ask for it to be opened again, "
@@ -38,10 +40,10 @@ _NO_HOST = (
 _NO_ANSWER = (
     "The host did not answer in time. It may still be at work; ask the person there before you repeat the call."
 )
-
-
-class Cancelled(Exception):
-    """The client has cancelled the call, and expects no response."""
+_WITHDRAWN = (
+    "The request was withdrawn before the host answered. The host may still be at work; ask the person there before "
+    "you repeat the call."
+)
 
 
 def tool_payload(name: str, arguments: JsonText, client: JsonText | None) -> JsonText:
@@ -64,9 +66,10 @@ def run(access: Access, payload: JsonText, request: Request, client: socket.sock
     try:
         with (
             long_poll.response(access, request_id, client, _SECONDS) as wait,
-            _cancellable(request.call, access.code, request_id),
+            _cancellable(request.call, access.code),
         ):
             wait.is_call = True
+            wait.patience = _STORE_RETURNS_SECONDS
             response = messages.post(access, request_id, payload, wait.channel, request.call)
             del payload  # a call that waits must not hold it
             accepted = True
@@ -74,9 +77,12 @@ def run(access: Access, payload: JsonText, request: Request, client: socket.sock
             outcome = yield from _until_answered(wait, access)
         withdraw_on_exit = wait.response.answer is None
         yield request.era.failed(outcome) if withdraw_on_exit else result_of(wait.response, request.era)
-    except RequestNotFound:
+    except Cancelled:
         withdraw_on_exit = False
-        raise Cancelled from None
+        raise
+    except RequestNotFound:  # somebody who knows the id has withdrawn the request, or it has waited for too long
+        withdraw_on_exit = False
+        yield request.era.failed(_WITHDRAWN)
     except Problem as problem:
         withdraw_on_exit = isinstance(problem, StoreProblem) or (accepted and isinstance(problem, RateLimited))
         raise
@@ -131,17 +137,17 @@ class _Host:
         return left > 0
 
 
-# The calls that wait in this instance: name as in `Request` -> code and id of the request to the host.
-_calls: dict[str, tuple[str, str]] = {}
+# The calls that wait in this instance: name as in `Request` -> the session's code.
+_calls: dict[str, str] = {}
 _lock = threading.Lock()
 
 
 @contextmanager
-def _cancellable(call: str, code: str, request_id: str) -> Iterator[None]:
+def _cancellable(call: str, code: str) -> Iterator[None]:
     """Let `cancel_here` cancel a call while the block runs, if the call has a name."""
     if call:
         with _lock:
-            _calls[call] = (code, request_id)
+            _calls[call] = code
     try:
         yield
     finally:
@@ -150,9 +156,8 @@ def _cancellable(call: str, code: str, request_id: str) -> Iterator[None]:
 
 
 def cancel_here(call: str, access: Callable[[str], Access]) -> None:
-    """Cancel a call that waits in this instance; `access` makes the access to a code. Raises what `withdraw` does."""
+    """Cancel a call that waits in this instance; `access` makes the access to a code. Raises what `cancel` does."""
     with _lock:
-        found = _calls.get(call)
-    if found:
-        code, request_id = found
-        messages.withdraw(access(code), request_id)
+        code = _calls.get(call)
+    if code:
+        messages.cancel(access(code), call)

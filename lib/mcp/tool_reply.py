@@ -10,8 +10,9 @@ from lib.jsontext import JsonText, compose
 from lib.mcp import jsonrpc
 from lib.mcp.jsonrpc import Fault
 from lib.mcp.protocol import Request
-from lib.mcp.tool_call import Cancelled, Results
+from lib.mcp.tool_call import Results
 from lib.problems import Problem
+from lib.wait.long_poll import Cancelled
 from lib.wait.notifications import ProgressReported
 from lib.web import sse
 from lib.web.call import Call

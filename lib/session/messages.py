@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from lib import settings
 from lib.jsontext import JsonText, compose
+from lib.problems import StoreUnavailable
 from lib.session import budgets, sessions
 from lib.session.access import Access
 from lib.session.budgets import Spending
@@ -218,8 +219,8 @@ def _backlog(reply: list[Any]) -> Backlog:
     raise unreadable(reply)
 
 
-def _request(entry: list[Any]) -> Request:
+def _request(entry: object) -> Request:
     match entry:
         case [str(request_id), str(payload), str(created), str(cursor)]:
             return Request(request_id, JsonText(payload.encode()), created, cursor)
-    raise unreadable(entry)
+    raise StoreUnavailable("an entry of a script's reply is not a request")

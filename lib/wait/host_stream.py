@@ -14,6 +14,7 @@ from lib.session.messages import Backlog, Request
 from lib.wait import capacity, dispatcher
 from lib.wait.long_poll import leaving
 from lib.wait.notifications import (
+    CallCancelled,
     HostChanged,
     HostLeft,
     Notification,
@@ -114,7 +115,8 @@ class _Stream:
     def _wants(self, event: Notification) -> bool:
         if isinstance(event, HostChanged):
             return event.host != self._host
-        return not isinstance(event, RequestAnswered | ProgressReported | ToolsChanged | HostLeft)
+        for_guests = RequestAnswered | CallCancelled | ProgressReported | ToolsChanged | HostLeft
+        return not isinstance(event, for_guests)
 
     def _happened(self, event: Notification | Wakeup) -> Iterator[bytes]:
         """Turn a notification into events.

@@ -12,6 +12,7 @@ from lib.session.messages import Backlog, Response
 from lib.wait import capacity, dispatcher
 from lib.wait.dispatcher import Dispatcher
 from lib.wait.notifications import (
+    CallCancelled,
     HostChanged,
     HostLeft,
     Notification,
@@ -24,6 +25,13 @@ from lib.wait.notifications import (
 from lib.wait.waiter import Waiter, Wakeup, Watched, expiry
 from lib.web.connection import ClientGone
 
+# Seconds after a look that has failed until the next one.
+_RETRY_SECONDS = 2.0
+
+
+class Cancelled(Exception):
+    """The client has cancelled its tool call, and expects no response."""
+
 
 class ResponseWait:
     """A guest's wait for the response to one request, of at most so many seconds.
@@ -31,7 +39,8 @@ class ResponseWait:
     `channel` is what the call that posts the request, or reads its response, has to name to the store, so that the
     answer is published there; `""` if this instance has no subscription yet, or the call does not wait. `response` is
     what is known of the request. `is_call` is set for a tool call, whose id no other request ever gets: a withdrawal is
-    then final, and `next` also returns that the host has left.
+    then final, and `next` also returns that the host has left. `patience` is for how many seconds the store may fail
+    before `next` raises its problem; until then the store is asked again every two seconds.
     """
 
     def __init__(
@@ -41,12 +50,14 @@ class ResponseWait:
         self.channel = dispatcher.channel if seconds else ""
         self.response = Response(request_id)
         self.is_call = False
+        self.patience = 0.0
         self._access = access
         self._id = request_id
         self._until = time.monotonic() + seconds
         self._seconds = seconds
         self._dispatcher = dispatcher
-        self._expires = 0.0
+        self._look_at = 0.0
+        self._failing_since: float | None = None
 
     @property
     def is_over(self) -> bool:
@@ -78,37 +89,55 @@ class ResponseWait:
         if not self.channel:
             self._dispatcher.subscribe(self._access.store)
             with suppress(StoreProblem):  # the request is accepted, so the wait goes on without this look
-                self._look()
+                self._look_patiently()
 
     def next(self, seconds: float) -> ProgressReported | HostLeft | None:
         """Return the next report of progress, or that the host has left.
 
-        None if there is none within the seconds, or the wait is over. Raises ClientGone, RequestNotFound if the request
-        was withdrawn, the other refusals of `messages.read`, and a StoreProblem.
+        None if there is none within the seconds, or the wait is over. Raises ClientGone, Cancelled, RequestNotFound if
+        the request was withdrawn, the other refusals of `messages.read`, and a StoreProblem when the patience is over.
+        A cancellation whose notification was lost is a withdrawal.
         """
         until = min(time.monotonic() + seconds, self._until)
         while self.response.answer is None and time.monotonic() < until:
-            match self.waiter.wait(min(until, self._expires)):
+            match self.waiter.wait(min(until, self._look_at)):
                 case RequestAnswered(response=Response() as answered):
                     self.response = answered
+                case CallCancelled():
+                    raise Cancelled
                 case RequestWithdrawn() if self.is_call:
                     raise RequestNotFound
                 case ProgressReported() | HostLeft() as event:
                     return event
-                case Wakeup.TIME if time.monotonic() < self._expires:
+                case Wakeup.TIME if time.monotonic() < self._look_at:
                     pass
                 case _:
-                    self._look()
+                    self._look_patiently()
         return None
 
     def _wants(self, event: Notification) -> bool:
         match event:
             case RequestAnswered() | RequestWithdrawn() | ProgressReported():
                 return event.id == self._id
+            case CallCancelled():
+                return self.is_call and event.id == self._id
             case HostLeft():
                 return self.is_call
             case _:
                 return isinstance(event, SessionEnded)
+
+    def _look_patiently(self) -> None:
+        """Ask the store; again after a pause if it fails. Raises its problem once it has failed for too long."""
+        try:
+            self._look()
+            self._failing_since = None
+        except StoreProblem:
+            now = time.monotonic()
+            if self._failing_since is None:
+                self._failing_since = now
+            if now >= self._failing_since + self.patience:
+                raise
+            self._look_at = now + _RETRY_SECONDS
 
     def _look(self) -> None:
         self.channel = self._dispatcher.channel
@@ -116,7 +145,7 @@ class ResponseWait:
         self._note()
 
     def _note(self) -> None:
-        self._expires = expiry(self.response.ttl_ms, time.monotonic())
+        self._look_at = expiry(self.response.ttl_ms, time.monotonic())
         self.waiter.watched = Watched("guest", self._id)
 
 

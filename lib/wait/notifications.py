@@ -43,6 +43,13 @@ class RequestWithdrawn(NamedTuple):
     id: str
 
 
+class CallCancelled(NamedTuple):
+    """To guests, before `RequestWithdrawn`: its client has cancelled the tool call that posted this request."""
+
+    code: str
+    id: str
+
+
 class ProgressReported(NamedTuple):
     """To guests: how far the host is with the request with this id. `report` is the host's report, a JSON object."""
 
@@ -96,6 +103,7 @@ type Notification = (
     RequestPosted
     | RequestAnswered
     | RequestWithdrawn
+    | CallCancelled
     | ProgressReported
     | ToolsChanged
     | ToolsRead
@@ -151,6 +159,7 @@ _KINDS: dict[str, tuple[str, Callable[[str, re.Match[str]], Notification | None]
     "request": (rf"({_CURSOR})(?: ({_CURSOR}) ({_TIME}) ({_ID}) ([0-9]{{1,5}}) (.+))?", _posted),
     "response": (rf"({_ID})(?: ({_TIME}) (result|error) ([0-9]{{1,5}}) (.+))?", _answered),
     "withdrawn": (rf"({_ID})", lambda code, words: RequestWithdrawn(code, words[1])),
+    "cancelled": (rf"({_ID})", lambda code, words: CallCancelled(code, words[1])),
     "progress": (rf"({_ID}) ([0-9]{{1,5}}) (.+)", _reported),
     "tools": ("([0-9]{1,15})", lambda code, words: ToolsChanged(code, int(words[1]))),
     "guest": ("([0-9]{1,5}) (.+)", _read),

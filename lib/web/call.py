@@ -18,6 +18,8 @@ from lib.web.preference import Wait
 from lib.web.url import Target, identifier
 
 _ATTEMPT = re.compile(r"[0-9]{1,15}")
+# The parameter of an Accept header that says that a media type is not acceptable.
+_NO_WEIGHT = re.compile(r"q\s*=\s*0(?:\.0*)?")
 
 
 class Call:
@@ -54,8 +56,12 @@ class Call:
         return self.accepts("text/event-stream")
 
     def accepts(self, media_type: str) -> bool:
-        """Return whether the caller names this media type as acceptable."""
-        return media_type in self.headers.get("Accept", "").lower()
+        """Return whether the caller names this media type as acceptable.
+
+        A range such as `*/*` does not count: most clients send one and expect JSON.
+        """
+        entries = ",".join(self.headers.get_all("Accept", [])).lower().split(",")
+        return any(_names(entry, media_type) for entry in entries)
 
     @property
     def access(self) -> Access:
@@ -118,3 +124,9 @@ class Call:
         """
         body, self._body = self._body, b""
         return fields.content(body, self.headers.get("Content-Type", "application/json"))
+
+
+def _names(entry: str, media_type: str) -> bool:
+    """Return whether an entry of an Accept header names a media type with a weight above zero (RFC 9110, 12.5.1)."""
+    named, *parameters = (part.strip() for part in entry.split(";"))
+    return named == media_type and not any(_NO_WEIGHT.fullmatch(parameter) for parameter in parameters)

@@ -177,8 +177,9 @@ class Endpoint(ABC, BaseHTTPRequestHandler):
         for name, value in headers.items():
             self.send_header(name, value)
         self._write(self.end_headers)
-        if self.command != "HEAD":
-            self._write_parts(content or reply.opening)
+        if self.command == "HEAD":
+            return
+        self._write_parts(content or reply.opening)
         for part in reply.stream or ():
             self._write_parts(part)
 

@@ -17,7 +17,7 @@ from lib.store import health
 from lib.web import body, endpoint
 from lib.web.call import Call
 from lib.web.endpoint import Actions, Endpoint, Reply
-from tests.support.deployments import Api, Parley, clean_environment, refusal
+from tests.support.deployments import Api, Pair, Parley, clean_environment, refusal
 from tests.support.functions import serving
 from tests.support.tools import PATIENCE_SECONDS, PROJECT, wait_until
 
@@ -151,6 +151,16 @@ def test_head_is_get_without_a_body(parley: Parley, path: str) -> None:
     assert head.status_code == get.status_code
     assert head.headers["content-type"] == get.headers["content-type"]
     assert int(head.headers["content-length"]) == len(get.content) > 0
+
+
+def test_head_of_a_stream_has_no_events(api: Api) -> None:
+    """Neither the first one, nor those that come later."""
+    pair = Pair(api)
+    pair.post("1", "q")
+    headers = "Accept: text/event-stream\r\n"
+    answer = raw(api.url, f"HEAD {pair.url}/responses/q?wait=1 HTTP/1.1\r\n{headers}\r\n".encode())
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "text/event-stream")
+    assert answer.content == b""
 
 
 @pytest.mark.parametrize("chunks", [[b"{}"], [b"{", b"}"], [b" " * 70_000, b"{}", b" " * 3]])

@@ -48,7 +48,8 @@ def test_results(parley: Parley, version: str) -> None:
         ('{"structuredContent":{"n":1.10},"content":[]}', "[]", '{"n":1.10}'),
         ('{"content":[],"structuredContent":[1.0]}', "[]", "[1.0]"),
         ('{"content":[],"structuredContent":null}', "[]", "null"),
-        ('{"content":[],"isError":"true","other":1}', "[]", ""),
+        ('{"content":[],"isError":"true","resultType":"other"}', "[]", ""),
+        *((f'{{"content":[],"_meta":{meta}}}', "[]", "") for meta in ("null", "[1]", '"x"', '{"a":1,"a":2}')),
         # What looks like a CallToolResult, but is none that a client could read.
         *map(
             plain,
@@ -64,6 +65,8 @@ def test_results(parley: Parley, version: str) -> None:
                 '{"content":[{"type":"resource_link","uri":"x"}]}',
                 '{"content":[],"content":[]}',
                 '{"structuredContent":{}}',
+                '{"title":"x","content":[]}',
+                '{"content":[],"isError":"true","other":1}',
             ),
         ),
     ]
@@ -85,6 +88,8 @@ def test_failures_of_a_tool(parley: Parley, version: str) -> None:
         (Raw('{"isError":true,"content":"why"}'), text_of("why"), ""),
         (Raw('{"isError":true,"content":[{"type":"text"}]}'), text_of('[{"type":"text"}]'), ""),
         (Raw('{"isError":true}'), text_of('{"isError":true}'), ""),
+        (Raw('{"isError":true,"content":[],"_meta":{"a":1,"a":2}}'), "[]", ""),
+        (Raw('{"isError":true,"content":[],"why":1}'), text_of('{"isError":true,"content":[],"why":1}'), ""),
         (Refused("no \ud800"), '[{"type":"text","text":"no \\ufffd"}]', ""),
         (Refused({"message": "no"}), text_of("no"), ""),
         (Refused({"code": "other", "message": "no", "more": 1}), text_of("no"), ""),

@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from lib.mcp import tool_call
+from lib.wait import long_poll
 from tests.support.agents import VERSIONS, Agent, result_of, text_of
 from tests.support.deployments import Pair, Parley
 from tests.support.functions import quick_mcp
@@ -200,6 +201,38 @@ def test_session_that_ends_meanwhile(parley: Parley, quick: str, end: str) -> No
         held.go.set()
 
 
+@pytest.mark.parametrize("accept", ["application/json", "application/json, text/event-stream"])
+@pytest.mark.parametrize("way", ["withdrawn", "expired"])
+def test_request_that_is_gone_before_its_answer(
+    parley: Parley, quick: str, monkeypatch: pytest.MonkeyPatch, accept: str, way: str
+) -> None:
+    """The client has not cancelled the call, and waits for a response to it."""
+    held = Held()
+    with ToolHost(parley.url, {"a": held.tool, "b": Tool(lambda _: 1)}) as host:
+        agent = Agent(f"{quick}/mcp/{host.code}", "2025-11-25", Accept=accept, **{"Mcp-Session-Id": "s"})
+        agent.call("b")
+        answers: list[httpx.Response] = []
+        calling = threading.Thread(target=lambda: answers.append(agent.send("tools/call", {"name": "a"})))
+        calling.start()
+        wait_until(lambda: len(host.asked) == 2)
+        if way == "withdrawn":
+            assert httpx.delete(f"{host.url}/requests/{host.asked[1]['id']}").status_code == 204
+        else:
+            monkeypatch.setenv("MESSAGE_TTL_SECONDS", "1")
+            url = f"{quick}/api/sessions/{host.code}/requests"
+            wait_until(lambda: httpx.get(url, headers=host.headers).json()["requests"] == [])
+        calling.join(PATIENCE_SECONDS)
+        held.go.set()
+        (answer,) = answers
+        if answer.headers["content-type"] == "text/event-stream":
+            *_, last = (part_of(event) for event in answer.text.removesuffix("\n\n").split("\n\n"))
+        else:
+            last = answer.json()
+        result = last["result"]
+        assert result["isError"] is True
+        assert result["content"][0]["text"].startswith("The request was withdrawn before the host answered.")
+
+
 def test_client_that_hangs_up(parley: Parley, quick: str) -> None:
     """Its stream has begun. The host is told within a second, and nothing is left."""
     held = Held()
@@ -225,8 +258,32 @@ def test_post_whose_answer_is_lost(parley: Parley, quick: str) -> None:
     assert pair.unanswered().json()["requests"] == []
 
 
-def test_store_that_fails_while_a_call_waits(parley: Parley, quick: str) -> None:
-    """What is too large for a message has to be looked for."""
+def test_store_that_fails_for_a_moment(parley: Parley, quick: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The host has answered, with more than a message takes: the answer is looked for again."""
+    monkeypatch.setattr(long_poll, "_RETRY_SECONDS", TICK)
+    held = Held("x" * 10_000)
+    with ToolHost(parley.url, {"a": held.tool, "b": Tool(lambda _: 1)}) as host:
+        results: list[Any] = []
+        agent = Agent(f"{quick}/mcp/{host.code}", Accept="application/json")
+        agent.call("b")
+        calling = threading.Thread(target=lambda: results.append(agent.call("a")))
+        calling.start()
+        wait_until(lambda: len(host.asked) == 2)
+        before = parley.store.faults.calls
+        parley.store.faults.fail_after(1, "html")
+        held.go.set()
+        wait_until(lambda: parley.store.faults.calls >= before + 5)  # the answer, and two looks, each tried twice
+        parley.store.faults.heal()
+        calling.join(PATIENCE_SECONDS)
+        (result,) = results
+        assert (result["isError"], result["content"]) == (False, [{"type": "text", "text": "x" * 10_000}])
+
+
+def test_store_that_fails_while_a_call_waits(parley: Parley, quick: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is too large for a message has to be looked for. If that fails for 15 seconds, the model reads why."""
+    assert tool_call._STORE_RETURNS_SECONDS == 15
+    monkeypatch.setattr(tool_call, "_STORE_RETURNS_SECONDS", 3 * TICK)
+    monkeypatch.setattr(long_poll, "_RETRY_SECONDS", TICK)
     held = Held("x" * 10_000)
     with ToolHost(parley.url, {"a": held.tool, "b": Tool(lambda _: 1)}) as host:
         told: list[str] = []

@@ -157,13 +157,14 @@ def test_cancelling(parley: Parley, version: str) -> None:
 def test_cancelling_in_another_instance(parley: Parley) -> None:
     """The call waits in one instance, and its cancellation comes to another."""
     held = Held()
-    with ToolHost(parley.url, {"a": held.tool}) as host:
+    with ToolHost(parley.url, {"a": held.tool, "b": Tool(lambda _: 1)}) as host:
+        Agent(host.mcp_url).call("b")  # so that the instance subscribes, and hears of the cancellation
         agent = Agent(host.mcp_url, "2025-11-25", Accept="application/json", **{"Mcp-Session-Id": "s"})
         body = agent.message("tools/call", {"name": "a"})
         answers: list[int] = []
         calling = threading.Thread(target=lambda: answers.append(agent.post(json.dumps(body).encode()).status_code))
         calling.start()
-        wait_until(lambda: len(host.asked) == 1)
+        wait_until(lambda: len(host.asked) == 2)
         function = parley.platform.detach("mcp")  # the next call starts another
         try:
             note = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": body["id"]}}

@@ -106,7 +106,8 @@ def test_newer_stream_takes_over(pair: Pair) -> None:
         assert (ended.name, ended.data) == ("ended", {"reason": "replaced"})
         pair.post(request_id="q")
         assert next(newer).data["id"] == "q"
-        assert pair.parley.http.head(f"{pair.url}/stream", headers=pair.host).status_code == 200
+        for path in ("/stream", "/stream?host=x", "/requests?wait=1", "/requests?host=x", "/requests?host=x&wait=1"):
+            assert pair.parley.http.head(f"{pair.url}{path}", headers=pair.host).status_code == 200
         pair.post(request_id="r")
         assert next(newer).data["id"] == "r"
 

@@ -11,7 +11,7 @@ from itertools import islice
 import pytest
 
 from dev.events import events_of
-from lib import exchange
+from lib import exchange, kv
 from lib.jsontext import JsonText
 from lib.kv import Store as Way
 from lib.problems import Busy, SessionNotFound, StoreUnavailable
@@ -193,10 +193,30 @@ def test_checks_take_many_calls_at_once(kv_store: Store, ear: Dispatcher, monkey
             waiters.append(waiting_now.enter_context(wait_for(ear, pair)))
             waiters[-1].watched = Watched("guest", "q")
         ear.subscribe(waiters[0].store)
-        kv_store.faults.heal()
+        with closing(Subscription(ear._channel)) as beside:
+            kv_store.faults.heal()
+            ear._check_at = 0.0
+            assert [waiter.wait(soon()) for waiter in waiters] == [Wakeup.LOOK] * 7
+            assert kv_store.faults.calls == 3
+            kv_store.db.publish(ear._channel, "last")
+            published: list[str] = []
+            while "last" not in published:
+                assert beside.wait(30)
+                published += beside.read()
+            assert len(published) == 2, "a round has one echo: the next part's would take the place of each other"
+
+
+def test_check_beside_a_network_that_uses_its_share(kv_store: Store, ear: Dispatcher, client: Sockets) -> None:
+    """The calls that wait are of all networks, so the check waits for none of them, and is still counted."""
+    way = Way(ADDRESS)
+    with ExitStack() as held, wait_for(ear, client, way=way) as waiter:
+        ear.subscribe(waiter.store)
+        for _ in range(4):
+            assert held.enter_context(kv._slots.take(ADDRESS, 1))
+        waiter.watched = Watched("guest", "q")
         ear._check_at = 0.0
-        assert [waiter.wait(soon()) for waiter in waiters] == [Wakeup.LOOK] * 7
-        assert kv_store.faults.calls == 3
+        assert waiter.wait(soon()) is Wakeup.LOOK
+        assert way.calls >= 2, "the subscription, and the check"
 
 
 @pytest.mark.parametrize("fault", ["html", "quota", "unauthorized", "lost", "empty"])

@@ -450,7 +450,10 @@ def test_the_minute_begins_with_the_first_use(store: Store) -> None:
             *("withdraw_request", KEYS, [*GUEST, "q"], responses(q=PENDING)),
             "host: ABC12345 withdrawn q; guest: ABC12345 withdrawn q",
         ),
-        ("cancel_call", KEYS, [*GUEST, "c"], CALLED, "host: ABC12345 withdrawn q; guest: ABC12345 withdrawn q"),
+        (
+            *("cancel_call", KEYS, [*GUEST, "c"], CALLED),
+            "host: ABC12345 withdrawn q; guest: ABC12345 cancelled q; guest: ABC12345 withdrawn q",
+        ),
         ("cancel_call", KEYS, [*GUEST, "other"], CALLED, ""),
         (
             *("report_progress", SEND_KEYS, [*HOST, "q", '{"progress":1}', 1000], responses(q=PENDING)),

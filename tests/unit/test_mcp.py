@@ -35,6 +35,13 @@ def test_any_body_is_a_message_or_a_fault(body: bytes) -> None:
             assert isinstance(message.method, str)
 
 
+@pytest.mark.parametrize("member", ['"result":{}', '"error":{"code":1,"message":"x"}'])
+def test_response(member: str) -> None:
+    """Whatever else it has, it gets no answer."""
+    for more in ('"id":1', '"id":{}', '"params":[1]'):
+        assert jsonrpc.parse(f'{{"jsonrpc":"2.0",{more},{member}}}'.encode()) is jsonrpc.RESPONSE
+
+
 @given(
     method=st.text() | st.sampled_from(["initialize", "tools/list", "tools/call"]),
     params=st.dictionaries(st.sampled_from(["_meta", "name", "protocolVersion"]), JSON),

@@ -6,6 +6,7 @@ from lib.jsontext import JsonText
 from lib.session.messages import Request, Response
 from lib.wait import notifications
 from lib.wait.notifications import (
+    CallCancelled,
     HostChanged,
     Notification,
     RequestAnswered,
@@ -47,6 +48,8 @@ def answered(kind: str, text: str) -> RequestAnswered:
         ("response", None),
         ("withdrawn q", RequestWithdrawn(CODE, "q")),
         ("withdrawn", None),
+        ("cancelled q", CallCancelled(CODE, "q")),
+        ("cancelled", None),
         (f"renewed {WHEN} 600000", SessionRenewed(CODE, WHEN, 600_000)),
         (f"renewed {WHEN} soon", None),
         ("renewed x 1", None),

@@ -52,7 +52,7 @@ def test_prefix(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], pref
     assert keys.rate("sessions", "::1") == f"{prefix}rate:sessions:::1"
 
 
-@pytest.mark.parametrize("value", ["abc", "0", "-1", "1.5", "²", "9" * 5000])
+@pytest.mark.parametrize("value", ["abc", "0", "0" * 5000, "-1", "1.5", "²", "9" * 5000 + "x"])
 def test_setting_that_is_none(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], value: str) -> None:
     settings._parsed.cache_clear()
     monkeypatch.setenv("SESSION_TTL_SECONDS", value)
@@ -67,7 +67,32 @@ def test_setting_that_is_none(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     }
 
 
-@pytest.mark.parametrize(("value", "seconds"), [("1", 1), ("280", 280), ("281", 280), ("999999999", 280), ("x", 280)])
+@pytest.mark.parametrize("value", ["4194305", "999999999", "1000000000", "9" * 5000])
+def test_setting_above_its_maximum(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], value: str
+) -> None:
+    """It is clamped, however many digits it has."""
+    settings._parsed.cache_clear()
+    monkeypatch.setenv("MAX_PAYLOAD_BYTES", value)
+    assert settings.max_payload() == 4 * 1024 * 1024
+    assert json.loads(capsys.readouterr().out)["used"] == 4 * 1024 * 1024
+
+
+@pytest.mark.parametrize(("value", "places"), [("0", 0), ("000", 0), ("", 0), ("7", 7), ("0" * 5000 + "7", 7)])
+def test_number_of_waits(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], value: str, places: int
+) -> None:
+    """Zero is a number here: as many as there is room for."""
+    settings._parsed.cache_clear()
+    monkeypatch.setenv("MAX_WAITS", value)
+    assert settings.max_waits() == places
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [("1", 1), ("0280", 280), ("280", 280), ("281", 280), ("999999999", 280), ("9999999999", 280), ("x", 280)],
+)
 def test_stream_ends_before_its_function(monkeypatch: pytest.MonkeyPatch, value: str, seconds: int) -> None:
     monkeypatch.setenv("STREAM_SECONDS", value)
     assert settings.stream_seconds() == seconds

@@ -1,7 +1,7 @@
 -- Finds out which waiting calls of a function instance have missed something, and renews the instance as a listener for the
 -- others.
 -- KEYS  for each waiting call: the session, its requests, its responses
--- ARGV  1 the instance's channel  2 what to publish there, which shows that the subscription works
+-- ARGV  1 the instance's channel  2 what to publish there, which shows that the subscription works, empty for nothing
 --       3 seconds that messages live; then for each waiting call: its role, host, guest or watcher (of the tools); the host
 --       '<name>/<attempt>', the id that the guest waits for, or the number of lists; the host's cursor; the expiry that the
 --       host knows
@@ -29,5 +29,5 @@ for place = 0, #KEYS / 3 - 1 do
   if same and role == 'watcher' then expire_with(session, responses) end
   table.insert(reply, same and 0 or 1)
 end
-redis.call('PUBLISH', channel, echo)
+if echo ~= '' then redis.call('PUBLISH', channel, echo) end
 return reply
