@@ -1,5 +1,7 @@
 """The checks of what a host's tools need, of MCP, and of what is too much."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -115,11 +117,11 @@ class Checks(SessionChecks):
         """Check that what the host reports of a call reaches the agent before the call's result."""
         agent = Agent(self.caller, self._server, MODERN)
         answer = agent.listen("tools/call", **_CALL, _meta={"progressToken": "check"})
-        request_id = self._receive("request").data["id"]
-        report = {"id": request_id, **_PROGRESS}
-        reported = self.caller.send("POST", f"{self.path}/progress", json=report, token=self.token)
-        event = answer.next(self.patience)
-        self._answer(request_id, _RESULT, 201)
+        with self._request_of_call() as request_id:
+            report = {"id": request_id, **_PROGRESS}
+            reported = self.caller.send("POST", f"{self.path}/progress", json=report, token=self.token)
+            event = answer.next(self.patience)
+            self._answer(request_id, _RESULT, 201)
         expect(reported, 204)
         came = event and event.data.get("params") == {"progressToken": "check", **_PROGRESS}
         require(came, *diagnosis.NO_PROGRESS.fill(seconds=self.patience))
@@ -141,13 +143,11 @@ class Checks(SessionChecks):
         agent = Agent(self.caller, self._server, LEGACY)
         agent.open()
         agent.listen("tools/call", **_CALL)
-        request_id = self._receive("request").data["id"]
-        agent.notify("notifications/cancelled", requestId=1)
-        event = self._listener.next(self.patience)
-        if event is None:  # a request that stays would be withdrawn during a later step
-            self._answer(request_id, _RESULT, 201)
-        withdrawn = event and (event.name, event.data.get("id")) == ("withdrawn", request_id)
-        require(withdrawn, *diagnosis.NOT_WITHDRAWN.fill(seconds=self.patience))
+        with self._request_of_call() as request_id:
+            agent.notify("notifications/cancelled", requestId=1)
+            event = self._listener.next(self.patience)
+            withdrawn = event and (event.name, event.data.get("id")) == ("withdrawn", request_id)
+            require(withdrawn, *diagnosis.NOT_WITHDRAWN.fill(seconds=self.patience))
         return "the host's request is withdrawn"
 
     def check_mcp_codes(self) -> str:
@@ -164,6 +164,28 @@ class Checks(SessionChecks):
                     continue
             raise Failed("A call with an unknown code has no text that says so.")
         return "refused, in words for a model where it calls"
+
+    @contextmanager
+    def _request_of_call(self) -> Iterator[str]:
+        """Receive the request of a call, and give its id. If the block fails, the request does not stay.
+
+        Otherwise the service would withdraw it at some time, and the event would come in the middle of a later step.
+        """
+        request_id = self._receive("request").data["id"]
+        try:
+            yield request_id
+        except Failed:
+            self._settle(request_id)
+            raise
+
+    def _settle(self, request_id: str) -> None:
+        """Answer a request. If it was withdrawn before, take that event from the stream. Else the stream is lost."""
+        self.lost.add("stream")
+        body = {"id": request_id, "result": _RESULT}
+        with suppress(Failed):
+            answer = self.caller.send("POST", f"{self.path}/responses", json=body, token=self.token)
+            if answer.status_code == 201 or self._listener.next(self.patience):
+                self.lost.discard("stream")
 
     @property
     def _server(self) -> str:

@@ -1,5 +1,6 @@
 """dev/check/: each fault in tools, MCP or limits makes its capability fail, and no other."""
 
+import io
 import json
 import re
 from collections.abc import Callable
@@ -406,6 +407,51 @@ def test_report_that_is_refused(well: Parley, mocked: Mocker) -> None:
     diagnosed(Checker(well.url, latency_limit=1000, patience=1), "progress", expected, "/progress is not in it")
 
 
+def recorded(monkeypatch: pytest.MonkeyPatch) -> list[PreparedRequest]:
+    """Return a list to which every call is added that is made from now on."""
+    made: list[PreparedRequest] = []
+    send = requests.Session.send
+
+    def sent(self: requests.Session, request: PreparedRequest, **options: Any) -> Response:
+        made.append(request)
+        return send(self, request, **options)
+
+    monkeypatch.setattr(requests.Session, "send", sent)
+    return made
+
+
+def call_after(made: list[PreparedRequest], part: bytes) -> str:
+    """Return the path of the call that follows on the one whose body has this part."""
+    numbers = [number for number, call in enumerate(made) if part in (call.body or b"")]
+    return str(made[numbers[-1] + 1].path_url)
+
+
+def only_failed(checker: Checker) -> str:
+    """Return the only step that has not passed."""
+    (failed,) = [check.name for check in checker.checks if check.state != "ok"]
+    return failed
+
+
+def test_report_on_a_stream_that_breaks_off(well: Parley, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy cuts the agent's stream, and keeps its connection to the function: the host answers the call."""
+    made = recorded(monkeypatch)
+    send, kept = requests.Session.send, []
+
+    def sent(self: requests.Session, request: PreparedRequest, **options: Any) -> Response:
+        answer = send(self, request, **options)
+        if b"progressToken" in (request.body or b""):
+            kept.append(answer.raw)
+            answer.raw = io.BytesIO()
+        return answer
+
+    monkeypatch.setattr(requests.Session, "send", sent)
+    checker = Checker(well.url, latency_limit=1000)
+    diagnosed(checker, "progress", diagnosis.STREAM_ENDED, "ended too early")
+    assert len(kept) == 1
+    assert call_after(made, b'"progress":').endswith("/responses")
+    assert only_failed(checker) == "progress"
+
+
 def test_changed_list_that_nobody_is_told(well: Parley, mocked: Mocker) -> None:
     only_one: dict[str, Any] = {"additional_matcher": lambda call: len(call.json()["tools"]) == 1}
     mocked.put(re.compile("/tools$"), **only_one, status_code=204)
@@ -426,11 +472,23 @@ def test_call_that_is_not_cancelled(well: Parley, faulty: Callable[[Call, Change
     diagnosed(checker, "cancelling", diagnosis.NOT_WITHDRAWN.fill(seconds=1), "notifications/cancelled", "1 s")
 
 
-def test_cancelling_that_is_refused(well: Parley, mocked: Mocker) -> None:
+def test_cancelling_that_is_refused(well: Parley, mocked: Mocker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The request stays, until the host answers it."""
     cancels: dict[str, Any] = {"additional_matcher": lambda call: b"notifications/cancelled" in (call.body or b"")}
     mocked.post(re.compile("/mcp/"), **cancels, status_code=404, json=json.loads(ERROR))
+    made = recorded(monkeypatch)
     checker = Checker(well.url, latency_limit=1000)
     found(checker, "cancelling", diagnosis.OTHER_CODE, "notifications/cancelled, 2025-11-25", "-32601")
+    assert call_after(made, b"notifications/cancelled").endswith("/responses")
+    assert only_failed(checker) == "cancelling"
+
+
+def test_cancelling_whose_answer_is_changed(well: Parley, faulty: Callable[[Call, Change], None]) -> None:
+    """The request is withdrawn all the same: the steps that follow do not stumble over that event."""
+    faulty(Call("POST", SERVER, "notifications/cancelled"), status(204))
+    checker = Checker(well.url, latency_limit=1000)
+    found(checker, "cancelling", diagnosis.OTHER_CODE, "notifications/cancelled, 2025-11-25", "204")
+    assert only_failed(checker) == "cancelling"
 
 
 def misled(which: Call, path: str, arguments: object, monkeypatch: pytest.MonkeyPatch) -> None:
