@@ -61,8 +61,8 @@ def compose(**members_: object) -> JsonText:
     return JsonText(b"{" + b",".join(write(name) + b":" + write(value) for name, value in members_.items()) + b"}")
 
 
-def whole(text: JsonText) -> JsonText:
-    """Return a JSON text in which U+FFFD stands for each half of a character: many JSON parsers refuse such a half."""
+def replace_lone_surrogates(text: JsonText) -> JsonText:
+    """Replace each escape of a lone surrogate by that of U+FFFD: many JSON parsers refuse a lone surrogate."""
     if text.find(b"\\ud") < 0 and text.find(b"\\uD") < 0:
         return text
     return JsonText(_ESCAPE.sub(lambda escape: b"\\ufffd" if escape["half"] else escape[0], text))

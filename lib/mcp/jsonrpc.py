@@ -90,7 +90,7 @@ def is_identifier(text: JsonText) -> bool:
 
 def result(request_id: JsonText, value: JsonText) -> JsonText:
     """Build a response."""
-    return compose(jsonrpc="2.0", id=request_id, result=jsontext.whole(value))
+    return compose(jsonrpc="2.0", id=request_id, result=jsontext.replace_lone_surrogates(value))
 
 
 def error(request_id: JsonText | None, fault: Fault) -> JsonText:
@@ -99,10 +99,10 @@ def error(request_id: JsonText | None, fault: Fault) -> JsonText:
     if fault.data is not None:
         members["data"] = fault.data
     identity = {} if request_id is None else {"id": request_id}
-    return compose(jsonrpc="2.0", **identity, error=jsontext.whole(compose(**members)))
+    return compose(jsonrpc="2.0", **identity, error=jsontext.replace_lone_surrogates(compose(**members)))
 
 
 def notification(method: str, params: JsonText | None = None) -> JsonText:
     """Build a notification."""
-    members = {} if params is None else {"params": jsontext.whole(params)}
+    members = {} if params is None else {"params": jsontext.replace_lone_surrogates(params)}
     return compose(jsonrpc="2.0", method=method, **members)

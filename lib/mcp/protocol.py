@@ -148,7 +148,7 @@ def _client(info: JsonText) -> JsonText | None:
         return None
     lengths = {"name": _NAME_LENGTH, "version": _VERSION_LENGTH}
     kept = {field: given[field][:length] for field, length in lengths.items() if isinstance(given.get(field), str)}
-    return jsontext.whole(compose(**kept)) if kept else None
+    return jsontext.replace_lone_surrogates(compose(**kept)) if kept else None
 
 
 def _client_in(session_id: str) -> JsonText | None:

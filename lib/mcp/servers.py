@@ -97,10 +97,10 @@ class SessionServer:
 
     introduction = Introduction(compose(tools=compose(listChanged=True)), SESSION_INSTRUCTIONS)
 
-    def __init__(self, access: Access, request: Request, client: socket.socket) -> None:
+    def __init__(self, access: Access, request: Request, connection: socket.socket) -> None:
         self._access = access
         self._request = request
-        self._client = client
+        self._connection = connection
 
     def list(self) -> JsonText:
         """Return the session's tools, or the tool of a session that has none. Raises a Problem."""
@@ -117,7 +117,7 @@ class SessionServer:
             _check(arguments, _SEND_REQUEST)
             payload = arguments["payload"]
         try:
-            yield from tool_call.run(self._access, payload, self._request, self._client)
+            yield from tool_call.run(self._access, payload, self._request, self._connection)
         except UnknownTool as unknown:
             raise Fault(INVALID_PARAMS, str(unknown)) from None
 
@@ -127,10 +127,10 @@ class FixedServer:
 
     introduction = Introduction(compose(tools=compose()), FIXED_INSTRUCTIONS)
 
-    def __init__(self, access: Callable[[str], Access], request: Request, client: socket.socket) -> None:
+    def __init__(self, access: Callable[[str], Access], request: Request, connection: socket.socket) -> None:
         self._access = access
         self._request = request
-        self._client = client
+        self._connection = connection
 
     def list(self) -> JsonText:
         """Return the fixed tools."""
@@ -148,7 +148,7 @@ class FixedServer:
             return
         payload = self._payload(arguments) if name == "call_tool" else arguments["payload"]
         try:
-            yield from tool_call.run(access, payload, self._request, self._client)
+            yield from tool_call.run(access, payload, self._request, self._connection)
         except UnknownTool:
             yield self._request.era.failed(_unknown_tool(_string(arguments, "name"), tools.read(access)))
 

@@ -52,7 +52,7 @@ def tool_payload(name: str, arguments: JsonText, client: JsonText | None) -> Jso
     return compose(method="tools/call", params=compose(name=name, arguments=arguments), **caller)
 
 
-def run(access: Access, payload: JsonText, request: Request, client: socket.socket) -> Results:
+def run(access: Access, payload: JsonText, request: Request, connection: socket.socket) -> Results:
     """Send a request to the host, and yield what comes: its result last.
 
     If the caller is gone, or the generator is closed, the request is withdrawn. Raises UnknownTool, Cancelled,
@@ -65,7 +65,7 @@ def run(access: Access, payload: JsonText, request: Request, client: socket.sock
     accepted = False
     try:
         with (
-            long_poll.response(access, request_id, client, _SECONDS) as wait,
+            long_poll.response(access, request_id, connection, _SECONDS) as wait,
             _cancellable(request.call, access.code),
         ):
             wait.is_call = True

@@ -68,13 +68,13 @@ class Dispatcher:
         with self._lock:
             if self._selector is None:
                 self._open()
-            self._register(waiter.client, waiter)
+            self._register(waiter.connection, waiter)
             self._waiters.setdefault(waiter.code, []).append(waiter)
         try:
             yield
         finally:
             with self._lock:
-                self._unregister(waiter.client)
+                self._unregister(waiter.connection)
                 self._waiters[waiter.code].remove(waiter)
                 if not self._waiters[waiter.code]:
                     del self._waiters[waiter.code]
@@ -167,10 +167,10 @@ class Dispatcher:
     def _read_client(self, waiter: Waiter) -> None:
         with self._lock:  # so that the call does not end meanwhile, and its descriptor become another's
             if waiter in self._waiters.get(waiter.code, ()):
-                if hung_up(waiter.client):
+                if hung_up(waiter.connection):
                     waiter.put(ClientGone())
                 # Further bytes are ignored: select() would report them at each turn.
-                self._unregister(waiter.client)
+                self._unregister(waiter.connection)
 
     def _check(self) -> None:
         """Subscribe again if need be, and wake the calls that have missed something."""

@@ -37,7 +37,7 @@ _OPEN, _REQUEST, _WITHDRAWN, _GUEST, _RENEWED, _RECONNECT, _ENDED = EVENTS
 REASONS: dict[type[Problem], str] = {SessionEnded: "ended", SessionNotFound: "expired", Replaced: "replaced"}
 
 
-def run(access: Access, host: str, predecessor: str, cursor: str, client: socket.socket) -> Generator[bytes]:
+def run(access: Access, host: str, predecessor: str, cursor: str, connection: socket.socket) -> Generator[bytes]:
     """Yield the events of a session from a cursor on, until it ends, another host takes over, or the time is up.
 
     `host` is `NAME/ATTEMPT`, `predecessor` as in `messages.take_over`. Before the first event it raises Busy,
@@ -45,7 +45,7 @@ def run(access: Access, host: str, predecessor: str, cursor: str, client: socket
     up later, the stream just ends, and its client connects again. Raises ClientGone.
     """
     until = time.monotonic() + settings.stream_seconds()
-    stream = _Stream(access, host, cursor, client)
+    stream = _Stream(access, host, cursor, connection)
     with capacity.take(access.network), stream.dispatcher.waiting(stream.waiter), leaving(access, host):
         try:
             for event in chain(stream.open(predecessor), stream.follow(until)):
@@ -65,10 +65,10 @@ def run(access: Access, host: str, predecessor: str, cursor: str, client: socket
 class _Stream:
     """What a stream's client knows: the requests up to the cursor, and when the session expires."""
 
-    def __init__(self, access: Access, host: str, cursor: str, client: socket.socket) -> None:
+    def __init__(self, access: Access, host: str, cursor: str, connection: socket.socket) -> None:
         self.cursor = cursor
         self.dispatcher = dispatcher.current()
-        self.waiter = Waiter(access.store, access.code, client, self._wants)
+        self.waiter = Waiter(access.store, access.code, connection, self._wants)
         self._access = access
         self._host = host
         self._expires_at = ""
@@ -94,7 +94,7 @@ class _Stream:
                 )
                 break
             except messages.HostConflict as conflict:
-                require_client(self.waiter.client)
+                require_client(self.waiter.connection)
                 predecessor = conflict.newest
         self._expires_at = backlog.session.expires_at
         yield sse.encode(_OPEN, compose(code=self._access.code, expiresAt=self._expires_at), self.cursor)

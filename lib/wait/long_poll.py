@@ -44,9 +44,9 @@ class ResponseWait:
     """
 
     def __init__(
-        self, access: Access, request_id: str, client: socket.socket, seconds: int, dispatcher: Dispatcher
+        self, access: Access, request_id: str, connection: socket.socket, seconds: int, dispatcher: Dispatcher
     ) -> None:
-        self.waiter = Waiter(access.store, access.code, client, self._wants)
+        self.waiter = Waiter(access.store, access.code, connection, self._wants)
         self.channel = dispatcher.channel if seconds else ""
         self.response = Response(request_id)
         self.is_call = False
@@ -150,13 +150,13 @@ class ResponseWait:
 
 
 @contextmanager
-def response(access: Access, request_id: str, client: socket.socket, seconds: int) -> Iterator[ResponseWait]:
+def response(access: Access, request_id: str, connection: socket.socket, seconds: int) -> Iterator[ResponseWait]:
     """Let a guest wait for a response: hold a place and receive notifications, unless the seconds are zero.
 
     Raises Busy.
     """
     current = dispatcher.current()
-    wait = ResponseWait(access, request_id, client, seconds, current)
+    wait = ResponseWait(access, request_id, connection, seconds, current)
     with ExitStack() as held:
         if seconds:
             held.enter_context(capacity.take(access.network))
@@ -164,7 +164,7 @@ def response(access: Access, request_id: str, client: socket.socket, seconds: in
         yield wait
 
 
-def requests(access: Access, host: str, cursor: str, client: socket.socket, seconds: int) -> Backlog:
+def requests(access: Access, host: str, cursor: str, connection: socket.socket, seconds: int) -> Backlog:
     """Take the session over, and return the unanswered requests after a cursor as soon as there are any.
 
     Returns an empty backlog when the seconds are over. Raises what `messages.take_over` does, Busy, ClientGone.
@@ -178,7 +178,7 @@ def requests(access: Access, host: str, cursor: str, client: socket.socket, seco
         )
 
     current = dispatcher.current()
-    waiter = Waiter(access.store, access.code, client, wants)
+    waiter = Waiter(access.store, access.code, connection, wants)
     until = time.monotonic() + seconds
     with capacity.take(access.network), current.waiting(waiter), leaving(access, host):
         current.subscribe(access.store)

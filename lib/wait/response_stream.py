@@ -18,14 +18,14 @@ _PROGRESS, _RESPONSE, _PROBLEM = EVENTS
 
 
 def run(
-    access: Access, request_id: str, client: socket.socket, seconds: int, begin: Callable[[str], Response]
+    access: Access, request_id: str, connection: socket.socket, seconds: int, begin: Callable[[str], Response]
 ) -> Generator[bytes]:
     """Yield reports of progress as they come, and last the response, or the problem that ends the wait.
 
     `begin` posts the request, or reads its response, with the channel that it is given. Before the first event this
     raises what `begin` does, and Busy; later ClientGone.
     """
-    with long_poll.response(access, request_id, client, seconds) as wait:
+    with long_poll.response(access, request_id, connection, seconds) as wait:
         response = begin(wait.channel)
         del begin  # a call that waits must not hold the payload
         wait.follow(response)

@@ -25,14 +25,14 @@ class Event(Enum):
     OVER = "over"  # the session is over, and with it the watch
 
 
-def watch(access: Access, client: socket.socket) -> Generator[Event]:
+def watch(access: Access, connection: socket.socket) -> Generator[Event]:
     """Yield what happens, until the session is over, or without an `OVER` when the time of a stream is.
 
     Before the first event it raises Busy, SessionNotFound, SessionEnded, RateLimited or a StoreProblem. Raises
     ClientGone.
     """
     with capacity.take_to_watch(access.network):
-        watching = _Watch(access, client)
+        watching = _Watch(access, connection)
         with watching.dispatcher.waiting(watching.waiter):
             begun = False
             try:
@@ -50,9 +50,9 @@ def watch(access: Access, client: socket.socket) -> Generator[Event]:
 class _Watch:
     """What is known of a list of tools, and since when."""
 
-    def __init__(self, access: Access, client: socket.socket) -> None:
+    def __init__(self, access: Access, connection: socket.socket) -> None:
         self.dispatcher = dispatcher.current()
-        self.waiter = Waiter(access.store, access.code, client, self._wants)
+        self.waiter = Waiter(access.store, access.code, connection, self._wants)
         self._access = access
         self._channel = ""  # where the store publishes changes of the list, as far as this watch has asked it to
         self._number = 0

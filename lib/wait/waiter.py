@@ -37,10 +37,12 @@ class Waiter:
     `watched` is what the dispatcher's checks compare with the store; None until the call has asked the store once.
     """
 
-    def __init__(self, store: Store, code: str, client: socket.socket, wants: Callable[[Notification], bool]) -> None:
+    def __init__(
+        self, store: Store, code: str, connection: socket.socket, wants: Callable[[Notification], bool]
+    ) -> None:
         self.store = store
         self.code = code
-        self.client = client
+        self.connection = connection
         self.wants = wants
         self.watched: Watched | None = None
         self._events: SimpleQueue[Notification | Wakeup | ClientGone] = SimpleQueue()

@@ -39,7 +39,7 @@ def _sized(length: str, source: "_Source", limit: int) -> bytes:
         raise InvalidRequest("Content-Length must be a whole number.")
     body = _Collected(limit)
     body.take(source, int(length))
-    return body.whole()
+    return body.content()
 
 
 def _chunked(headers: Message, source: "_Source", limit: int) -> bytes:
@@ -52,7 +52,7 @@ def _chunked(headers: Message, source: "_Source", limit: int) -> bytes:
             break
         if int(size[1], 16) == 0:
             if any(source.line() in (b"\r\n", b"\n", b"") for _ in range(_TRAILERS_LIMIT)):
-                return body.whole()
+                return body.content()
             raise InvalidRequest("The body has too many trailers.")
         body.take(source, int(size[1], 16))
         if source.line() not in (b"\r\n", b"\n"):
@@ -112,7 +112,7 @@ class _Collected:
             elif self.size > _DISCARD_LIMIT:
                 raise PayloadTooLarge(self.limit, self.size)
 
-    def whole(self) -> bytes:
+    def content(self) -> bytes:
         if self.size > self.limit:
             raise PayloadTooLarge(self.limit, self.size)
         return b"".join(self.parts)

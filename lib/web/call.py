@@ -94,7 +94,7 @@ class Call:
         return f"{identifier(name, 'host')}/{attempt}"
 
     @property
-    def request_id(self) -> str | None:
+    def platform_id(self) -> str | None:
         """Return the platform's id of this request."""
         return self.headers.get("x-vercel-id") if settings.on_platform() else None
 

@@ -112,7 +112,7 @@ class Endpoint(ABC, BaseHTTPRequestHandler):
             ms=_milliseconds(time.perf_counter() - started),
             storeCalls=call.store.calls,
             storeMs=_milliseconds(call.store.seconds),
-            requestId=(call.request_id or secrets.token_hex(8))[:64],
+            requestId=(call.platform_id or secrets.token_hex(8))[:64],
             **notes,
         )
 
