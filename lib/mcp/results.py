@@ -24,7 +24,7 @@ _SERVER = compose(name="parley", title="Parley", version=VERSION)
 _CACHE = {"ttlMs": 0, "cacheScope": "private"}
 _NULL = write(None)
 
-# The members of a CallToolResult. An object with any other is a tool's JSON.
+# The members of a CallToolResult.
 _RESULT_MEMBERS = frozenset({"content", "structuredContent", "isError", "_meta", "resultType"})
 # The content blocks of MCP, each with its members that must be strings; a `resource` has them one level deeper.
 _BLOCKS = {
@@ -163,23 +163,22 @@ def result_of(response: Response, era: Era) -> JsonText:
 
     Of a `CallToolResult` `content`, `structuredContent`, `isError` and `_meta` are passed on; the relay sets
     `resultType`. A `_meta` that is no object, or names a member twice, is left out: the tool has run, so its result has
-    to arrive. An object that has any other member is no `CallToolResult`, so that nothing is dropped.
+    to arrive. Other members are left out if there are content blocks, since MCP lets a server add some. An object
+    with an empty `content` and other members is no `CallToolResult`, but a tool's JSON.
 
     Any other text becomes text, other JSON becomes `structuredContent` with a copy as text. An `error` becomes a result
-    with `isError`, and an object with `isError` stays one, whatever else it has. Raises UnknownTool if the host says
+    with `isError`, and a result with `isError` stays one, whatever its content. Raises UnknownTool if the host says
     that it has no such tool.
     """
     answer = response.answer or _NULL
     members = _members_if_any(answer)
     is_error = members.get("isError") == b"true"
-    has_only_known = members.keys() <= _RESULT_MEMBERS
+    content = members.get("content")
     if response.kind == "error":
         result = era.failed(_error_message(answer))
-    elif has_only_known and (is_error or _is_content(members.get("content"))):
+    elif is_error or _is_content(content, may_be_empty=members.keys() <= _RESULT_MEMBERS):
         meta = _members_if_any(members.get("_meta", _NULL))
         result = era.called(Outcome(_content(members, answer), members.get("structuredContent"), is_error, meta))
-    elif is_error:
-        result = era.failed(answer.decode())
     elif answer.startswith(b'"'):
         result = era.called(Outcome(text(answer)))
     else:
@@ -217,10 +216,10 @@ def _error_message(answer: JsonText) -> str:
     return found
 
 
-def _is_content(text: JsonText | None) -> bool:
+def _is_content(text: JsonText | None, *, may_be_empty: bool = True) -> bool:
     """Return whether a text is a list of content blocks, as far as a client needs them to be."""
     content = jsontext.shape(text) if text else None
-    return isinstance(content, list) and all(_is_block(block) for block in content)
+    return isinstance(content, list) and bool(content or may_be_empty) and all(_is_block(block) for block in content)
 
 
 def _is_block(block: object) -> bool:
