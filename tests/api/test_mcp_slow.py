@@ -182,15 +182,16 @@ def test_host_that_comes_back(parley: Parley, quick: str) -> None:
 @pytest.mark.parametrize("end", ["ended", "expired"])
 def test_session_that_ends_meanwhile(parley: Parley, quick: str, end: str) -> None:
     held = Held()
-    with ToolHost(parley.url, {"a": held.tool}) as host:
+    with ToolHost(parley.url, {"a": held.tool, "b": Tool(lambda _: 1)}) as host:
         told: list[Any] = []
+        agent = Agent(f"{quick}/mcp/{host.code}")
+        agent.call("b")  # so that the instance subscribes: the next call looks for its answer only once
         if end == "expired":
             parley.store.db.pexpire(f"{parley.store.prefix}session:{host.code}", 1500)
-        agent = Agent(f"{quick}/mcp/{host.code}")
         calling = threading.Thread(target=lambda: told.extend(streamed(agent, held, 99)))
         calling.start()
-        wait_until(lambda: len(host.asked) == 1)
-        time.sleep(1.5 * TICK)
+        wait_until(lambda: len(host.asked) == 2)
+        time.sleep(1.5 * TICK)  # until the answer is a stream
         before = parley.store.faults.calls
         if end == "ended":
             httpx.delete(host.url, headers=host.headers)
@@ -288,7 +289,7 @@ def test_store_that_fails_while_a_call_waits(parley: Parley, quick: str, monkeyp
     with ToolHost(parley.url, {"a": held.tool, "b": Tool(lambda _: 1)}) as host:
         told: list[str] = []
         agent = Agent(f"{quick}/mcp/{host.code}", Accept="application/json")
-        agent.call("b")  # so that the instance subscribes: the next call looks for its answer only once
+        agent.call("b")  # as above
         calling = threading.Thread(target=lambda: told.append(agent.failed("a")))
         calling.start()
         wait_until(lambda: len(host.asked) == 2)
