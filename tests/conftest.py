@@ -28,6 +28,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--quick", action="store_true", help="skip each test that starts a process, as soon as it does")
 
 
+def pytest_configure() -> None:
+    """Forget what `make test ARGS=…` would hand down to each `make` that a test runs."""
+    for name in ("ARGS", "MAKEFLAGS", "MFLAGS", "MAKELEVEL"):
+        os.environ.pop(name, None)
+
+
 def pytest_report_header(config: pytest.Config) -> str | None:
     """Say what is left out."""
     return "quick: tests that start a process are skipped" if config.getoption("quick") else None
@@ -92,11 +98,7 @@ def any_store(request: pytest.FixtureRequest) -> Store:
 
 @pytest.fixture(scope="session")
 def usual_store(request: pytest.FixtureRequest) -> Store:
-    """Give the store for deployments: on a real Redis, as in production, or on an embedded one where there is none.
-
-    One is enough, because a deployment reaches its store only through the scripts and subscriptions that are tested on
-    both. The pages and clients run on the embedded one, which users of `make dev` have.
-    """
+    """Give the store of those deployments that need none of their own, as `stores.usual_store` does."""
     store: Store = request.getfixturevalue("redis_store" if has_real_store() else "embedded_store")
     return store
 

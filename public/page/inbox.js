@@ -120,7 +120,9 @@ function showRequest({ id, call, createdAt }, title, content) {
       prependEntry(answered, entry.item);
       request.outcome = outcome;
       settle(answer);
-      if (hadFocus) (requests.querySelector("textarea") ?? entry.item).focus();
+      if (!hadFocus) return;
+      if (requests.firstChild) goToFirst();
+      else entry.item.focus();
     };
     const request = {
       entry,

@@ -14,7 +14,7 @@ from tests.support.tools import PROJECT
 
 @pytest.mark.platform
 def test_streams(tmp_path: Path) -> None:
-    parts = ["--rounds", "0", "--no-bursts", "--streams", "5", "--pushes", "30", "--idle", "1"]
+    parts = ["--rounds", "0", "--no-bursts", "--no-large", "--streams", "5", "--pushes", "30", "--idle", "1"]
     command = [sys.executable, "-m", "tests.instance", *parts, "--json", str(tmp_path / "instance.json")]
     done = subprocess.run(command, cwd=PROJECT, env=clean_environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -17,7 +17,7 @@ from dev.local.function import Function, from_bundle, from_source
 from dev.local.platform import Platform
 from dev.local.project import Project
 from dev.local.server import Server
-from tests.support.stores import Store, running_store
+from tests.support.stores import Store, usual_store
 from tests.support.tools import PATIENCE_SECONDS, PROJECT, wait_until
 
 SENT_AS_JSON = {"Content-Type": "application/json"}
@@ -88,7 +88,7 @@ def running_parley(store: Store, **variables: str) -> Iterator[Parley]:
 @contextmanager
 def running_site(**variables: str) -> Iterator[Parley]:
     """Run a deployment with a store of its own and with room for every test's sessions. All its functions run."""
-    with running_store(None) as store, running_parley(store, **environment.UNLIMITED, **variables) as parley:
+    with usual_store() as store, running_parley(store, **environment.UNLIMITED, **variables) as parley:
         parley.platform.reload()
         yield parley
 

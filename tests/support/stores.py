@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 from upstash_redis import Redis
@@ -75,6 +75,15 @@ def real_store() -> Iterator[Store]:
     else:
         with redis_server() as url, running_store(url) as store:
             yield store
+
+
+def usual_store() -> AbstractContextManager[Store]:
+    """Run a store for deployments: on a real Redis, as in production, or on an embedded one where there is none.
+
+    One is enough, because a deployment reaches its store only through the scripts and subscriptions that are tested on
+    both.
+    """
+    return real_store() if has_real_store() else running_store(None)
 
 
 @contextmanager
