@@ -2694,7 +2694,7 @@ class _Calls:
     def accept(self, request: _Object, cursor: str) -> None:
         """Begin with a request that the relay has delivered, unless it is known already.
 
-        Another one with its id was withdrawn before, which a host that polls is not told.
+        If a request with its id is under way, that one has been withdrawn: a host that polls gets no notice of it.
         """
         call = _Call(request["id"], cursor, request["payload"], self._report)
         with self._lock:
@@ -3821,7 +3821,10 @@ def _texts(answer: _Answer) -> Iterator[str]:
 
 
 def _checked_response(received: _Received, to: _Message) -> _Received:
-    """Return the response to a request, with its id. Raises RelayError for a problem of the relay, and what is none."""
+    """Return the response to a request, under the request's id.
+
+    Raises RelayError if the relay reports a problem, or if what it has sent is no response.
+    """
     error = _object_in(received.members, "error")
     problem = _object_in(error, "data")
     if isinstance(problem.get("code"), str):
@@ -3841,17 +3844,19 @@ class _ListWatch:
         self._code = code
         self._on_change = on_change
         self._on_end = on_end
-        # The tools when the client has listed them, as the relay has them. None if it has been told that they have
-        # changed, empty if it was shown others.
+        # The session's tools, as JSON of the relay's, when the client last listed them. None after a notification that
+        # they have changed; empty if the client got other tools in their place.
         self._known: str | None = None
+        self._is_running = False
 
     def expect_list(self) -> None:
         """Look at the tools before the client lists them, so that no change after that is missed."""
-        if not self._known:
-            try:
-                self._known = self._tools()
-            except RelayError:
-                self.expect_other_list()
+        if self._known and self._is_running:
+            return
+        try:
+            self._known = self._tools()
+        except RelayError:
+            self.expect_other_list()
 
     def expect_other_list(self) -> None:
         """Take note that the client is shown other tools in place of the session's."""
@@ -3859,6 +3864,7 @@ class _ListWatch:
 
     def run(self) -> None:
         """Watch until the session is over, or nobody is interested any more."""
+        self._is_running = True
         over = _cancellation()
         failures = 0
         while not over.is_set():
@@ -4090,8 +4096,7 @@ class _McpServer:
 
     def _forward_list(self, call: _Forwarded) -> None:
         """Answer with the session's tools, or if it is over, or the relay is out of reach, with the fixed ones."""
-        if self._is_watching:
-            self._watch.expect_list()
+        self._watch.expect_list()  # also if nothing watches yet: the client may subscribe to changes of what it gets
         try:
             answer = self._mcp.ask(self._code, call, partial(self._send, call))
         except RelayError as error:
@@ -4383,7 +4388,7 @@ class _Program:
     def call(self, name: str, arguments: _Object, report: Callable[[_Object], object]) -> _Object:
         """Call a tool, and return its result. `report` is called with the reports of its progress.
 
-        When this thread's work is cancelled, the program is told. Raises RelayError.
+        When this thread's work is cancelled, the program gets `notifications/cancelled`. Raises RelayError.
         """
         return self.request("tools/call", {"name": name, "arguments": arguments}, report=report)
 
@@ -4939,13 +4944,13 @@ def _imported(path: Path) -> types.ModuleType:
 
 def _error_of_file(path: Path, error: BaseException) -> str:
     """Return what is wrong with a file of tools, and in which of its lines."""
-    told = f"{path}: {type(error).__name__}: {error.msg if isinstance(error, SyntaxError) else error}"
+    found = f"{path}: {type(error).__name__}: {error.msg if isinstance(error, SyntaxError) else error}"
     if isinstance(error, SyntaxError):
         place = f"{error.filename}, line {error.lineno}" if error.filename else f"line {error.lineno}"
-        return f"{told} ({place}): {(error.text or '').strip()}"
+        return f"{found} ({place}): {(error.text or '').strip()}"
     frames = traceback.extract_tb(error.__traceback__)
     lines = [frame for frame in frames if Path(frame.filename) == path.resolve()]
-    return f"{told} (line {lines[-1].lineno}): {lines[-1].line}" if lines else told
+    return f"{found} (line {lines[-1].lineno}): {lines[-1].line}" if lines else found
 
 
 def _large(text: str) -> str:

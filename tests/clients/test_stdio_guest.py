@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import subprocess
+import threading
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from tests.support.agents import Agent
 from tests.support.deployments import Parley
 from tests.support.documents import blocks
 from tests.support.toolhosts import Held, Tool, ToolHost
-from tests.support.tools import PROJECT, go_without, need, wait_until
+from tests.support.tools import PATIENCE_SECONDS, PROJECT, go_without, need, wait_until
 
 NOWHERE = "http://127.0.0.1:9"
 FIXED = ["list_tools", "call_tool", "send_request"]
@@ -539,6 +540,21 @@ def test_subscription(host: ToolHost, site: Parley) -> None:
         assert server.changed()["params"]["_meta"]["io.modelcontextprotocol/subscriptionId"] == second
         assert server.answer(second)["resultType"] == "complete"
         assert server.names(modern=True) == FIXED
+
+
+def test_tools_that_change_before_the_first_look(host: ToolHost, site: Parley) -> None:
+    """The client has listed the tools and subscribed. They change before the server has asked for them again."""
+    released = threading.Event()
+    with Gate(site.url) as gate, Piped(host.code, relay=gate.url) as server:
+        assert server.names(modern=True) == ["wait", "echo"]
+        gate.rule = lambda _: "" if released.wait(PATIENCE_SECONDS) else "cut"
+        server.begin("subscriptions/listen", {"notifications": {"toolsListChanged": True}}, modern=True)
+        assert server.next()["method"] == "notifications/subscriptions/acknowledged"
+        host.tools["one"] = Tool(lambda _: 1)
+        host.register()
+        released.set()
+        server.changed()
+        assert server.names(modern=True) == ["wait", "echo", "one"]
 
 
 def test_subscription_to_what_does_not_change(site: Parley) -> None:
