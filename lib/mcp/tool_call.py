@@ -30,8 +30,6 @@ TICK_SECONDS = 5
 _SECONDS = 280
 # Within so many seconds a page is there again that is loaded anew, or that somebody is asked to open.
 _HOST_RETURNS_SECONDS = 10
-# For so many seconds the store may fail under a call that waits: the host may have answered already.
-_STORE_RETURNS_SECONDS = 15
 
 _NO_HOST = (
     "No host listens: the page or program that showed this code is closed or offline. Ask for it to be opened again, "
@@ -65,11 +63,9 @@ def run(access: Access, payload: JsonText, request: Request, connection: socket.
     accepted = False
     try:
         with (
-            long_poll.response(access, request_id, connection, _SECONDS) as wait,
+            long_poll.response(access, request_id, connection, _SECONDS, is_call=True) as wait,
             _cancellable(request.call, access.code),
         ):
-            wait.is_call = True
-            wait.patience = _STORE_RETURNS_SECONDS
             response = messages.post(access, request_id, payload, wait.channel, request.call)
             del payload  # a call that waits must not hold it
             accepted = True

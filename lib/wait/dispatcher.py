@@ -19,18 +19,13 @@ from lib.exchange import clocks
 from lib.kv import Store
 from lib.problems import Busy, StoreProblem
 from lib.store import keys
-from lib.store.script import Script
-from lib.wait import notifications
-from lib.wait.waiter import Waiter, Wakeup, Watched
+from lib.wait import check, notifications
+from lib.wait.waiter import Waiter, Wakeup
 from lib.web.connection import ClientGone, hung_up
 
 if TYPE_CHECKING:
     from lib.store.subscription import Subscription
 
-_CHECK = Script("check_waiting")
-_CALLS_A_CHECK = 100
-# In place of a network's address: a check is for callers of all networks, so it must not wait for the share of one.
-_CHECKING_NETWORK = "checks"
 _CHECK_SECONDS = 30.0
 _RETRY_SECONDS = (0.1, 1.0, 5.0, 15.0, 30.0)
 _ECHO_SECONDS = 5.0
@@ -180,12 +175,13 @@ class Dispatcher:
         try:
             if waiters:
                 self.subscribe(waiters[0].store)
-            watched = [(waiter, waiter.watched) for waiter in waiters if waiter.watched]
-            for first in range(0, len(watched), _CALLS_A_CHECK):
-                rest = watched[first:]
+            parts = check.parts(waiters)
+            for calls in parts:
                 # The last part has the round's echo. One in each part would be forgotten for the next one's.
-                echo = self._new_echo() if len(rest) <= _CALLS_A_CHECK else ""
-                self._check_some(rest[:_CALLS_A_CHECK], echo)
+                echo = self._new_echo() if calls is parts[-1] else ""
+                for waiter in check.missed(calls, self._channel, echo):
+                    waiter.put(Wakeup.LOOK)
+                self._expect(echo)
         except StoreProblem:
             pause = _ECHO_SECONDS
         finally:
@@ -196,25 +192,14 @@ class Dispatcher:
                     self._check_at = min(self._check_at, max(self._retry_at, time.monotonic()))
 
     def _new_echo(self) -> str:
-        """Return what the subscription has to bring if it works, and expect that from now on."""
+        """Return what the subscription has to bring if it works. The time for it begins with `_expect`."""
         echo = f"{notifications.ECHO} {secrets.token_hex(8)}"
         with self._lock:
             self._echo, self._echo_until = echo if self._subscription else "", float("inf")
         return echo
 
-    def _check_some(self, watched: list[tuple[Waiter, Watched]], echo: str) -> None:
-        """Wake those calls that have missed something. The echo then has some seconds to arrive, if there is one.
-
-        The call that has waited longest counts the check as its own, so that the log has each call to the store once.
-        """
-        reply = _CHECK.run(
-            Store(_CHECKING_NETWORK, counted_by=watched[0][0].store),
-            [key for waiter, _ in watched for key in keys.of_session(waiter.code)[:3]],
-            [self._channel, echo, settings.message_ttl(), *(word for _, words in watched for word in words)],
-        )
-        for (waiter, _), missed in zip(watched, reply[1:], strict=False):
-            if missed:
-                waiter.put(Wakeup.LOOK)
+    def _expect(self, echo: str) -> None:
+        """Give an echo that has been published some seconds to arrive, if it has not yet. `""` is none."""
         with self._lock:
             if echo and self._echo == echo:
                 self._echo_until = time.monotonic() + _ECHO_SECONDS

@@ -25,7 +25,9 @@ from lib.wait.notifications import (
 from lib.wait.waiter import Waiter, Wakeup, Watched, expiry
 from lib.web.connection import ClientGone
 
-# Seconds after a look that has failed until the next one.
+# For so many seconds the store may fail under a tool call, whose host may have answered already; and seconds after a
+# look that has failed until the next one.
+_STORE_RETURNS_SECONDS = 15
 _RETRY_SECONDS = 2.0
 
 
@@ -38,19 +40,25 @@ class ResponseWait:
 
     `channel` is what the call that posts the request, or reads its response, has to name to the store, so that the
     answer is published there; `""` if this instance has no subscription yet, or the call does not wait. `response` is
-    what is known of the request. `is_call` is set for a tool call, whose id no other request ever gets: a withdrawal is
-    then final, and `next` also returns that the host has left. `patience` is for how many seconds the store may fail
-    before `next` raises its problem; until then the store is asked again every two seconds.
+    what is known of the request. `is_call` is for a tool call, whose id no other request ever gets: a withdrawal is
+    then final, `next` also returns that the host has left, and raises a problem of the store only when it has lasted
+    for fifteen seconds. Until then the store is asked again every two seconds.
     """
 
     def __init__(
-        self, access: Access, request_id: str, connection: socket.socket, seconds: int, dispatcher: Dispatcher
+        self,
+        access: Access,
+        request_id: str,
+        connection: socket.socket,
+        seconds: int,
+        dispatcher: Dispatcher,
+        *,
+        is_call: bool,
     ) -> None:
         self.waiter = Waiter(access.store, access.code, connection, self._wants)
         self.channel = dispatcher.channel if seconds else ""
         self.response = Response(request_id)
-        self.is_call = False
-        self.patience = 0.0
+        self._is_call = is_call
         self._access = access
         self._id = request_id
         self._until = time.monotonic() + seconds
@@ -95,7 +103,7 @@ class ResponseWait:
         """Return the next report of progress, or that the host has left.
 
         None if there is none within the seconds, or the wait is over. Raises ClientGone, Cancelled, RequestNotFound if
-        the request was withdrawn, the other refusals of `messages.read`, and a StoreProblem when the patience is over.
+        the request was withdrawn, the other refusals of `messages.read`, and a StoreProblem as above.
         A cancellation whose notification was lost is a withdrawal.
         """
         until = min(time.monotonic() + seconds, self._until)
@@ -105,7 +113,7 @@ class ResponseWait:
                     self.response = answered
                 case CallCancelled():
                     raise Cancelled
-                case RequestWithdrawn() if self.is_call:
+                case RequestWithdrawn() if self._is_call:
                     raise RequestNotFound
                 case ProgressReported() | HostLeft() as event:
                     return event
@@ -120,9 +128,9 @@ class ResponseWait:
             case RequestAnswered() | RequestWithdrawn() | ProgressReported():
                 return event.id == self._id
             case CallCancelled():
-                return self.is_call and event.id == self._id
+                return self._is_call and event.id == self._id
             case HostLeft():
-                return self.is_call
+                return self._is_call
             case _:
                 return isinstance(event, SessionEnded)
 
@@ -135,7 +143,7 @@ class ResponseWait:
             now = time.monotonic()
             if self._failing_since is None:
                 self._failing_since = now
-            if now >= self._failing_since + self.patience:
+            if not self._is_call or now >= self._failing_since + _STORE_RETURNS_SECONDS:
                 raise
             self._look_at = now + _RETRY_SECONDS
 
@@ -150,13 +158,15 @@ class ResponseWait:
 
 
 @contextmanager
-def response(access: Access, request_id: str, connection: socket.socket, seconds: int) -> Iterator[ResponseWait]:
+def response(
+    access: Access, request_id: str, connection: socket.socket, seconds: int, *, is_call: bool = False
+) -> Iterator[ResponseWait]:
     """Let a guest wait for a response: hold a place and receive notifications, unless the seconds are zero.
 
     Raises Busy.
     """
     current = dispatcher.current()
-    wait = ResponseWait(access, request_id, connection, seconds, current)
+    wait = ResponseWait(access, request_id, connection, seconds, current, is_call=is_call)
     with ExitStack() as held:
         if seconds:
             held.enter_context(capacity.take(access.network))

@@ -282,8 +282,8 @@ def test_store_that_fails_for_a_moment(parley: Parley, quick: str, monkeypatch: 
 
 def test_store_that_fails_while_a_call_waits(parley: Parley, quick: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is too large for a message has to be looked for. If that fails for 15 seconds, the model reads why."""
-    assert tool_call._STORE_RETURNS_SECONDS == 15
-    monkeypatch.setattr(tool_call, "_STORE_RETURNS_SECONDS", 3 * TICK)
+    assert long_poll._STORE_RETURNS_SECONDS == 15
+    monkeypatch.setattr(long_poll, "_STORE_RETURNS_SECONDS", 3 * TICK)
     monkeypatch.setattr(long_poll, "_RETRY_SECONDS", TICK)
     held = Held("x" * 10_000)
     with ToolHost(parley.url, {"a": held.tool, "b": Tool(lambda _: 1)}) as host:

@@ -112,28 +112,17 @@ def streams(call: Call) -> bool:
     return call.kind == "stream"
 
 
-def answers(call: Call) -> bool:
-    return (call.method, call.kind) == ("POST", "responses")
+def _calls(method: str, kind: str) -> Callable[[Call], bool]:
+    """Return what tells whether a call is of this method and kind."""
+    return lambda call: (call.method, call.kind) == (method, kind)
 
 
-def posts(call: Call) -> bool:
-    return (call.method, call.kind) == ("POST", "requests")
-
-
-def waits(call: Call) -> bool:
-    return (call.method, call.kind) == ("GET", "responses")
-
-
-def polls(call: Call) -> bool:
-    return (call.method, call.kind) == ("GET", "requests")
-
-
-def reports(call: Call) -> bool:
-    return (call.method, call.kind) == ("POST", "progress")
-
-
-def offers(call: Call) -> bool:
-    return (call.method, call.kind) == ("PUT", "tools")
+answers = _calls("POST", "responses")
+posts = _calls("POST", "requests")
+waits = _calls("GET", "responses")
+polls = _calls("GET", "requests")
+reports = _calls("POST", "progress")
+offers = _calls("PUT", "tools")
 
 
 def call_of(name: str, arguments: Any) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from lib.problems import Busy, SessionNotFound, StoreUnavailable
 from lib.session import messages, sessions
 from lib.session.access import Access
 from lib.store.subscription import Subscription
-from lib.wait import capacity, dispatcher, host_stream, long_poll, tool_list
+from lib.wait import capacity, check, dispatcher, host_stream, long_poll, tool_list
 from lib.wait.dispatcher import Dispatcher
 from lib.wait.notifications import Notification, RequestAnswered, SessionEnded, SessionRenewed
 from lib.wait.tool_list import Event
@@ -183,7 +183,7 @@ def test_check(kv_store: Store, ear: Dispatcher, client: Sockets, monkeypatch: p
 
 
 def test_checks_take_many_calls_at_once(kv_store: Store, ear: Dispatcher, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dispatcher, "_CALLS_A_CHECK", 3)
+    monkeypatch.setattr(check, "_CALLS_A_SCRIPT", 3)
     with ExitStack() as waiting_now:
         waiters = []
         for _ in range(7):
