@@ -2,7 +2,9 @@
 // also asks the person before a tool runs that does not only read.
 
 import { notify, showQuestions } from "./page/attention.js"; // so that no question is missed
+import { showCalls } from "./page/calls.js";
 import { showConnect } from "./page/connect.js"; // the panel that says how to connect an agent
+import { element } from "./page/element.js";
 import { drawPlot, paint, pointsOf, toText } from "./page/plot.js";
 import { rememberChoice } from "./page/remember.js";
 import { host } from "./relay.js";
@@ -29,12 +31,9 @@ const MAX_ROWS = 500;
 const MAX_COLUMNS = 30;
 const MAX_CHARACTERS = 200_000;
 const MAX_CELL_CHARACTERS = 200;
-const MAX_CALLS = 100; // that the page shows, and that can be undone
 
 /** @type {Desk} */
 let desk = savedDesk() ?? BEGINNING;
-/** @type {{ before: Desk, line: HTMLElement }[]} What the agent has changed, and where the page tells of it. */
-const changes = [];
 
 /** The desk as it was before a reload. @returns {Desk | null} */
 function savedDesk() {
@@ -197,41 +196,6 @@ function check(condition, message) {
   if (!condition) throw new Error(message);
 }
 
-/** The same tool, whose calls are shown, and can be undone. @param {Tool} tool @returns {Tool} */
-function shown(tool) {
-  return {
-    ...tool,
-    async execute(args, context) {
-      const before = desk;
-      const outcome = element("span", {}, "…");
-      const given = element("pre", { tabIndex: 0 }, JSON.stringify(args, null, 1).slice(0, MAX_CHARACTERS));
-      const summary = element("summary", {}, element("b", {}, tool.name), ": ", outcome);
-      const line = element("li", {}, element("details", {}, summary, given));
-      const progress = (/** @type {any[]} */ ...report) => {
-        const [done, total, message] = report;
-        outcome.textContent = [total ? `${done} of ${total}` : done, message].filter(Boolean).join(", ");
-        context.progress(done, total, message);
-      };
-      find("#calls").prepend(line);
-      for (const old of [...find("#calls").children].slice(MAX_CALLS)) old.remove();
-      find("#no-calls").hidden = true;
-      try {
-        const result = tool.execute(args, { ...context, progress });
-        if (desk !== before) changes.push({ before, line });
-        changes.splice(0, changes.length - MAX_CALLS);
-        showUndo();
-        const value = await result;
-        outcome.textContent = typeof value === "string" ? value : "Done.";
-        return value;
-      } catch (error) {
-        outcome.textContent = `Failed: ${error instanceof Error ? error.message : error}`;
-        line.className = "failed";
-        throw error;
-      }
-    },
-  };
-}
-
 // The page.
 
 function showTable() {
@@ -265,28 +229,11 @@ function countQuestions() {
   showQuestions(find("#questions").children.length, () => find("#questions input").focus());
 }
 
-function showUndo() {
-  find("#undo").disabled = changes.length === 0;
-}
-
 /** @param {string} selector @returns {any} */
 function find(selector) {
   return document.querySelector(selector);
 }
 
-/** A new element. What the agent has sent is only ever text in it, never HTML. @param {(Node | string)[]} content */
-function element(/** @type {string} */ name, /** @type {object} */ properties, ...content) {
-  const made = /** @type {any} */ (Object.assign(document.createElement(name), properties));
-  made.append(...content);
-  return made;
-}
-
-find("#undo").addEventListener("click", () => {
-  const change = changes.pop();
-  if (change) update(change.before);
-  change?.line.querySelector("summary")?.append(" Undone.");
-  showUndo();
-});
 update({});
 
 // The session. After a reload it is the same one, and so is the code.
@@ -294,7 +241,7 @@ update({});
 try {
   const approval = find("#approve");
   rememberChoice(approval);
-  const session = await host({ tools: tools.map(shown), approve: approval.value });
+  const session = await host({ tools: showCalls(tools, () => desk, update), approve: approval.value });
   const approve = () => (session.approve = approval.value);
   approval.addEventListener("change", approve);
   approve(); // it may have been changed while the session was opened

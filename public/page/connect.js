@@ -1,5 +1,5 @@
-// "Connect an agent": the URL of the MCP server, how it is added to each client, which agent is there, and the tools that an
-// agent finds.
+// "Connect an agent": the URL of the MCP server, how it is added to each client, which agent is there, and the tools
+// that an agent finds.
 
 import { CLIENTS, ONE_CLICK } from "./clients.js";
 import { announce, copyOnClick, find, formatCode, visible } from "./view.js";

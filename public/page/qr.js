@@ -53,7 +53,10 @@ function interleave(blocks) {
   return blocks[0].flatMap((_, index) => blocks.map((block) => block[index]));
 }
 
-/** The remainder of a division by the generator polynomial (Reed-Solomon). @param {number[]} data @param {number} count */
+/**
+ * The remainder of a division by the generator polynomial (Reed-Solomon).
+ * @param {number[]} data @param {number} count
+ */
 function checksOf(data, count) {
   let generator = [1]; // the coefficient of the highest power comes first
   for (let root = 1; generator.length <= count; root = multiply(root, 2)) {

@@ -1,5 +1,6 @@
 // The page that shows openapi.json to people.
 
+import { element } from "./element.js";
 import { find } from "./view.js";
 
 const METHODS = ["get", "post", "put", "patch", "delete"];
@@ -76,11 +77,4 @@ function table(title, line, rows) {
 /** @param {unknown} value @param {string} label */
 function json(value, label) {
   return element("pre", { tabIndex: 0, role: "region", ariaLabel: label }, JSON.stringify(value, null, 2));
-}
-
-/** @param {string} name @param {object} properties @param {(Node | string)[]} content @returns {HTMLElement} */
-function element(name, properties, ...content) {
-  const made = Object.assign(document.createElement(name), properties);
-  made.append(...content);
-  return made;
 }

@@ -44,7 +44,10 @@ export function toProblem({ detail, code }, details) {
   return new RelayError(detail, { ...details, code, refused: true });
 }
 
-/** The seconds that a Retry-After header asks for, as a number or a date. NaN if it is neither. @param {string} value */
+/**
+ * The seconds that a Retry-After header asks for, as a number or a date. NaN if it is neither.
+ * @param {string} value
+ */
 function secondsOf(value) {
   const seconds = /^\d+$/.test(value) ? Number(value) : Math.ceil((Date.parse(value) - Date.now()) / 1000);
   return Math.min(seconds, MAX_RETRY_AFTER_SECONDS);

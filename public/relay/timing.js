@@ -20,7 +20,9 @@ export function now() {
   return { ticks: performance.now(), date: Date.now() };
 }
 
-/** The time since a moment, by the clock that has gone further: too much if Date was set forward, and never too little. */
+/**
+ * The time since a moment, by the clock that has gone further: too much if Date was set forward, and never too little.
+ */
 export function msSince(/** @type {Moment} */ { ticks, date }) {
   return Math.max(performance.now() - ticks, Date.now() - date);
 }
