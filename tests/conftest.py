@@ -1,17 +1,21 @@
 """What the tests run against: a local Upstash in front of an embedded or a real Redis, and the local platform."""
 
+import gc
 import os
 import sys
+import tempfile
 from collections.abc import Generator, Iterator
+from pathlib import Path
 
 import hypothesis
 import pytest
 from xdist import is_xdist_controller
 
+from tests.support.certificates import trust_nobody
 from tests.support.deployments import STARTS_FUNCTIONS, Api, Parley, running_parley, running_site
 from tests.support.functions import in_this_process, library_uses
 from tests.support.stores import Store, has_real_store, real_store, running_store
-from tests.support.tools import PROJECT
+from tests.support.tools import PROJECT, in_ci
 
 # The events of Python's audit hooks with which a new process begins.
 _STARTS = {STARTS_FUNCTIONS, "subprocess.Popen", "os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.system"}
@@ -24,19 +28,30 @@ hypothesis.settings.load_profile("steady")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the option of `make quick`."""
+    """Add an option for fewer tests than usual, and one for more."""
     parser.addoption("--quick", action="store_true", help="skip each test that starts a process, as soon as it does")
+    parser.addoption("--long", action="store_true", help="run what takes long, too, as CI does")
 
 
-def pytest_configure() -> None:
-    """Forget what `make test ARGS=…` would hand down to each `make` that a test runs."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Change this process's environment, which all that the tests start get."""
+    # What `make test ARGS=…` would hand down to each `make` that a test runs.
     for name in ("ARGS", "MAKEFLAGS", "MFLAGS", "MAKELEVEL"):
         os.environ.pop(name, None)
+    folder = tempfile.TemporaryDirectory()
+    config.add_cleanup(folder.cleanup)
+    trust_nobody(Path(folder.name))
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:
     """Say what is left out."""
-    return "quick: tests that start a process are skipped" if config.getoption("quick") else None
+    if config.getoption("quick"):
+        return "quick: tests that start a process are skipped"
+    return None if _runs_long(config) else "what takes long is left out: make test ARGS=--long"
+
+
+def _runs_long(config: pytest.Config) -> bool:
+    return bool(config.getoption("long")) or in_ci()
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -63,12 +78,21 @@ def pytest_runtest_makereport(
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Return two workers for each processor, since the tests wait half of the time."""
-    return 2 * (os.cpu_count() or 1)
+    """Return more than two workers for each processor, since the tests wait half of the time."""
+    return 1 + 2 * (os.cpu_count() or 1)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the longest test, beside which the others can run."""
+def pytest_collection_finish() -> None:
+    """Let the garbage collector pass over what is there now: thousands of tests and their libraries, which stay."""
+    gc.freeze()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what takes long, or begin with the longest test, beside which the others can run."""
+    if not _runs_long(config):
+        left_out = [item for item in items if item.get_closest_marker("long")]
+        items[:] = [item for item in items if not item.get_closest_marker("long")]
+        config.hook.pytest_deselected(items=left_out)
     items.sort(key=lambda item: item.path.name != "test_soak.py")
 
 

@@ -75,13 +75,13 @@ class Platform:
                 function = self._functions[name] = self._start(name)
             return function
 
-    def detach(self, name: str) -> Function:
-        """Return the function with this name, and give its next call to a new one: the caller has to stop this one."""
-        function = self.function(name)
+    def detach(self, name: str) -> Function | None:
+        """Return the function with this name if it runs, and give its next call to a new one.
+
+        The caller has to stop the one that is returned.
+        """
         with self._lock:
-            if self._functions.get(name) is function:
-                del self._functions[name]
-        return function
+            return self._functions.pop(name, None)
 
     def reload(self) -> None:
         """Read `vercel.json` again, and start every function again. Raises ValueError as `Project` does."""

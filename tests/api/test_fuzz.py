@@ -103,6 +103,7 @@ def parley() -> Iterator[Parley]:
         yield made
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("front", [True, False], ids=["platform", "function"])
 def test_nonsense(parley: Parley, front: bool) -> None:
     """Through the platform, and to the function itself, which must not rely on what stands before it."""

@@ -173,6 +173,7 @@ def test_schemas(parley: Parley) -> None:
     assert f'"tools":{results}' in Agent(f"{parley.url}/mcp/{pair.code}", "2025-11-25").send("tools/list").text
 
 
+@pytest.mark.long
 def test_two_hundred_calls_at_once(parley: Parley) -> None:
     """Each gets its own answer, and none is refused: fifty of one network may wait in a session."""
     tools = {"echo": Tool(lambda given: given["n"])}

@@ -70,7 +70,7 @@ def test_slash_at_the_end(parley: Parley) -> None:
         assert parley.http.get("/api/health/").status_code == 200
 
 
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("version", [VERSIONS[0], VERSIONS[-1]])
 def test_texts_that_break_clients(parley: Parley, version: str) -> None:
     """Half a character becomes U+FFFD; what some clients take for the end of a line is escaped in events."""
     half, pair = "\\ud83d", "\\ud83d\\ude00"
@@ -166,6 +166,7 @@ def test_cancelling_in_another_instance(parley: Parley) -> None:
         calling.start()
         wait_until(lambda: len(host.asked) == 2)
         function = parley.platform.detach("mcp")  # the next call starts another
+        assert function
         try:
             note = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": body["id"]}}
             assert agent.post(json.dumps(note).encode()).status_code == 202

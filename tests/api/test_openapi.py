@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema_rs
+import pytest
 
 from dev.local import environment
 from lib import VERSION
@@ -140,6 +141,7 @@ def test_it_is_linked() -> None:
     assert 'href="/openapi.json"' in (PROJECT / "public" / "index.html").read_text("utf-8")
 
 
+@pytest.mark.long
 def test_service_does_what_it_says(tmp_path: Path) -> None:
     """schemathesis walks every operation, with good and bad data, alone and one after the other."""
     settings = {

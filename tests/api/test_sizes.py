@@ -15,6 +15,8 @@ from tests.support.stores import running_store
 from tests.support.toolhosts import Tool, ToolHost
 from tests.support.tools import PATIENCE_SECONDS
 
+pytestmark = pytest.mark.long
+
 MIB = 1024 * 1024
 
 

@@ -231,6 +231,7 @@ def test_host_is_cut_off_at_every_step(pair: Pair, resume: bool) -> None:
     assert left == ["q0", "q2", "q4"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("victim", ["stream", "requests", "responses"])
 def test_function_is_killed_at_every_step(parley: Parley, victim: str) -> None:
     """A function's process dies at each step of a conversation, again and again."""
@@ -261,6 +262,7 @@ def test_function_is_killed_at_every_step(parley: Parley, victim: str) -> None:
         assert host.late == []
 
 
+@pytest.mark.long
 def test_forty_guests_and_their_hosts(parley: Parley) -> None:
     """One store call in ten loses its answer: each request is answered once, each guest gets its own answers."""
     turns = 8

@@ -139,6 +139,7 @@ def test_busy_relay(window: Window, tab: Page, site: Parley, streams: bool) -> N
     window.forgive_the_network()
 
 
+@pytest.mark.long
 def test_seven_tabs(window: Window, site: Parley) -> None:
     """Over HTTP/1.1 a browser has six connections for all tabs: from the fourth on they poll, and all are served."""
     tabs = [window.open(f"{site.url}/problems.html") for _ in range(7)]

@@ -310,6 +310,7 @@ def test_largest_desk(desk: Desk) -> None:
     expect(desk.page.locator("tbody tr")).to_have_count(400)
 
 
+@pytest.mark.long
 def test_list_of_calls_has_an_end(desk: Desk) -> None:
     for _ in range(103):
         desk.told("select", rows=[1])

@@ -165,6 +165,7 @@ def test_progress(guest: Page) -> None:
     expect(guest.locator("#answers .outcome")).to_have_text("Done")
 
 
+@pytest.mark.long
 def test_host_that_goes(guest: Page) -> None:
     """The page says so, and when it comes back it has the tools that it has then."""
     listening: list[bool] = [False]

@@ -91,6 +91,7 @@ def test_list_and_call(tab: Page, site: Parley, agent: Agent, mode: str) -> None
     agent(url, call_another, mode).result()
 
 
+@pytest.mark.long
 def test_slow_tool(tab: Page, agent: Agent) -> None:
     """It takes longer than a client would wait in silence, which gets progress."""
     offer(tab)

@@ -97,7 +97,6 @@ def test_links_to_what_is_served(visitor: Window, site: Parley) -> None:
     """A newcomer finds the API, the problems and the clients from each page."""
     for path in ("/", "/#ABC1-2345", "/demo.html"):
         page = visitor.context.new_page()
-        visitor.origins.add(site.url)
         visitor.forgive_the_network()  # for the code that is no session's
         page.goto(f"{site.url}{path}")
         links = page.get_by_role("navigation").get_by_role("link")
@@ -140,6 +139,7 @@ def test_zoomed_to_twice_the_size(chromium: Browser, site: Parley, beside: Besid
         assert window.complaints == []
 
 
+@pytest.mark.long
 def test_hundred_open_requests(visitor: Window, beside: Beside) -> None:
     """The first of them is answered from the bar, a large one among them, and the next one follows."""
     with running_site() as site, site.caller("127.0.0.2") as another_network:

@@ -78,7 +78,6 @@ def test_give_an_agent_a_page(window: Window, site: Parley, elsewhere: str) -> N
     assert page.count("\n") == 10 + 2, "ten lines between the tags"
     (call,) = blocks("README.md", "Give an agent a page", "sh", site.url)
     Elsewhere.page = page.encode()
-    window.origins.add(site.url)
     tab = window.open(elsewhere)
     expect(tab.locator("body")).to_contain_text(f"{site.url}/mcp/")
     url = tab.locator("body").inner_text().strip()

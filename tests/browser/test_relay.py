@@ -171,6 +171,7 @@ def test_answer_lost_on_its_way(window: Window, tab: Page, site: Parley, beside:
     window.forgive_the_network()
 
 
+@pytest.mark.long
 def test_many_streams_one_after_the_other(window: Window) -> None:
     """Each stream lasts a second; nothing is lost, run twice or out of order, and the state stays calm."""
     with running_site(STREAM_SECONDS="1") as site:
@@ -434,7 +435,6 @@ def test_five_lines_of_a_page(window: Window, site: Parley, elsewhere: str) -> N
     """They run as pasted, in a page of another origin."""
     host_block, guest_block = blocks("docs/api.md", "In a page", "html", site.url)
     assert host_block.count("\n") == 5 + 2, "five lines between the tags"
-    window.origins.add(site.url)
     Elsewhere.page = host_block.encode()
     host = window.open(elsewhere)
     expect(host.locator("body")).to_have_text(re.compile(r"^\s*[0-9A-Z]{8}\s*$"))
@@ -445,7 +445,6 @@ def test_five_lines_of_a_page(window: Window, site: Parley, elsewhere: str) -> N
 
 def test_modules_load_in_two_waves(window: Window, site: Parley, elsewhere: str) -> None:
     """relay.js comes first, then all of its modules at once: each is asked for before any other has arrived."""
-    window.origins |= {site.url, elsewhere.removesuffix("/")}
     Elsewhere.page = f"<!doctype html><script type=module>import '{site.url}/relay.js'</script>".encode()
     asked: list[str] = []
     held: list[Route] = []

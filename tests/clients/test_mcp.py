@@ -109,12 +109,13 @@ def test_what_is_printed_is_no_result(served: Served) -> None:
     assert served.output.read_text("utf-8").count("\n") == 2
 
 
+@pytest.mark.long
 def test_call_that_takes_long(served: Served) -> None:
     """Longer than the relay answers with plain JSON, and than the first keep-alive comment."""
     begun = time.monotonic()
-    result = call(served, "auto", "sleep", seconds=20)
-    assert text_of(result) == "slept 20 s"
-    assert 20 <= time.monotonic() - begun < 25
+    result = call(served, "auto", "sleep", seconds=16)
+    assert text_of(result) == "slept 16 s"
+    assert 16 <= time.monotonic() - begun < 21
 
 
 def test_calls_run_beside_each_other(served: Served) -> None:

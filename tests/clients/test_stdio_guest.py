@@ -248,17 +248,18 @@ def test_arguments_that_are_too_large(host: ToolHost, site: Parley) -> None:
         assert server.names() == ["wait", "echo"]
 
 
+@pytest.mark.long
 def test_progress(served: Served, site: Parley) -> None:
     """It comes with the client's own tokens, while the calls wait."""
     with Piped(served.code, relay=site.url) as server:
-        params: dict[str, Any] = {"name": "sleep", "arguments": {"seconds": 17}}
+        params: dict[str, Any] = {"name": "sleep", "arguments": {"seconds": 20}}
         for token in ("mine", 7):
             server.begin("tools/call", {**params, "_meta": {"progressToken": token}})
         told = [server.next(), server.next()]
         assert {message["method"] for message in told} == {"notifications/progress"}
         assert {message["params"]["progressToken"] for message in told} == {"mine", 7}
         results = [server.next(lambda message: "id" in message)["result"] for _ in range(2)]
-        assert [text_of(result) for result in results] == [("slept 17 s", False)] * 2
+        assert [text_of(result) for result in results] == [("slept 20 s", False)] * 2
 
 
 def test_cancel(host: ToolHost, site: Parley) -> None:

@@ -238,6 +238,7 @@ def test_program_that_is_killed(site: Parley, tmp_path: Path) -> None:
         wait_until(lambda: lent.call("echo", a=1) == ('{"a": 1}', False))
 
 
+@pytest.mark.long
 def test_program_that_keeps_dying(site: Parley) -> None:
     with lending(site, "brief") as lent:
         assert lent.process.wait(60) == 3

@@ -8,6 +8,7 @@ import pytest
 from requests_mock import Mocker
 
 from dev.local import bundle
+from tests.support.certificates import trust_as_usual
 from tests.support.tools import PROJECT, need
 
 
@@ -21,7 +22,8 @@ def output(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
         built_at.seek(0)
         if not (path := built_at.read()):
             try:
-                path = str(bundle.build(PROJECT, tmp_path_factory.mktemp("bundle"), vercel))
+                with trust_as_usual():
+                    path = str(bundle.build(PROJECT, tmp_path_factory.mktemp("bundle"), vercel))
             except subprocess.CalledProcessError as error:
                 pytest.fail(error.output)
             built_at.write(path)

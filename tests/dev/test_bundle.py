@@ -19,6 +19,7 @@ from tests.support.deployments import Parley, deployed, refusal
 from tests.support.stores import Store
 from tests.support.tools import PATIENCE_SECONDS, PROJECT, wait_until
 
+pytestmark = pytest.mark.long
 FUNCTIONS = sorted(path.stem for path in (PROJECT / "api").glob("*.py"))
 
 

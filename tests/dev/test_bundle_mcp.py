@@ -21,6 +21,8 @@ from tests.api.test_mcp_spoken import (  # noqa: F401 - as above
 from tests.dev.test_bundle import any_built, built  # noqa: F401 - a fixture, and what it needs
 from tests.support.deployments import Parley
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def parley(built: Parley) -> Parley:  # noqa: F811 - as above

@@ -27,7 +27,7 @@ from dev.check.diagnosis import Diagnosis
 from dev.local.deployment import local_store
 from lib import problems
 from lib.problems import Problem
-from tests.support.checks import diagnosed, failure, found, refusal
+from tests.support.checks import diagnosed, failure, found, refusal, try_only
 from tests.support.commands import finished
 from tests.support.deployments import Parley
 from tests.support.tools import PROJECT
@@ -516,8 +516,15 @@ SAFE, SHARED = {"Content-Security-Policy": "x"}, {"Access-Control-Allow-Origin":
     ],
 )
 def test_pages(
-    path: str, kind: str, headers: dict[str, str], evidence: list[str], well: Parley, mocked: Mocker
+    path: str,
+    kind: str,
+    headers: dict[str, str],
+    evidence: list[str],
+    well: Parley,
+    mocked: Mocker,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    try_only("pages", monkeypatch)
     mocked.get(f"{well.url}{path}", headers={"Content-Type": kind, **headers})
     checker = Checker(well.url, latency_limit=60_000)
     found(checker, "pages", diagnosis.NO_HEADERS, *evidence)
@@ -536,7 +543,8 @@ def test_script_of_another_type(well: Parley, mocked: Mocker) -> None:
 @pytest.mark.parametrize(
     "path", ["/", "/demo.html", "/problems.html", "/relay.js", "/relay.d.ts", "/relay.py", "/openapi.json"]
 )
-def test_page_that_is_missing(path: str, well: Parley, mocked: Mocker) -> None:
+def test_page_that_is_missing(path: str, well: Parley, mocked: Mocker, monkeypatch: pytest.MonkeyPatch) -> None:
+    try_only("pages", monkeypatch)
     mocked.get(f"{well.url}{path}", status_code=404, headers={"x-vercel-error": "NOT_FOUND"})
     diagnosed(Checker(well.url, latency_limit=60_000), "pages", VERCEL["NOT_FOUND"].fill(path=path), path)
 

@@ -17,7 +17,7 @@ from dev.check.agent import LEGACY, MODERN
 from dev.check.checker import STEPS, Checker
 from dev.check.diagnosis import Diagnosis
 from lib import problems
-from tests.support.checks import diagnosed, failure, found
+from tests.support.checks import diagnosed, failure, found, try_only
 from tests.support.deployments import Parley, deployed, running_parley
 from tests.support.stores import running_store
 
@@ -350,8 +350,12 @@ FAULTS: dict[str, tuple[str, Call, Change, list[str]]] = {
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_fault(name: str, well: Parley, faulty: Callable[[Call, Change], None]) -> None:
+def test_fault(
+    name: str, well: Parley, faulty: Callable[[Call, Change], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     step, which, change, evidence = FAULTS[name]
+    (capability,) = [one.capability for one in STEPS if one.name == step]
+    try_only(capability, monkeypatch)
     changed: list[Response] = []
 
     def note(answer: Response) -> None:

@@ -76,6 +76,7 @@ def test_port_in_use(arguments: list[str]) -> None:
     assert done.stderr == f"Port {port} is in use: choose another one with --port N, or make dev PORT=N.\n"
 
 
+@pytest.mark.long
 def test_bench(tmp_path: Path) -> None:
     files = ["--json", str(tmp_path / "bench.json"), "--plot", str(tmp_path / "bench.png")]
     done = finished("bench", "--times", "10", "--starts", "0", *files)
@@ -97,6 +98,7 @@ def test_bench(tmp_path: Path) -> None:
     assert (tmp_path / "bench.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.long
 def test_bench_of_starts() -> None:
     """Each function's imports and phases, beside importing the store's client alone."""
     imports = coldstart.imports(["health"], 3)
@@ -106,6 +108,7 @@ def test_bench_of_starts() -> None:
     assert phases["whole"] > phases["import-fn"] > 0
 
 
+@pytest.mark.long
 def test_bench_of_a_deployment() -> None:
     """As often as it does by itself, it stays within the deployment's limits."""
     with running_store(None) as store, running_parley(store) as parley:

@@ -12,7 +12,7 @@ from tests.support.deployments import clean_environment
 from tests.support.tools import PROJECT
 
 
-@pytest.mark.platform
+@pytest.mark.long
 def test_streams(tmp_path: Path) -> None:
     parts = ["--rounds", "0", "--no-bursts", "--no-large", "--streams", "5", "--pushes", "30", "--idle", "1"]
     command = [sys.executable, "-m", "tests.instance", *parts, "--json", str(tmp_path / "instance.json")]

@@ -19,7 +19,7 @@ from tests.instance.functions import DESCRIPTORS, Answer, Functions, Session, bu
 from tests.support.deployments import clean_environment
 from tests.support.tools import PROJECT, wait_until
 
-pytestmark = pytest.mark.platform
+pytestmark = pytest.mark.long
 PLACES = DESCRIPTORS - 124
 WAITS = 1500
 WAIT_SECONDS = 55
@@ -103,7 +103,7 @@ async def waits(functions: Functions) -> Waits:
     # When the listener has closed, and idle connections to the store have, nothing is left.
     async with asyncio.timeout(60):
         while any(now > then for now, then in zip(held(process), before, strict=True)):
-            await plain()
+            await call(port, "GET", path, address="198.51.100.1")  # on which the instance closes what is old
             await asyncio.sleep(1)
     return Waits(alone, beside, outcomes)
 

@@ -176,7 +176,6 @@ def test_hosts_of_others(http: httpx.Client, site: Site, host: str | None) -> No
     assert [line for line in site.lines if "others" in line] == []
 
 
-@pytest.mark.platform
 def test_hosts_that_are_named(tmp_path: Path) -> None:
     names = ["laptop.example", "Other.Example"]
     with (
@@ -188,7 +187,6 @@ def test_hosts_that_are_named(tmp_path: Path) -> None:
         assert status_for(http, "127.0.0.1").startswith(b"HTTP/1.1 200 ")
 
 
-@pytest.mark.platform
 def test_hosts_that_are_named_on_the_command_line() -> None:
     with running("--port", "0", "--host", "a.example", "--host", "b.example", until="Try") as (_, printed):
         url = next(word for word in printed.split() if word.startswith("http://"))
@@ -269,7 +267,6 @@ def test_nothing_stays_behind(site: Site) -> None:
     assert not any(function.running for function in functions)
 
 
-@pytest.mark.platform
 def test_nothing_stays_behind_after_a_start_that_fails(tmp_path: Path) -> None:
     """As when it is interrupted: the functions that have started are stopped, and none starts after that."""
     started: list[Function] = []

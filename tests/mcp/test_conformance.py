@@ -14,6 +14,7 @@ from tests.support.stores import running_store
 from tests.support.toolhosts import Tool, ToolHost
 from tests.support.tools import PATIENCE_SECONDS, PROJECT, go_without, need
 
+pytestmark = pytest.mark.long
 INSTALL = "npm install --global @modelcontextprotocol/conformance@0.2.0-alpha.12"
 NODE = 22
 

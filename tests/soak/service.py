@@ -166,6 +166,8 @@ class Service:
         if any(function.running and timer.is_alive() for function, timer in self._frozen):
             return
         function = self.platform.detach(self.random.choice(list(_PATHS)))
+        if function is None:
+            return
         _signal(function, signal.SIGSTOP)
         timer = threading.Timer(self.random.uniform(*_FROZEN_SECONDS), _signal, [function, signal.SIGCONT])
         self._frozen.append((function, timer))

@@ -14,6 +14,7 @@ from lib.session.access import Access
 from tests.support.functions import library_uses
 from tests.support.stores import Store
 
+pytestmark = pytest.mark.long
 NETWORK = "192.0.2.1"
 # A thousandth of the real limits, so that the simulation is quick. What it holds is measured in the same unit.
 KIB = 1024

@@ -719,6 +719,7 @@ def test_bytes_are_counted(store: Store) -> None:
     assert 0 < store.db.ttl(f"{store.prefix}rate:bytes:a") <= 600
 
 
+@pytest.mark.long
 def test_overhead_covers_what_redis_needs(store: Store) -> None:
     """Tiny answers take no more of the store than is counted for them."""
     put(store, FOUND)

@@ -67,8 +67,9 @@ class Parley(Api):
     platform: Platform
 
     def restart(self, name: str) -> None:
-        """Stop a function: its next call starts a new instance, which knows nothing of earlier calls."""
-        self.platform.detach(name).stop()
+        """Stop a function if it runs: its next call starts a new instance, which knows nothing of earlier calls."""
+        if function := self.platform.detach(name):
+            function.stop()
 
 
 class _OnDemand(Platform):

@@ -32,9 +32,14 @@ def go_without(reason: str) -> NoReturn:
     pytest.skip(reason)
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> None:
-    """Return as soon as the condition holds; fail if it does not within the time."""
-    until = time.monotonic() + seconds
+def wait_until(condition: Callable[[], bool], seconds: float = PATIENCE_SECONDS, *, longest_pause: float = 0.1) -> None:
+    """Return as soon as the condition holds; fail if it does not within the time.
+
+    It looks less and less often, since a look may cost a call, or a browser's time. A condition that has to be asked
+    often to come true needs a shorter pause.
+    """
+    until, pause = time.monotonic() + seconds, 0.005
     while not condition():
         assert time.monotonic() < until, "waited in vain"
-        time.sleep(0.005)
+        time.sleep(pause)
+        pause = min(pause * 1.3, longest_pause)
