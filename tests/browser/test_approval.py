@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from tests.browser.conftest import Beside, Window, until
 from tests.browser.test_demo import Desk
-from tests.browser.test_page import LOOKS, SCREENSHOTS, check_look, open_host
+from tests.browser.test_page import LOOKS, SCREENSHOTS, check_look, in_each_look, open_host
 from tests.browser.test_tools import call
 from tests.support.deployments import Parley
 from tests.support.tools import wait_until
@@ -341,7 +341,7 @@ def test_switch_of_the_first_page(window: Window, site: Parley, beside: Beside) 
     assert called.result()["result"]["content"][0]["text"] == "yes"
 
 
-@pytest.mark.parametrize("look", LOOKS)
+@in_each_look
 def test_looks(chromium: Browser, site: Parley, beside: Beside, look: str) -> None:
     SCREENSHOTS.mkdir(exist_ok=True)
     with chromium.new_context(**LOOKS[look]) as context:

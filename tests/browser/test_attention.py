@@ -1,11 +1,10 @@
 """public/page/attention.js: questions that a person cannot miss."""
 
-import pytest
 from playwright.sync_api import Browser, expect
 
 from tests.browser.conftest import Beside, Window, ask
 from tests.browser.test_demo import Desk
-from tests.browser.test_page import LOOKS, SCREENSHOTS, check_look, open_host
+from tests.browser.test_page import LOOKS, SCREENSHOTS, check_look, in_each_look, open_host
 from tests.support.deployments import Parley
 from tests.support.tools import wait_until
 
@@ -29,7 +28,7 @@ IN_SIGHT = """(element) => {
 }"""
 
 
-@pytest.mark.parametrize("look", LOOKS)
+@in_each_look
 def test_bar(chromium: Browser, site: Parley, look: str) -> None:
     """It stays in view, counts, and leads to the first question, which is in the viewport of a phone at once."""
     SCREENSHOTS.mkdir(exist_ok=True)

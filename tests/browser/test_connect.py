@@ -18,7 +18,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import Beside, Window
-from tests.browser.test_page import LOOKS, clipboard, end_session, open_host, tab_to
+from tests.browser.test_page import LOOKS, clipboard, end_session, in_each_look, open_host, tab_to
 from tests.browser.test_tools import call
 from tests.support.deployments import Parley
 
@@ -190,7 +190,7 @@ def test_ended_session_connects_nobody(window: Window, site: Parley) -> None:
     expect(host.locator("#qr svg")).to_have_count(1)
 
 
-@pytest.mark.parametrize("look", LOOKS)
+@in_each_look
 def test_qr_code_on_the_screen(chromium: Browser, site: Parley, look: str) -> None:
     """A phone reads the link for a guest from it, and the link leads to the session."""
     with chromium.new_context(**LOOKS[look]) as context:

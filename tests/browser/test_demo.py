@@ -11,7 +11,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Request, expect
 
 from tests.browser.conftest import Beside, Window
-from tests.browser.test_page import LOOKS, SCREENSHOTS, check_look, clipboard, tab_to
+from tests.browser.test_page import LOOKS, SCREENSHOTS, check_look, clipboard, in_each_look, tab_to
 from tests.browser.test_tools import call
 from tests.support.deployments import Parley
 from tests.support.tools import wait_until
@@ -358,7 +358,7 @@ def test_linked_from_the_first_page(window: Window, site: Parley) -> None:
     expect(page.get_by_role("heading", level=1)).to_have_text("A desk where an agent works with you")
 
 
-@pytest.mark.parametrize("look", LOOKS)
+@in_each_look
 def test_looks(chromium: Browser, site: Parley, beside: Beside, look: str) -> None:
     SCREENSHOTS.mkdir(exist_ok=True)
     with chromium.new_context(**LOOKS[look]) as context:

@@ -11,7 +11,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from tests.browser.conftest import Window
-from tests.browser.test_page import LOOKS, SCREENSHOTS, check_look, open_host
+from tests.browser.test_page import LOOKS, SCREENSHOTS, check_look, in_each_look, open_host
 from tests.support.deployments import Parley
 from tests.support.tools import wait_until
 
@@ -194,7 +194,7 @@ def test_session_without_tools(window: Window, site: Parley) -> None:
     expect(guest.locator("#guest-tools")).to_be_hidden()
 
 
-@pytest.mark.parametrize("look", LOOKS)
+@in_each_look
 def test_looks(chromium: Browser, site: Parley, look: str) -> None:
     SCREENSHOTS.mkdir(exist_ok=True)
     with chromium.new_context(**LOOKS[look]) as context:

@@ -172,6 +172,7 @@ def test_code_that_has_expired(window: Window, agent: Agent) -> None:
     window.forgive_the_network()
 
 
+@pytest.mark.long
 def test_page_that_is_closed(tab: Page, site: Parley, agent: Agent) -> None:
     """The agent is told what its user can do about it."""
     code = offer(tab, "echo")

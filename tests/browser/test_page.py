@@ -513,6 +513,10 @@ LOOKS: dict[str, dict[str, Any]] = {
     "dark": {"viewport": {"width": 1280, "height": 900}, "color_scheme": "dark"},
     "phone": {"viewport": {"width": 360, "height": 740}, "device_scale_factor": 2, "has_touch": True},
 }
+# One of them after each change, and all in CI.
+in_each_look = pytest.mark.parametrize(
+    "look", [pytest.param(look, marks=() if look == "light" else pytest.mark.long) for look in LOOKS]
+)
 
 
 def test_error_without_a_text(window: Window, site: Parley, beside: Beside) -> None:
@@ -549,7 +553,7 @@ def test_api(window: Window, site: Parley) -> None:
     expect(post.get_by_role("row").filter(has_text="409")).to_be_visible()
 
 
-@pytest.mark.parametrize("look", LOOKS)
+@in_each_look
 def test_looks(chromium: Browser, site: Parley, look: str) -> None:
     """Take pictures of both views, in which axe finds nothing serious and nothing runs out of the window."""
     SCREENSHOTS.mkdir(exist_ok=True)

@@ -20,6 +20,7 @@ from tests.support.tools import wait_until
 
 HTML = Answer(200, "<html>Log in</html>")
 BARE_502, BARE_413 = Answer(502, "Bad gateway"), Answer(413, "Too large")
+STORE_FAILS, BUSY = problem(503, "store_unavailable", 1), problem(503, "busy", 1)
 
 
 # Hosts
@@ -119,8 +120,7 @@ def test_stream_is_swallowed(site: Parley, gate: Gate, start: Start, fate: str) 
 
 def test_relay_is_busy(site: Parley, gate: Gate, start: Start) -> None:
     """Calls that do not wait bring the requests, until there is a place for the stream."""
-    busy = problem(503, "busy", 1)
-    gate.rule = lambda call: busy if streams(call) or "wait=25" in call.target else ""
+    gate.rule = lambda call: BUSY if streams(call) or "wait=25" in call.target else ""
     hosted = Hosted(site, gate, start)
     assert hosted.ask(1)["result"] == {"echo": 1}
     gate.rule = lambda _: ""
@@ -230,8 +230,7 @@ def test_answer_to_a_request_that_was_withdrawn(site: Parley, gate: Gate, start:
     hosted = Hosted(site, gate, start)
     hosted.post({"hold": True})
     hosted.program.hear("ran", {"hold": True})
-    busy = problem(503, "busy", 1)
-    gate.rule = lambda call: "cut" if streams(call) else busy if polls(call) else ""
+    gate.rule = lambda call: "cut" if streams(call) else BUSY if polls(call) else ""
     gate.cut()
     hosted.withdraw()
     hosted.post("new")
@@ -274,16 +273,17 @@ def test_error_of_the_host(alone: Guested, answer: str, message: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "fate", ["cut", "lost", BARE_502, HTML, problem(503, "store_unavailable", 1), problem(503, "busy", 1)]
+    ("step", "fate"),
+    [(posts, fate) for fate in ("cut", "lost", BARE_502, HTML, STORE_FAILS, BUSY)]
+    + [(waits, fate) for fate in ("lost", BARE_502, BUSY)],
 )
-@pytest.mark.parametrize("step", [posts, waits])
 def test_call_of_a_guest_fails(guested: Guested, step: Callable[[Call], bool], fate: Fate) -> None:
     """It is made again, a post more than once, and the host sees one request."""
     fates = [fate] if step is waits else [fate, fate]
 
     def rule(call: Call) -> Fate:
         if step is waits and posts(call) and "wait=25" in call.target:
-            return problem(503, "busy", 1)  # so that it posts without waiting, and then waits
+            return BUSY  # so that it posts without waiting, and then waits
         return fates.pop() if step(call) and fates else ""
 
     guested.gate.rule = rule

@@ -35,6 +35,7 @@ def _pythons() -> dict[str, str]:
 PYTHONS = _pythons()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("version", sorted(PYTHONS))
 def test_every_python(site: Parley, version: str) -> None:
     """Warnings are errors, also those about sockets and event loops that are left open."""

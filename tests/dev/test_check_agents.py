@@ -542,7 +542,12 @@ def test_limits_that_are_set_otherwise() -> None:
 
 def test_limit_below_1_mib() -> None:
     with running_store(None) as store, running_parley(store, MAX_PAYLOAD_BYTES="100000") as parley:
-        diagnosed(Checker(parley.url, latency_limit=1000), "1 MiB", diagnosis.LIMIT_LOWERED, "413 payload_too_large")
+        diagnosed(
+            Checker(parley.url, latency_limit=1000, patience=1),
+            "1 MiB",
+            diagnosis.LIMIT_LOWERED,
+            "413 payload_too_large",
+        )
 
 
 @pytest.mark.parametrize("origin", ["https://page.example", "https://elsewhere.example"])

@@ -282,6 +282,7 @@ def test_store_that_brings_no_messages(probed: Store, monkeypatch: pytest.Monkey
     assert raised.value.cause == "a message was not heard"
 
 
+@pytest.mark.long
 def test_deployment_outlives_its_store(parley: Parley) -> None:
     """A caller sees the problem, in time, and nothing of what is behind it; the next call works."""
     session = parley.create()
