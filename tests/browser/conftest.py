@@ -203,7 +203,7 @@ def hurry_until(tab: Page, condition: str) -> None:
         tab.clock.run_for(500)
         return bool(tab.evaluate(condition))
 
-    wait_until(holds, 20, longest_pause=0.005)
+    wait_until(holds, longest_pause=0.005)
 
 
 def set_clock(tab: Page, seconds: float) -> None:
