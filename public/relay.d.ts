@@ -257,8 +257,8 @@ export interface Session<Payload = any> extends EventTarget {
  * - All pages of the origin that the tab shows one after the other go on with the same session, whatever their paths.
  *   So the code stays valid if the page changes its path with `history.pushState` and is reloaded, if a link leads to
  *   another page that calls `host`, and after the Back button. A page that wants a session of its own ends the other.
- * - Several sessions of one page are told apart by the order of the calls.
- * - A frame has sessions of its own, and is told apart from other frames by its position in the page.
+ * - A page that opens several sessions finds each again by the order of the calls.
+ * - A frame has sessions of its own, and finds them again by its position in the page.
  * - A new tab has a new session, and so has a window that a script opens, and a duplicate of the tab. In pages without
  *   https, whose browser has no `navigator.locks`, a duplicate takes the session over, and so does a window that a
  *   script opens empty; the original's ends as `replaced`.

@@ -23,7 +23,10 @@ export async function takePlace(url) {
   return null;
 }
 
-/** Whether a browser speaks HTTP/1.1 with the server, as far as it tells. Other programs have no such limit. */
+/**
+ * Whether this page's browser uses HTTP/1.1 for the relay, as far as the page can see: it then opens six connections to
+ * an origin, and no more. Node.js has no such limit.
+ */
 function hasFewConnections(/** @type {string} */ origin) {
   if (!globalThis.location) return false;
   if (origin.startsWith("http:")) return true;

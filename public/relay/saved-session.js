@@ -29,7 +29,7 @@ export class SavedSession {
   constructor(relay) {
     this.relay = relay;
     // All pages that a frame shows go on with the same session: a page may change its path, and then be reloaded.
-    // Several sessions of one page are told apart by the order in which they were opened.
+    // A page that opens several sessions finds each again by its number, in the order in which it opens them.
     const prefix = `parley ${relay} ${framePath(globalThis.window)}`;
     let number = 1;
     while (SavedSession.#usedKeys.has(`${prefix} ${number}`)) number++;

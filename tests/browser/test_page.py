@@ -46,6 +46,29 @@ def test_code_and_countdown(window: Window, site: Parley) -> None:
     expect(host.locator("#clock")).not_to_have_text(first)
 
 
+def test_pages_call_nobody_but_their_origin(window: Window, site: Parley) -> None:
+    asked: list[str] = []
+    window.context.on("request", lambda request: asked.append(request.url))
+    for path in ("/", "/demo.html", "/problems.html", "/api.html"):
+        window.open(f"{site.url}{path}")
+    host, code = open_host(window, site)
+    expect(window.open(f"{site.url}/?code={code}").locator("#guest-state")).to_contain_text("Open, ")
+    end_session(host)
+    assert len(asked) > 20
+    assert [url for url in asked if not url.startswith(f"{site.url}/")] == []
+
+
+def test_call_of_another_machine_is_a_complaint(chromium: Browser, site: Parley) -> None:
+    """Of the tests' own windows, also of those that forgive a network which fails."""
+    with chromium.new_context() as context:
+        window = Window(context)
+        window.forgive_the_network()
+        tab = window.open(f"{site.url}/problems.html")
+        for origin in ("http://elsewhere.example", "http://192.0.2.1"):
+            tab.evaluate("(url) => navigator.sendBeacon(url)", origin)
+        wait_until(lambda: len(window.complaints) >= 2)
+
+
 def test_copies(window: Window, site: Parley) -> None:
     window.context.grant_permissions(["clipboard-read", "clipboard-write"])
     host, code = open_host(window, site)
