@@ -69,18 +69,19 @@ def test_list_that_changes(pair: Pair) -> None:
         wait_until(lambda: new)
         assert new == [ACKNOWLEDGED]
         changed = {"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}
-        for number, offered in enumerate(('[{"name":"a"}]', '[{"name":"b"}]'), start=1):
+        for number, name in enumerate("abc", start=1):
             before = pair.parley.store.faults.calls
             for _ in range(2):
-                assert pair.offer(offered).status_code == 204
+                assert pair.offer(f'[{{"name":"{name}"}}]').status_code == 204
             wait_until(lambda number=number: len(old) >= number and len(new) > number)  # type: ignore[misc]
-            assert pair.parley.store.faults.calls - before == 2
-        assert old == [changed] * 2
-        assert new[1:] == [{**changed, "params": {"_meta": SUBSCRIPTION}}] * 2
+            if number > 1:  # a stream that has just begun may still be subscribing, until it tells of a change
+                assert pair.parley.store.faults.calls - before == 2
+        assert old == [changed] * 3
+        assert new[1:] == [{**changed, "params": {"_meta": SUBSCRIPTION}}] * 3
         pair.parley.http.delete(pair.url, headers=pair.host)
         wait_until(lambda: old[-1] is None and new[-1] is None)
-        assert old[2:] == [None]
-        assert new[3:] == [COMPLETE, None]
+        assert old[3:] == [None]
+        assert new[4:] == [COMPLETE, None]
 
 
 def test_session_that_expires(pair: Pair) -> None:
