@@ -11,8 +11,6 @@ from typing import NoReturn
 
 from lib.problems import InvalidJson, InvalidRequest
 
-# Half of a character, as only an escape can say it: UTF-8 has no bytes for it.
-_SURROGATE = re.compile("[\ud800-\udfff]")
 # Each escape in a JSON text, from left to right: a whole character, half a character, or any other escape.
 _ESCAPE = re.compile(
     rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<half>u[dD][89a-fA-F][0-9a-fA-F]{2})|.)"
@@ -78,7 +76,8 @@ def write(value: object) -> JsonText:
     if isinstance(value, JsonText):
         return value
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    return JsonText(_SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text).encode())
+    # Half of a character has no bytes in UTF-8, so it is written as an escape.
+    return JsonText(text.encode(errors="backslashreplace"))
 
 
 def _items(text: bytes, opening: str, closing: str) -> list[tuple[str, JsonText]]:

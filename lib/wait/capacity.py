@@ -1,6 +1,6 @@
 """Places for calls that wait: as many as the process has descriptors for, so that plain calls always get through."""
 
-import resource
+import os
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -71,6 +71,6 @@ def _places() -> int:
 
 
 def _room() -> int:
-    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = _MOST_DESCRIPTORS if limit == resource.RLIM_INFINITY else min(limit, _MOST_DESCRIPTORS)
+    limit = os.sysconf("SC_OPEN_MAX")  # -1 if there is no limit
+    most = _MOST_DESCRIPTORS if limit < 0 else min(limit, _MOST_DESCRIPTORS)
     return max(most - _RESERVED, 1)
