@@ -14,29 +14,43 @@ import httpx
 from dev import PROJECT
 from dev.local import function
 
-_PRELUDE = "import time; from importlib.util import module_from_spec, spec_from_file_location"
+# Loads a function as Vercel's runtime does, after the store's client.
+_IMPORTS = """
+import sys, time
+from importlib.util import module_from_spec, spec_from_file_location
+
+began = time.process_time()
+import upstash_redis
+client = time.process_time()
+specification = spec_from_file_location("handler", sys.argv[1])
+specification.loader.exec_module(module_from_spec(specification))
+print(client - began, time.process_time() - client)
+"""
 _PHASES = re.compile(r"(bootstrap|import-fn|server-ready);dur=([\d.]+)")
 
 type Phases = dict[str, float]
 
 
 def imports(names: list[str], times: int) -> dict[str, float]:
-    """Return the median milliseconds to import upstash_redis and each function, each in a fresh interpreter.
+    """Return the median milliseconds to import upstash_redis, and for each function to import both, with bytecode.
 
-    It is the processor's time, which other programs cannot change; with bytecode, and loaded as by Vercel's runtime.
+    It is the processor's time, which other programs cannot change. The client is imported first: deep within other
+    imports it can take 10 ms longer, as CPython then releases memory of its stack in each of many calls and asks for it
+    again, and how deep an import is depends on the platform.
     """
-    load = "spec = spec_from_file_location('handler', 'api/{}.py'); spec.loader.exec_module(module_from_spec(spec))"
-    scripts = {"upstash_redis": "import upstash_redis", **{f"api.{name}": load.format(name) for name in names}}
-    took: dict[str, list[float]] = {module: [] for module in scripts}
+    client: list[float] = []
+    own: dict[str, list[float]] = {f"api.{name}": [] for name in names}
     with tempfile.TemporaryDirectory() as bytecode:
         environment = {**os.environ, "PYTHONPYCACHEPREFIX": bytecode, "PYTHONDONTWRITEBYTECODE": ""}
         for turn in range(times + 1):  # the first one compiles
-            for module, values in took.items():
-                script = f"{_PRELUDE}; t = time.process_time(); {scripts[module]}; print(time.process_time() - t)"
-                printed = subprocess.check_output([sys.executable, "-c", script], cwd=PROJECT, env=environment)
+            for module, values in own.items():
+                command = [sys.executable, "-c", _IMPORTS, f"{module.replace('.', '/')}.py"]
+                printed = subprocess.check_output(command, cwd=PROJECT, env=environment).split()
                 if turn:
-                    values.append(float(printed) * 1000)
-    return {module: statistics.median(values) for module, values in took.items()}
+                    client.append(float(printed[0]) * 1000)
+                    values.append(float(printed[1]) * 1000)
+    alone = statistics.median(client)
+    return {"upstash_redis": alone} | {name: alone + statistics.median(values) for name, values in own.items()}
 
 
 def phases(names: list[str], times: int, build: Path | None = None) -> dict[str, Phases]:
