@@ -34,38 +34,45 @@ def run(store: Store, name: str, keys: list[str], args: list[Any]) -> Any:
 
 def put(store: Store, before: "Held") -> None:
     """Write what is in the store before a script runs: strings, hashes, sorted sets, and streams of requests."""
+    pipeline = store.db.pipeline()
     for key, value in before.items():
         name = store.prefix + key
         if isinstance(value, str):
-            store.db.set(name, value)
+            pipeline.set(name, value)
         elif isinstance(value, list):
             for cursor, request_id, payload in value:
-                store.db.execute(["XADD", name, cursor, "id", request_id, "payload", payload])
+                pipeline.execute(["XADD", name, cursor, "id", request_id, "payload", payload])
         elif key.startswith("rate:known:"):
-            store.db.execute(["ZADD", name, *(word for code, score in value.items() for word in (score, code))])
+            pipeline.execute(["ZADD", name, *(word for code, score in value.items() for word in (score, code))])
         else:
-            store.db.hset(name, values={field: str(text) for field, text in value.items()})
-        store.db.expire(name, 60)
+            pipeline.hset(name, values={field: str(text) for field, text in value.items()})
+        pipeline.expire(name, 60)
+    if before:
+        pipeline.exec()
+
+
+READS = {
+    "string": lambda key: ["GET", key],
+    "hash": lambda key: ["HGETALL", key],
+    "stream": lambda key: ["XRANGE", key, "-", "+"],
+    "zset": lambda key: ["ZRANGE", key, "0", "-1", "WITHSCORES"],
+}
 
 
 def held(store: Store) -> dict[str, tuple[str, int]]:
     """Return what is in the store: name -> value, and whether it expires."""
-    return {
-        name: (
-            content(store, store.prefix + name),
-            min(1, store.db.ttl(store.prefix + name)),
-        )
-        for name in store.names()
-    }
-
-
-RANGES = {"stream": ["-", "+"], "zset": ["0", "-1", "WITHSCORES"]}
-
-
-def content(store: Store, key: str) -> str:
-    reads = {"string": ["GET"], "hash": ["HGETALL"], "stream": ["XRANGE"], "zset": ["ZRANGE"]}
-    kind = str(store.db.type(key))
-    return str(store.db.execute([*reads[kind], key, *RANGES.get(kind, [])]))
+    if not (names := store.names()):
+        return {}
+    keys = [store.prefix + name for name in names]
+    kinds = store.db.pipeline()
+    for key in keys:
+        kinds.type(key)
+    contents = store.db.pipeline()
+    for key, kind in zip(keys, kinds.exec(), strict=True):
+        contents.execute(READS[str(kind)](key))
+        contents.ttl(key)
+    found: list[Any] = contents.exec()
+    return {name: (str(found[2 * at]), min(1, found[2 * at + 1])) for at, name in enumerate(names)}
 
 
 CREATE = ["session:ABC12345", "rate:sessions:a", "rate:call:1"], [CODE, '"a"', 600, 2]
