@@ -460,6 +460,7 @@ def test_bytes_that_a_network_reads(api: Api, monkeypatch: pytest.MonkeyPatch) -
     assert pair.post("1", "s").status_code == 202
 
 
+@pytest.mark.long
 def test_refusals_cost_the_store_little(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """A thousand calls that are certain to be refused, of each kind."""
     monkeypatch.setenv("RATE_LIMIT_BYTES", "4000")

@@ -168,6 +168,7 @@ def test_client_that_leaves_is_noticed(api: Api, monkeypatch: pytest.MonkeyPatch
     assert "defect" not in "".join(api.lines)
 
 
+@pytest.mark.long
 def test_dropped_streams_leave_nothing(parley: Parley) -> None:
     """A hundred streams are opened and dropped: no thread and no socket is left but the instance's own."""
     parley.restart("stream")

@@ -100,6 +100,7 @@ def test_proxy_that_asks_for_patience(window: Window, tab: Page, retry_after: st
     window.forgive_the_network()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("streams", [False, True])
 def test_busy_relay(window: Window, tab: Page, site: Parley, streams: bool) -> None:
     """Plain reads bring the requests, more and more seldom, until there is a place for the stream."""

@@ -14,7 +14,7 @@ from playwright.sync_api import Page
 from tests.browser.conftest import Beside, Window, until
 from tests.browser.test_tools import offer
 from tests.support.deployments import Parley, running_site
-from tests.support.tools import wait_until
+from tests.support.tools import long, wait_until
 
 type Work[T] = Callable[[Client], Awaitable[T]]
 type Agent = Callable[..., Future[Any]]
@@ -112,7 +112,7 @@ def test_slow_tool(tab: Page, agent: Agent) -> None:
     assert tab.evaluate("signal.aborted") is False
 
 
-@pytest.mark.parametrize("mode", ["auto", "legacy"])
+@pytest.mark.parametrize("mode", ["auto", long("legacy")])
 def test_cancelled_call(tab: Page, agent: Agent, mode: str) -> None:
     """The agent hangs up, whether the answer is a stream already or not, and the tool is told to stop."""
     offer(tab)
@@ -152,6 +152,7 @@ def test_two_tabs_over_the_fixed_url(window: Window, tab: Page, site: Parley, ag
         assert [args for _, args, _ in page.evaluate("ran")] == [{"to": code}]
 
 
+@pytest.mark.long
 def test_code_that_has_expired(window: Window, agent: Agent) -> None:
     with running_site(SESSION_TTL_SECONDS="2", SESSION_MAX_SECONDS="2") as site:
         tab = window.open(f"{site.url}/problems.html")

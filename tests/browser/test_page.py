@@ -333,6 +333,7 @@ def test_ended_while_answering(window: Window, site: Parley) -> None:
     expect(guest.locator("#guest-state")).to_have_text("The host has ended this session")
 
 
+@pytest.mark.long
 def test_expiry(window: Window) -> None:
     with running_site(SESSION_TTL_SECONDS="6") as site:
         host, code = open_host(window, site)
@@ -359,6 +360,7 @@ def test_clock_that_is_set(window: Window, site: Parley, hours: int) -> None:
     expect(guest.locator("#guest-state")).to_have_text(re.compile(r"^Open, 9:\d\d left$"))
 
 
+@pytest.mark.long
 def test_renewed_by_itself(window: Window) -> None:
     with running_site(SESSION_TTL_SECONDS="4") as site:
         host, code = open_host(window, site)

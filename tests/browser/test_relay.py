@@ -249,6 +249,7 @@ def test_silent_stream(window: Window, tab: Page, site: Parley) -> None:
     assert ask(site, code, 1)["result"] == {"echo": 1}
 
 
+@pytest.mark.long
 def test_renews_in_time(window: Window) -> None:
     with running_site(SESSION_TTL_SECONDS="3", SESSION_MAX_SECONDS="8") as site:
         tab = window.open(f"{site.url}/problems.html")
@@ -263,6 +264,7 @@ def test_renews_in_time(window: Window) -> None:
         window.forgive_the_network()
 
 
+@pytest.mark.long
 def test_renews_after_a_sleep(window: Window) -> None:
     """The timers of a machine that sleeps stand still, and the session's time does not."""
     with running_site(SESSION_TTL_SECONDS="60") as site:
@@ -277,6 +279,7 @@ def test_renews_after_a_sleep(window: Window) -> None:
         tab.close()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("hours", [-1, 1])
 def test_renews_by_a_clock_that_is_set(window: Window, hours: int) -> None:
     """Back or forward, while the host runs: it is renewed in time all the same."""

@@ -18,7 +18,7 @@ from tests.browser.conftest import (
 )
 from tests.browser.test_tools import names, offer
 from tests.support.deployments import Parley
-from tests.support.tools import wait_until
+from tests.support.tools import long, wait_until
 
 FRAME = "<iframe src='{}/shop/frame'></iframe>"
 
@@ -153,7 +153,7 @@ def test_window_that_a_script_opens(window: Window, shop: Page, site: Parley) ->
     assert len(window.context.pages) == 2
 
 
-@pytest.mark.parametrize("pages", [["cart"], ["help", "cart"]])
+@pytest.mark.parametrize("pages", [["cart"], long(["help", "cart"])])
 @pytest.mark.parametrize("opener", ["kept", "cut"])
 def test_window_that_a_script_opens_empty(shop: Page, site: Parley, pages: list[str], opener: str) -> None:
     """It is led to a page that is a host, and leaves the session to its opener, too."""

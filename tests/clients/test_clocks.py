@@ -7,7 +7,7 @@ import pytest
 from public import relay
 from public.relay import host
 from tests.clients.scripted import Scripted
-from tests.support.tools import wait_until
+from tests.support.tools import long, wait_until
 
 
 class Clocks:
@@ -37,7 +37,7 @@ def clocks(monkeypatch: pytest.MonkeyPatch) -> Clocks:
     return made
 
 
-@pytest.mark.parametrize("seconds", [-3600, 3600])
+@pytest.mark.parametrize("seconds", [-3600, long(3600)])
 def test_clock_that_is_set(clocks: Clocks, seconds: float) -> None:
     """The session is renewed as before."""
     with Scripted(ttl=1.5) as scripted, host(on_request=print, relay=scripted.url) as session:

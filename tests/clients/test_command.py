@@ -18,7 +18,7 @@ from tests.clients.gate import Gate, problem
 from tests.clients.scripted import CODE, Scripted
 from tests.soak.clients import Host
 from tests.support.deployments import Parley
-from tests.support.tools import PROJECT, need, wait_until
+from tests.support.tools import PROJECT, long, need, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -251,7 +251,7 @@ def test_help() -> None:
         assert word in done.stdout
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, long(signal.SIGTERM)])
 @pytest.mark.parametrize("busy", [False, True])
 def test_signal_ends_the_session(site: Parley, number: signal.Signals, busy: bool) -> None:
     """Also while a function runs that does not care."""

@@ -13,6 +13,8 @@ from public import relay
 from public.relay import RelayError, guest
 from tests.support.tools import wait_until
 
+pytestmark = pytest.mark.long
+
 type Serve = Callable[[socket.socket], None]
 RESPONSE = '{"id":"q1","status":"answered","result":"fine"}'
 

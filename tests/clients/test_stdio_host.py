@@ -21,7 +21,7 @@ from tests.clients.test_versions import PYTHONS
 from tests.support.agents import Agent
 from tests.support.deployments import Parley
 from tests.support.documents import blocks
-from tests.support.tools import PROJECT, need, wait_until
+from tests.support.tools import PROJECT, long, need, wait_until
 
 PROGRAM = [sys.executable, str(PROJECT / "tests" / "clients" / "program.py")]
 NAMES = ["echo", "image", "fail", "odd", "steps", "wait", "die", "change", "ask", "stray", "long", "where", "want"]
@@ -152,7 +152,7 @@ def test_cancelling(lent: Lent) -> None:
     wait_until(lambda: lent.told.count("was cancelled") == before + 1)
 
 
-@pytest.mark.parametrize("era", ["modern", "legacy"])
+@pytest.mark.parametrize("era", ["modern", long("legacy")])
 def test_progress(site: Parley, era: str) -> None:
     """What a program reports reaches the client that asks for it, with the client's own token."""
     with lending(site, era) as lent, Piped(lent.code, relay=site.url) as server:
@@ -278,6 +278,7 @@ def test_program_that_does_not_start(
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.long
 def test_program_that_does_not_read(site: Parley) -> None:
     """More than a pipe holds: calls that are withdrawn do not hold up others, or the end."""
     with lending(site, "deaf") as lent:

@@ -7,7 +7,7 @@ import pytest
 from tests.clients.gate import Answer, Fate, Gate, problem
 from tests.clients.sides import Guested, Hosted, Program, Start, answers, call_of, offers, reports
 from tests.support.deployments import Parley
-from tests.support.tools import wait_until
+from tests.support.tools import long, wait_until
 
 BARE_502 = Answer(502, "Bad gateway")
 
@@ -197,7 +197,7 @@ def test_tool_that_goes_while_it_works(pair: Pair) -> None:
     assert pair.guest.hear("result")["structuredContent"] == {"echo": {"hold": True}}
 
 
-@pytest.mark.parametrize("fate", ["cut", "lost", BARE_502, problem(503, "store_unavailable", 1)])
+@pytest.mark.parametrize("fate", ["lost", long("cut"), long(BARE_502), long(problem(503, "store_unavailable", 1))])
 def test_list_that_does_not_arrive(pair: Pair, fate: Fate) -> None:
     """It is sent until the relay has it."""
     pair.hosted.gate.once(fate, offers, times=2)

@@ -21,6 +21,9 @@ from tests.support.checks import diagnosed, failure, found, try_only
 from tests.support.deployments import Parley, deployed, running_parley
 from tests.support.stores import running_store
 
+# A fault of each step of the checker takes a tenth of the time of all tests. tests/dev/test_check.py tries the checker.
+pytestmark = pytest.mark.long
+
 type Change = Callable[[Response], None]
 
 

@@ -187,6 +187,7 @@ def test_hosts_that_are_named(tmp_path: Path) -> None:
         assert status_for(http, "127.0.0.1").startswith(b"HTTP/1.1 200 ")
 
 
+@pytest.mark.long
 def test_hosts_that_are_named_on_the_command_line() -> None:
     with running("--port", "0", "--host", "a.example", "--host", "b.example", until="Try") as (_, printed):
         url = next(word for word in printed.split() if word.startswith("http://"))

@@ -5,7 +5,7 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 
@@ -30,6 +30,11 @@ def go_without(reason: str) -> NoReturn:
     if in_ci():
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+def long(*values: object) -> Any:
+    """Return parameters with which a test runs among the long ones only, because others stand for them."""
+    return pytest.param(*values, marks=pytest.mark.long)
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = PATIENCE_SECONDS, *, longest_pause: float = 0.1) -> None:
