@@ -9,7 +9,7 @@ import json
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cache, lru_cache
 from http.client import HTTPException
 from urllib.parse import quote, urlsplit
@@ -29,7 +29,7 @@ class Transport:
     """The connections to one store. `post` and `close` are what the vendor's client calls. Safe to share."""
 
     def __init__(self, url: str) -> None:
-        self._open = _opener(url)
+        self._url = url
         self._idle: list[Connection] = []
         self._lock = threading.Lock()
 
@@ -46,7 +46,7 @@ class Transport:
             except OSError as error:
                 if connection.received or isinstance(error, TimeoutError):
                     raise
-        return self._exchange(self._open(), request)
+        return self._exchange(Connection(connect(self._url)), request)
 
     def close(self) -> None:
         """Close the connections that are idle."""
@@ -94,25 +94,25 @@ class Transport:
             connection.close()
 
 
-def _opener(url: str) -> Callable[[], Connection]:
-    """Return what opens a connection to the host of a URL. It raises OSError; ValueError if the URL has no host."""
+def connect(url: str) -> socket.socket:
+    """Return a connection to the host of a URL, secured if it is https.
 
-    def connect() -> Connection:
-        place = urlsplit(url)
-        if not place.hostname:
-            raise ValueError("the URL has no host")
-        port = place.port or (443 if place.scheme == "https" else 80)
-        connected = socket.create_connection((place.hostname, port), _CONNECT_SECONDS)
-        try:
-            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if place.scheme == "https":
-                connected = tls().wrap_socket(connected, server_hostname=place.hostname)
-        except BaseException:
-            connected.close()
-            raise
-        return Connection(connected)
-
-    return connect
+    Raises OSError, and ValueError if the URL has no host. Connecting, and each later call of the socket, may take three
+    seconds.
+    """
+    place = urlsplit(url)
+    if not place.hostname:
+        raise ValueError("the URL has no host")
+    port = place.port or (443 if place.scheme == "https" else 80)
+    connected = socket.create_connection((place.hostname, port), _CONNECT_SECONDS)
+    try:
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if place.scheme == "https":
+            return tls().wrap_socket(connected, server_hostname=place.hostname)
+    except BaseException:
+        connected.close()
+        raise
+    return connected
 
 
 def _request(url: str, headers: Mapping[str, str], command: object) -> bytes:

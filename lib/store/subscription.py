@@ -28,18 +28,13 @@ class Subscription:
         until = time.monotonic() + _ESTABLISHED_WITHIN_SECONDS
         url, token = settings.store()
         place = urlsplit(url)
-        tls = place.scheme == "https"
-        address = (place.hostname or "", place.port or (443 if tls else 80))
         self._message = f"message,{channel},"
-        self._socket = socket.create_connection(address, _ESTABLISHED_WITHIN_SECONDS)
+        self._socket = transport.connect(url)
         try:
-            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             for option, value in _TCP_KEEPALIVE:
                 if hasattr(socket, option):  # not on every system
                     self._socket.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
-            if tls:
-                self._socket = transport.tls().wrap_socket(self._socket, server_hostname=place.hostname)
             self._http = h11.Connection(h11.CLIENT)
             self._line = b""
             request = h11.Request(
