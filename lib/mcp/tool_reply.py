@@ -18,8 +18,8 @@ from lib.web import sse
 from lib.web.call import Call
 from lib.web.endpoint import Reply
 
-# Seconds without an event after which a comment is sent, and progress.
-KEEP_ALIVE_SECONDS, BEAT_SECONDS = 15, 10
+# Progress is sent after so many seconds without an event.
+BEAT_SECONDS = 10
 
 type Event = JsonText | ProgressReported | None
 
@@ -93,7 +93,7 @@ class _Progress:
                 self._report = jsontext.members(event.report)
             self._sent_at = self._beat_at = now
             return sse.encode("message", self._notification(self._report.get("progress") if event else None))
-        if now >= self._sent_at + KEEP_ALIVE_SECONDS:
+        if now >= self._sent_at + sse.KEEP_ALIVE_SECONDS:
             self._sent_at = now
             return sse.KEEP_ALIVE
         return b""

@@ -30,7 +30,6 @@ from lib.wait.waiter import Waiter, Wakeup, Watched, expiry
 from lib.web import sse
 from lib.web.connection import require_client
 
-_KEEP_ALIVE_SECONDS = 15
 # The names of the events, and the `reason` of `ended` for each problem that ends a stream.
 EVENTS = ("open", "request", "withdrawn", "guest", "renewed", "reconnect", "ended")
 _OPEN, _REQUEST, _WITHDRAWN, _GUEST, _RENEWED, _RECONNECT, _ENDED = EVENTS
@@ -102,12 +101,12 @@ class _Stream:
 
     def follow(self, until: float) -> Iterator[bytes]:
         """Yield what happens. Raises SessionEnded, SessionNotFound, or Replaced when the stream is over."""
-        keep_alive = time.monotonic() + _KEEP_ALIVE_SECONDS
+        keep_alive = time.monotonic() + sse.KEEP_ALIVE_SECONDS
         while time.monotonic() < until:
             self.waiter.watched = Watched("host", self._host, self.cursor, self._expires_at)
             event = self.waiter.wait(min(until, keep_alive, self._expires))
             if time.monotonic() >= keep_alive:
-                keep_alive = time.monotonic() + _KEEP_ALIVE_SECONDS
+                keep_alive = time.monotonic() + sse.KEEP_ALIVE_SECONDS
                 yield sse.KEEP_ALIVE
             if event is not Wakeup.TIME or time.monotonic() >= self._expires:
                 yield from self._happened(event)

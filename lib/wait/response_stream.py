@@ -11,7 +11,6 @@ from lib.wait import long_poll
 from lib.wait.notifications import ProgressReported
 from lib.web import sse
 
-_KEEP_ALIVE_SECONDS = 15
 # The names of the events.
 EVENTS = ("progress", "response", "problem")
 _PROGRESS, _RESPONSE, _PROBLEM = EVENTS
@@ -32,7 +31,7 @@ def run(
         yield sse.KEEP_ALIVE
         try:
             while not wait.is_over:
-                event = wait.next(_KEEP_ALIVE_SECONDS)
+                event = wait.next(sse.KEEP_ALIVE_SECONDS)
                 if isinstance(event, ProgressReported):
                     yield sse.encode(_PROGRESS, event.report)
                 else:

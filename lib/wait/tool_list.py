@@ -12,8 +12,7 @@ from lib.session.access import Access
 from lib.wait import capacity, dispatcher, notifications
 from lib.wait.notifications import Notification, ToolsChanged
 from lib.wait.waiter import Waiter, Wakeup, Watched, expiry
-
-_QUIET_SECONDS = 15
+from lib.web import sse
 
 
 class Event(Enum):
@@ -21,7 +20,7 @@ class Event(Enum):
 
     WATCHING = "watching"  # the session is there, and its list is watched
     CHANGED = "changed"  # the host offers another list
-    QUIET = "quiet"  # nothing has happened for 15 seconds
+    QUIET = "quiet"  # nothing has happened for some seconds: time to keep the connection alive
     OVER = "over"  # the session is over, and with it the watch
 
 
@@ -73,10 +72,10 @@ class _Watch:
             self.dispatcher.subscribe(self._access.store)
             if self.look():
                 yield Event.CHANGED
-        quiet = time.monotonic() + _QUIET_SECONDS
+        quiet = time.monotonic() + sse.KEEP_ALIVE_SECONDS
         while (now := time.monotonic()) < self._until:
             if now >= quiet:
-                quiet = now + _QUIET_SECONDS
+                quiet = now + sse.KEEP_ALIVE_SECONDS
                 yield Event.QUIET
             self.waiter.watched = Watched("watcher", str(self._number))
             match self.waiter.wait(min(self._until, quiet, self._expires)):

@@ -7,8 +7,9 @@ from lib.jsontext import JsonText
 
 # X-Accel-Buffering keeps proxies from collecting events until the stream ends.
 HEADERS = {"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"}
-# A comment, which clients ignore and which keeps proxies from closing a quiet connection.
+# A comment, which clients ignore and which keeps proxies from closing a connection that was quiet for so long.
 KEEP_ALIVE = b":\n\n"
+KEEP_ALIVE_SECONDS = 15
 
 # U+2028, U+2029 and U+0085 in UTF-8, and as escapes of JSON.
 _SEPARATORS = ((b"\xe2\x80\xa8", b"\\u2028"), (b"\xe2\x80\xa9", b"\\u2029"), (b"\xc2\x85", b"\\u0085"))

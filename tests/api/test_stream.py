@@ -17,7 +17,6 @@ import pytest
 
 from dev.events import Event, events_of
 from lib.jsontext import JsonText
-from lib.wait import host_stream
 from lib.web import sse
 from tests.soak.clients import Host, ask
 from tests.support.deployments import Api, Pair, Parley, refusal, running_parley
@@ -155,7 +154,7 @@ def test_refused_before_it_begins(pair: Pair) -> None:
 
 def test_client_that_leaves_is_noticed(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """Streams and waits alike end with their client: at once, and not when they next write."""
-    monkeypatch.setattr(host_stream, "_KEEP_ALIVE_SECONDS", LATER)
+    monkeypatch.setattr(sse, "KEEP_ALIVE_SECONDS", LATER)
     pair = Pair(api)
     with listening(pair):
         assert left(pair) == 0

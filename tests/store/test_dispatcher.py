@@ -23,6 +23,7 @@ from lib.wait.dispatcher import Dispatcher
 from lib.wait.notifications import Notification, RequestAnswered, SessionEnded, SessionRenewed
 from lib.wait.tool_list import Event
 from lib.wait.waiter import Waiter, Wakeup, Watched, expiry
+from lib.web import sse
 from lib.web.connection import ClientGone, require_client
 from tests.support.stores import Store
 from tests.support.tools import wait_until
@@ -412,7 +413,7 @@ def test_idle_stream_costs_little(
     for module, name in (
         (dispatcher, "_CHECK_SECONDS"),
         (dispatcher, "_TICK_SECONDS"),
-        (host_stream, "_KEEP_ALIVE_SECONDS"),
+        (sse, "KEEP_ALIVE_SECONDS"),
     ):
         monkeypatch.setattr(module, name, vars(module)[name] / 100)
     monkeypatch.setattr("lib.settings.stream_seconds", lambda: 1.2)
@@ -437,7 +438,7 @@ def test_idle_watches_cost_little(
     for module, name in (
         (dispatcher, "_CHECK_SECONDS"),
         (dispatcher, "_TICK_SECONDS"),
-        (tool_list, "_QUIET_SECONDS"),
+        (sse, "KEEP_ALIVE_SECONDS"),
     ):
         monkeypatch.setattr(module, name, vars(module)[name] / 100)
     access = host_access()

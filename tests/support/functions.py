@@ -18,6 +18,7 @@ from lib.mcp import tool_call, tool_reply
 from lib.session import budgets
 from lib.store import health
 from lib.wait import dispatcher
+from lib.web import sse
 from lib.web.endpoint import Endpoint
 from tests.support.deployments import Api
 from tests.support.stores import Store
@@ -91,7 +92,7 @@ def quick_mcp(store: Store, monkeypatch: pytest.MonkeyPatch, tick: float) -> Ite
     for module, name, ticks in (
         (tool_call, "_HOST_RETURNS_SECONDS", 2),
         (tool_reply, "BEAT_SECONDS", 2),
-        (tool_reply, "KEEP_ALIVE_SECONDS", 3),
+        (sse, "KEEP_ALIVE_SECONDS", 3),
     ):
         monkeypatch.setattr(module, name, ticks * tick)
     with in_this_process(store, monkeypatch) as api:
