@@ -1655,7 +1655,8 @@ class _Relay:
         self.url = (relay or os.environ.get("PARLEY_URL", "")).rstrip("/")
         self._place = _checked_url(self.url)
         self._proxy = _proxy_of(self._place)
-        self._tls = ssl.create_default_context()  # made once, since it takes long
+        secured = "https" in (self._place.scheme, self._proxy and self._proxy.scheme)
+        self._tls = ssl.create_default_context() if secured else None  # made once, since it takes long
 
     def call(
         self,
