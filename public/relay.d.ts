@@ -146,8 +146,8 @@ interface AnyHostOptions<Payload> extends RelayOptions {
    * The tools that the host offers. More can be registered later.
    *
    * `document.modelContext` of a browser with WebMCP stands for all tools that the page registers there, now and later.
-   * The browser does not tell their `outputSchema`, nor why one has failed. One that the relay would refuse is left
-   * out, and the console says so.
+   * The browser reports neither their `outputSchema` nor why a call has failed. A tool that the relay would refuse is
+   * left out, and the console says so.
    */
   tools?: readonly Tool[] | ModelContext | null;
   /**
@@ -190,7 +190,7 @@ export interface SessionEvents<Payload = any> {
   request: CustomEvent<HostRequest<Payload>>;
   /** The relay has accepted the answer, or refused it with this problem. */
   answered: CustomEvent<{ id: string; problem: RelayError | null }>;
-  /** The guest has withdrawn a request that is not answered. While the state is `polling`, hosts are not told. */
+  /** The guest has withdrawn a request that is not answered. A host that polls does not learn of it. */
   withdrawn: CustomEvent<{ id: string }>;
   /** An agent has listed the tools: this one, if its program has said who it is. */
   guest: CustomEvent<{ client: AgentClient | null }>;
@@ -300,8 +300,8 @@ export interface Guest {
    * guest waits as the relay asks it to. Rejects with the reason of `signal` if that is aborted, and with a TypeError
    * if the call itself is not valid.
    *
-   * A request that is not waited for any more, because of `timeout` or `signal`, is withdrawn: the host's handler is
-   * told, and its answer is dropped.
+   * A request that is not waited for any more, because of `timeout` or `signal`, is withdrawn: the signal of the host's
+   * handler aborts, and its answer is dropped.
    */
   request<Result = any>(payload: Json, options?: RequestOptions): Promise<Result>;
   /** The tools that the host offers, none before it has registered some. Rejects with a RelayError. */
