@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Generator, Iterator
@@ -94,6 +95,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if not item.get_closest_marker("long")]
         config.hook.pytest_deselected(items=left_out)
     items.sort(key=lambda item: item.path.name != "test_soak.py")
+
+
+@pytest.fixture
+def usual_signals() -> Iterator[None]:
+    """Let programs that the test starts heed Ctrl+C and a terminal that closes.
+
+    A program ignores what its parent ignores: so do these tests, and all that they start, under nohup, or in the
+    background of a script.
+    """
+    ignored = [number for number in (signal.SIGINT, signal.SIGHUP) if signal.getsignal(number) is signal.SIG_IGN]
+    for number in ignored:
+        signal.signal(number, signal.SIG_DFL)
+    yield
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,8 @@ from tests.soak.clients import Host
 from tests.support.deployments import Parley
 from tests.support.tools import PROJECT, long, need, wait_until
 
+pytestmark = pytest.mark.usefixtures("usual_signals")
+
 
 @pytest.fixture(scope="module")
 def served(any_site: Parley) -> Iterator[Served]:

@@ -23,6 +23,8 @@ from tests.support.deployments import Parley
 from tests.support.documents import blocks
 from tests.support.tools import PROJECT, long, need, wait_until
 
+pytestmark = pytest.mark.usefixtures("usual_signals")
+
 PROGRAM = [sys.executable, str(PROJECT / "tests" / "clients" / "program.py")]
 NAMES = ["echo", "image", "fail", "odd", "steps", "wait", "die", "change", "ask", "stray", "long", "where", "want"]
 ERAS = ("modern", "legacy", "both", "strict")

@@ -18,6 +18,8 @@ from tests.support.deployments import running_parley
 from tests.support.stores import redis_server, running_store
 from tests.support.tools import PROJECT, need, wait_until
 
+pytestmark = pytest.mark.usefixtures("usual_signals")
+
 
 def test_serve() -> None:
     need("curl", "apt-get install curl")

@@ -23,6 +23,8 @@ from tests.support.stores import redis_server
 from tests.support.tools import PATIENCE_SECONDS, PROJECT, need, wait_until
 from tests.support.values import leaves
 
+pytestmark = pytest.mark.usefixtures("usual_signals")
+
 # What cannot be pasted here, as it needs an account.
 IN_THE_CLOUD = {
     "npm install --global vercel\nvercel link\n",

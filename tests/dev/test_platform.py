@@ -53,6 +53,8 @@ class handler(BaseHTTPRequestHandler):
 FAILING = """
 from http.server import BaseHTTPRequestHandler
 
+pytestmark = pytest.mark.usefixtures("usual_signals")
+
 class handler(BaseHTTPRequestHandler):
     def do_GET(self):
         raise ValueError
