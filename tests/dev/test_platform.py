@@ -20,6 +20,8 @@ from tests.support.commands import running
 from tests.support.deployments import clean_environment
 from tests.support.tools import wait_until
 
+pytestmark = pytest.mark.usefixtures("usual_signals")
+
 ECHO = """
 import json
 from http.server import BaseHTTPRequestHandler
@@ -52,8 +54,6 @@ class handler(BaseHTTPRequestHandler):
 """
 FAILING = """
 from http.server import BaseHTTPRequestHandler
-
-pytestmark = pytest.mark.usefixtures("usual_signals")
 
 class handler(BaseHTTPRequestHandler):
     def do_GET(self):
