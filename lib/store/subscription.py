@@ -1,7 +1,7 @@
 """A subscription to a channel of the store, over its REST `SUBSCRIBE`: one request, answered by server-sent events.
 
-It drives h11 over a socket of its own because the listener waits for that socket beside its clients': httpx does not
-say which socket it reads, and keeps what has come in buffers where a selector does not see it. Source:
+It drives h11 over a socket that it holds itself, because the dispatcher waits for it beside its clients': httpx does
+not say which socket it reads, and keeps what has come in buffers where a selector does not see it. Source:
 https://upstash.com/docs/redis/features/restapi
 """
 

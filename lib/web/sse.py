@@ -7,7 +7,8 @@ from lib.jsontext import JsonText
 
 # X-Accel-Buffering keeps proxies from collecting events until the stream ends.
 HEADERS = {"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"}
-# A comment, which clients ignore and which keeps proxies from closing a connection that was quiet for so long.
+# A comment, which clients ignore. Proxies close a connection over which nothing comes: something is sent at least every
+# so many seconds.
 KEEP_ALIVE = b":\n\n"
 KEEP_ALIVE_SECONDS = 15
 
