@@ -76,6 +76,7 @@ def work(seconds: float) -> str:
 
 async def later(text: str, seconds: float = 0.1) -> str:
     """Return a text after a while."""
+    print("waiting", flush=True)
     try:
         await asyncio.sleep(seconds)
     except asyncio.CancelledError:

@@ -55,6 +55,10 @@ def library_uses(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(budgets, "_refusals", {})
     yield
+    # A check that still ran would keep its connection, which nobody would close then.
+    for thread in threading.enumerate():
+        if thread.name == "dispatcher check":
+            thread.join(PATIENCE_SECONDS)
     while kv._connections:
         kv._connections.popitem()[1].client.close()  # type: ignore[no-untyped-call]
 
