@@ -143,8 +143,9 @@ class Dispatcher:
                     self._checking = True
 
     def _read_subscription(self) -> None:
+        subscription = self._subscription  # which a call that subscribes again may replace meanwhile
         try:
-            texts = self._subscription.read() if self._subscription else []
+            texts = subscription.read() if subscription else []
         except OSError:
             self._unsubscribe()
             return

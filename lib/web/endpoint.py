@@ -88,6 +88,10 @@ class Endpoint(ABC, BaseHTTPRequestHandler):
             raise AttributeError(name)
 
     def _serve(self) -> None:
+        # After each call the runtime starts an event loop, for work that the call may have registered; none does here.
+        # A loop has three descriptors: waits that ended together needed more than the process has, and each that found
+        # none printed a traceback, and kept what it had opened. Without a list of such work no loop is started.
+        self._vc_wait_until = None
         started = time.perf_counter()
         peer = self.client_address[0]
         call = Call(self.command, self.path, self.headers, self._read_body(), self.connection, peer)

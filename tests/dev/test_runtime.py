@@ -1,5 +1,6 @@
 """What lib/web/endpoint.py assumes of Vercel's runtime."""
 
+import asyncio
 import sys
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from dev.local.function import from_source
 from lib.web import endpoint
+from tests.instance.functions import call
 from tests.support.deployments import clean_environment
 from tests.support.tools import PROJECT, wait_until
 
@@ -47,3 +49,53 @@ def test_the_runtime_imports_optional_modules(package: Path) -> None:
 def test_missing_modules_are_not_searched() -> None:
     assert set(endpoint._OPTIONAL_MODULES) == {"vercel", *OPTIONAL}
     assert [sys.modules.get(name, "searched") for name in endpoint._OPTIONAL_MODULES] == [None] * 4
+
+
+LOOP = "an event loop"
+# Python runs this when it starts.
+NOTE_LOOPS = f"""
+import asyncio
+
+run = asyncio.run
+
+def noted(*arguments):
+    print("{LOOP}")
+    return run(*arguments)
+
+asyncio.run = noted
+"""
+
+PLAIN = """
+from http.server import BaseHTTPRequestHandler
+
+class handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        print("a call")
+        self.send_response_only(204)
+        self.end_headers()
+"""
+
+
+def printed(name: str, project: Path, folder: Path) -> list[str]:
+    """Return what a function prints from its start to its second call's line, `folder` being on Python's path."""
+    lines: list[str] = []
+    (folder / "sitecustomize.py").write_text(NOTE_LOOPS)
+    function = from_source(name, project, clean_environment() | {"PYTHONPATH": str(folder)}, lines.append)
+    try:
+        for _ in range(2):  # each until the connection closes, before which the runtime has done everything
+            asyncio.run(call(function.port, "GET", f"/api/{name}"))
+        wait_until(lambda: len([line for line in lines if line != LOOP]) == 2)
+    finally:
+        function.stop()
+    return lines
+
+
+def test_the_runtime_starts_event_loops(tmp_path: Path) -> None:
+    """It does so after each call. If it no longer does, `_vc_wait_until` can go from lib/web/endpoint.py."""
+    (tmp_path / "api").mkdir()
+    (tmp_path / "api" / "plain.py").write_text(PLAIN)
+    assert printed("plain", tmp_path, tmp_path)[:3] == ["a call", LOOP, "a call"]
+
+
+def test_no_event_loop_after_a_call(tmp_path: Path) -> None:
+    assert LOOP not in printed("health", PROJECT, tmp_path)
