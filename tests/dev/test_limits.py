@@ -5,7 +5,8 @@ import json
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +14,7 @@ import psutil
 import pytest
 
 from dev.local.deployment import LocalStore, local_store
-from lib.problems import Busy, SessionEnded
+from lib.problems import Busy, SessionEnded, StoreUnavailable
 from tests.instance.functions import DESCRIPTORS, Answer, Functions, Session, burst, call, instances
 from tests.support.deployments import clean_environment
 from tests.support.tools import PROJECT, wait_until
@@ -22,8 +23,7 @@ pytestmark = pytest.mark.long
 PLACES = DESCRIPTORS - 124
 WAITS = 1500
 WAIT_SECONDS = 55
-# They come in groups, each after a plain call has come through: a call that gets no connection to the store within five
-# seconds is refused, and the local store is slow on a busy machine.
+# They come in groups, each after a plain call has come through, since the local store is slow on a busy machine.
 GROUP = 100
 PLAIN = 100
 
@@ -55,9 +55,21 @@ def test_bursts(functions: Functions, size: int) -> None:
     assert Counter(answer.status for answer in asyncio.run(run())) == {202: size}
 
 
-def no_complaints(functions: Functions) -> bool:
-    """Return whether the functions have printed nothing but lines of the log, none of them about a defect."""
-    return all("defect" not in json.loads(line) for line in functions.lines)
+def logged(functions: Functions, name: str) -> set[str]:
+    """Return the values of a field of the log. Fails if the functions have printed anything else than the log."""
+    return {entry[name] for entry in map(json.loads, functions.lines) if name in entry}
+
+
+def has_descriptors_left(functions: Functions) -> bool:
+    """Return whether no call failed for want of a descriptor, neither for a file nor for a connection to the store."""
+    return not logged(functions, "defect") and "OSError" not in logged(functions, "cause")
+
+
+async def patient(make_call: Callable[[], Awaitable[Answer]]) -> Answer:
+    """Make a call, and again as long as the store is too slow for it, as the local one may be on a busy machine."""
+    while StoreUnavailable.title.encode() in (answer := await make_call()).body:
+        pass
+    return answer
 
 
 def test_more_calls_at_once_than_descriptors(functions: Functions) -> None:
@@ -69,7 +81,7 @@ def test_more_calls_at_once_than_descriptors(functions: Functions) -> None:
         return await asyncio.gather(*calls)
 
     assert {answer.status for answer in asyncio.run(run())} <= {202, 503}
-    assert no_complaints(functions)
+    assert not logged(functions, "defect")
 
 
 class Waits(NamedTuple):
@@ -92,8 +104,8 @@ async def waits(functions: Functions) -> Waits:
     before = held(process)
     waiting = []
     for number in range(WAITS):
-        wait = call(port, "GET", f"{path}?wait={WAIT_SECONDS}", address=f"192.0.2.{number % 200}")
-        waiting.append(asyncio.create_task(wait))
+        wait = partial(call, port, "GET", f"{path}?wait={WAIT_SECONDS}", address=f"192.0.2.{number % 200}")
+        waiting.append(asyncio.create_task(patient(wait)))
         if len(waiting) % GROUP == 0:
             await call(port, "GET", path, address="198.51.100.1")
     await refused(waiting)
@@ -129,7 +141,7 @@ def test_more_waits_than_places(functions: Functions) -> None:
     seen = asyncio.run(waits(functions))
     assert seen.outcomes == {"200": PLACES, "503 busy": WAITS - PLACES}
     assert seen.plain == {202: PLAIN}
-    assert no_complaints(functions)
+    assert has_descriptors_left(functions)
 
 
 AGENTS = 23  # whose calls wait in one session: a network may have 25 requests there that wait for an answer
@@ -141,7 +153,8 @@ async def call_tool(functions: Functions, session: Session, address: str) -> str
     params = {"name": "send_request", "arguments": {"payload": 1}}
     message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
     path = session.path.replace("/api/sessions", "/mcp")
-    answer = await call(functions.mcp.port, "POST", path, message, token=session.token, address=address)
+    post = partial(call, functions.mcp.port, "POST", path, message, token=session.token, address=address)
+    answer = await patient(post)
     result = json.loads(answer.body)["result"]
     assert result["isError"]
     return str(result["content"][0]["text"]).partition(".")[0]
@@ -166,7 +179,8 @@ async def many_waits(functions: Functions, kind: str, number: int) -> tuple[list
         if kind == "agent":
             return await call_tool(functions, session, ONE_NETWORK)
         url = f"{path}?wait=20"
-        answer = await call(functions.responses.port, "GET", url, token=session.token, address=ONE_NETWORK)
+        read = partial(call, functions.responses.port, "GET", url, token=session.token, address=ONE_NETWORK)
+        answer = await patient(read)
         return str(json.loads(answer.body).get("title", ""))
 
     waiting = []
@@ -205,7 +219,7 @@ def test_waits_with_a_token_of_ones_own(functions: Functions, kind: str) -> None
     found = asyncio.run(run())
     assert found.pop(Busy.title) == number - accepted
     assert list(found.values()) == [accepted]
-    assert no_complaints(functions)
+    assert has_descriptors_left(functions)
 
 
 @pytest.mark.timeout(240)
