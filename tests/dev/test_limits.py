@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import psutil
 import pytest
@@ -55,14 +55,14 @@ def test_bursts(functions: Functions, size: int) -> None:
     assert Counter(answer.status for answer in asyncio.run(run())) == {202: size}
 
 
-def logged(functions: Functions, name: str) -> set[str]:
-    """Return the values of a field of the log. Fails if the functions have printed anything else than the log."""
-    return {entry[name] for entry in map(json.loads, functions.lines) if name in entry}
+def defects(functions: Functions) -> list[dict[str, Any]]:
+    """Return the entries of the log about defects."""
+    return [entry for entry in functions.log() if "defect" in entry]
 
 
-def has_descriptors_left(functions: Functions) -> bool:
-    """Return whether no call failed for want of a descriptor, neither for a file nor for a connection to the store."""
-    return not logged(functions, "defect") and "OSError" not in logged(functions, "cause")
+def lacks_descriptors(functions: Functions) -> list[dict[str, Any]]:
+    """Return the entries of the log about calls that got no connection to the store for want of a descriptor."""
+    return [entry for entry in functions.log() if entry.get("cause") == "OSError"]
 
 
 async def patient(make_call: Callable[[], Awaitable[Answer]]) -> Answer:
@@ -81,7 +81,7 @@ def test_more_calls_at_once_than_descriptors(functions: Functions) -> None:
         return await asyncio.gather(*calls)
 
     assert {answer.status for answer in asyncio.run(run())} <= {202, 503}
-    assert not logged(functions, "defect")
+    assert defects(functions) == []
 
 
 class Waits(NamedTuple):
@@ -141,7 +141,7 @@ def test_more_waits_than_places(functions: Functions) -> None:
     seen = asyncio.run(waits(functions))
     assert seen.outcomes == {"200": PLACES, "503 busy": WAITS - PLACES}
     assert seen.plain == {202: PLAIN}
-    assert has_descriptors_left(functions)
+    assert defects(functions) == lacks_descriptors(functions) == []
 
 
 AGENTS = 23  # whose calls wait in one session: a network may have 25 requests there that wait for an answer
@@ -219,7 +219,7 @@ def test_waits_with_a_token_of_ones_own(functions: Functions, kind: str) -> None
     found = asyncio.run(run())
     assert found.pop(Busy.title) == number - accepted
     assert list(found.values()) == [accepted]
-    assert has_descriptors_left(functions)
+    assert defects(functions) == lacks_descriptors(functions) == []
 
 
 @pytest.mark.timeout(240)

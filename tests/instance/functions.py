@@ -34,10 +34,13 @@ class Functions(NamedTuple):
     mcp: Function
     lines: list[str]
 
+    def log(self) -> list[dict[str, Any]]:
+        """Return the entries of the log. Raises ValueError if the functions have printed anything else."""
+        return [json.loads(line) for line in self.lines]
+
     def ended_streams(self) -> list[dict[str, Any]]:
         """Return the entries of the log for streams that have ended."""
-        entries = [json.loads(line) for line in self.lines]
-        streams = [entry for entry in entries if entry.get("route", "").endswith("/stream")]
+        streams = [entry for entry in self.log() if entry.get("route", "").endswith("/stream")]
         return [entry for entry in streams if (entry["method"], entry["status"]) == ("GET", 200)]
 
 
