@@ -16,7 +16,7 @@ from tests.support.certificates import trust_nobody
 from tests.support.deployments import STARTS_FUNCTIONS, Api, Parley, running_parley, running_site
 from tests.support.functions import in_this_process, library_uses
 from tests.support.stores import Store, has_real_store, real_store, running_store
-from tests.support.tools import PROJECT, in_ci
+from tests.support.tools import PROJECT, in_ci, wait_until
 
 # The events of Python's audit hooks with which a new process begins.
 _STARTS = {STARTS_FUNCTIONS, "subprocess.Popen", "os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.system"}
@@ -198,6 +198,7 @@ def well(any_parley: Parley) -> Parley:
 
 
 def _emptied(parley: Parley) -> Parley:
+    wait_until(parley.platform.is_idle)  # or the next test would count a call to the store of the last one's
     parley.store.clear()
     parley.lines.clear()
     return parley

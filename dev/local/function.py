@@ -27,12 +27,16 @@ class FunctionBroken(Exception):
 
 
 class Function:
-    """A running function: the id of its process, and the port where it serves HTTP. Raises FunctionBroken."""
+    """A running function: the id of its process, the port where it serves HTTP, and how many calls run in it.
+
+    Raises FunctionBroken.
+    """
 
     def __init__(
         self, name: str, command: list[str], folder: Path, environment: Mapping[str, str], log: Callable[[str], None]
     ) -> None:
         self.name = name
+        self.calls = 0
         self._log = log
         # In the system's folder for temporary files, since the path of a unix socket has to be short.
         self._folder = tempfile.mkdtemp(prefix="parley-")
@@ -88,10 +92,15 @@ class Function:
 
     def _listen(self, messages: Iterator[dict[str, Any]]) -> None:
         for message in messages:
-            if message["type"] == "log":
-                text = base64.b64decode(message["payload"]["message"]).decode(errors="replace").rstrip()
-                if text:
-                    self._log(text)
+            match message["type"]:
+                case "handler-started":
+                    self.calls += 1
+                case "end":
+                    self.calls -= 1
+                case "log":
+                    text = base64.b64decode(message["payload"]["message"]).decode(errors="replace").rstrip()
+                    if text:
+                        self._log(text)
 
 
 def start(

@@ -64,7 +64,7 @@ class Api:
 class Parley(Api):
     """A running deployment."""
 
-    platform: Platform
+    platform: "_OnDemand"
 
     def restart(self, name: str) -> None:
         """Stop a function if it runs: its next call starts a new instance, which knows nothing of earlier calls."""
@@ -77,6 +77,11 @@ class _OnDemand(Platform):
 
     def __enter__(self) -> Self:
         return self
+
+    def is_idle(self) -> bool:
+        """Return whether no call runs in a function. One whose client has hung up may, to tell the store so."""
+        with self._lock:
+            return not any(function.running and function.calls for function in self._functions.values())
 
 
 @contextmanager
